@@ -1,0 +1,385 @@
+//! Builds one lane's batches: the decoder appends rows, column by column; a full batch is turned into Arrow arrays without a copy.
+//!
+//! Pure: no clock, no I/O. Who owns a [`Batcher`] decides when to call [`Batcher::finish`]; [`Batcher::is_full`] says when it must.
+
+use std::sync::Arc;
+
+use arrow_array::types::{
+    ArrowPrimitiveType, Date64Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type,
+};
+use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+
+use crate::change::{Batch, Column, Kind, Op, Relation, RowId, Rows, Transaction};
+use crate::position::Position;
+
+/// The most bytes that one column of one batch can hold: Arrow's offsets are 32-bit.
+pub const COLUMN_BYTES_MAX: usize = i32::MAX as usize;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    #[error(
+        "{relation}, column `{column}`: not valid UTF-8 in one of {rows} rows\nhint: the table's declared character set does not hold what is in it; convert the column or leave the table out"
+    )]
+    NotUtf8 { relation: String, column: Box<str>, rows: usize },
+    #[error("{relation}, column `{column}`: more than 2 GiB of values in one batch\nhint: lower `batch.bytes`")]
+    TooLarge { relation: String, column: Box<str> },
+}
+
+/// A growing bitmap that stays unallocated while every bit is set.
+#[derive(Debug, Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    /// Rows covered by `bytes`; 0 while unallocated.
+    len: usize,
+}
+
+impl Bits {
+    /// Row `row` has a clear bit; rows between the last call and this one have a set one.
+    fn clear(&mut self, row: usize) {
+        self.extend(row);
+        if row / 8 == self.bytes.len() {
+            self.bytes.push(0);
+        }
+        self.len = row + 1;
+    }
+
+    fn extend(&mut self, rows: usize) {
+        while self.len < rows {
+            if self.len.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            self.bytes[self.len / 8] |= 1 << (self.len % 8);
+            self.len += 1;
+        }
+    }
+
+    fn finish(mut self, rows: usize) -> Option<BooleanBuffer> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        self.extend(rows);
+        Some(BooleanBuffer::new(Buffer::from_vec(self.bytes), 0, rows))
+    }
+}
+
+/// One column that grows row by row. Exactly one of [`word`](Self::word), [`bytes`](Self::bytes), [`null`](Self::null) and
+/// [`absent`](Self::absent) is called a row; `word` for kinds with [`Kind::is_word`], `bytes` for the others.
+#[derive(Debug)]
+pub struct ColumnBuilder {
+    words: Vec<i64>,
+    data: Vec<u8>,
+    /// Ends only; the leading zero is there from the start.
+    offsets: Vec<i32>,
+    nulls: Bits,
+    absents: Bits,
+    is_word: bool,
+}
+
+impl ColumnBuilder {
+    fn new(kind: Kind, rows: usize, bytes: usize) -> ColumnBuilder {
+        let is_word = kind.is_word();
+        let (words, offsets, data) = if is_word {
+            (Vec::with_capacity(rows), Vec::new(), Vec::new())
+        } else {
+            (Vec::new(), Vec::with_capacity(rows + 1), Vec::with_capacity(bytes))
+        };
+        let mut builder = ColumnBuilder { words, data, offsets, nulls: Bits::default(), absents: Bits::default(), is_word };
+        if !is_word {
+            builder.offsets.push(0);
+        }
+        builder
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        if self.is_word { self.words.len() } else { self.offsets.len() - 1 }
+    }
+
+    /// Appends a word: the bits of an i64, u64 or f64.
+    #[inline]
+    pub fn word(&mut self, word: i64) {
+        debug_assert!(self.is_word);
+        self.words.push(word);
+    }
+
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+        self.end_bytes();
+    }
+
+    /// For values that are made in place: append to the buffer, then call [`end_bytes`](Self::end_bytes).
+    #[inline]
+    pub fn data(&mut self) -> &mut Vec<u8> {
+        &mut self.data
+    }
+
+    /// Ends the value whose bytes were appended to [`data`](Self::data).
+    #[inline]
+    pub fn end_bytes(&mut self) {
+        debug_assert!(!self.is_word);
+        // Saturates above 2 GiB, which `finish` reports.
+        self.offsets.push(i32::try_from(self.data.len()).unwrap_or(i32::MAX));
+    }
+
+    #[inline]
+    pub fn null(&mut self) {
+        self.nulls.clear(self.len());
+        if self.is_word { self.words.push(0) } else { self.end_bytes() }
+    }
+
+    /// The row image does not have this column.
+    #[inline]
+    pub fn absent(&mut self) {
+        self.absents.clear(self.len());
+        self.null();
+    }
+
+    fn finish(self, kind: Kind, rows: usize, relation: &Relation, column: usize) -> Result<Column, BatchError> {
+        assert_eq!(self.len(), rows, "{relation}, column {column}: every column gets one value a row");
+        let name = || relation.columns[column].name.clone();
+        if self.data.len() > COLUMN_BYTES_MAX {
+            return Err(BatchError::TooLarge { relation: relation.to_string(), column: name() });
+        }
+        let nulls = self.nulls.finish(rows).map(NullBuffer::new);
+        let present = self.absents.finish(rows);
+        let words = self.words;
+        let values: ArrayRef = match kind {
+            Kind::Int64 => primitive::<Int64Type>(words, nulls),
+            Kind::UInt64 => primitive::<UInt64Type>(words, nulls),
+            Kind::Float64 => primitive::<Float64Type>(words, nulls),
+            Kind::Date => primitive::<Date64Type>(words, nulls),
+            Kind::Time => primitive::<DurationMicrosecondType>(words, nulls),
+            Kind::DateTime => primitive::<TimestampMicrosecondType>(words, nulls),
+            Kind::Timestamp => {
+                Arc::new(PrimitiveArray::<TimestampMicrosecondType>::new(ScalarBuffer::from(words), nulls).with_timezone("UTC"))
+            }
+            Kind::Text | Kind::Decimal | Kind::Json => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+                // One check a column; a value boundary inside a character is caught by the array's own constructor.
+                if simdutf8::basic::from_utf8(&self.data).is_err() {
+                    return Err(BatchError::NotUtf8 { relation: relation.to_string(), column: name(), rows });
+                }
+                let starts_ok = offsets.iter().all(|&o| self.data.get(o as usize).is_none_or(|b| b & 0xc0 != 0x80));
+                if !starts_ok {
+                    return Err(BatchError::NotUtf8 { relation: relation.to_string(), column: name(), rows });
+                }
+                // SAFETY: the bytes are valid UTF-8 as a whole and every offset is on a character boundary; offsets grow.
+                Arc::new(unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(self.data), nulls) })
+            }
+            Kind::Bytes => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+                Arc::new(BinaryArray::new(offsets, Buffer::from_vec(self.data), nulls))
+            }
+            Kind::Boolean => {
+                let values = words.iter().map(|w| *w != 0).collect::<BooleanBuffer>();
+                Arc::new(BooleanArray::new(values, nulls))
+            }
+        };
+        Ok(Column { values, present })
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(words: Vec<i64>, nulls: Option<NullBuffer>) -> ArrayRef {
+    let len = words.len();
+    Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::new(Buffer::from_vec(words), 0, len), nulls))
+}
+
+/// Which columns of a relation anyone downstream reads; the decoder skips the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// By column index.
+    pub after: Vec<bool>,
+    pub before: Vec<bool>,
+}
+
+/// One relation's rows in the making. A row is [`start`](Self::start), then one value for every wanted column of both images.
+#[derive(Debug)]
+pub struct RowsBuilder {
+    relation: Arc<Relation>,
+    wanted: Arc<Wanted>,
+    ops: Vec<Op>,
+    ids: Vec<RowId>,
+    after: Vec<Option<ColumnBuilder>>,
+    /// Empty until the first row that has a before image.
+    before: Vec<Option<ColumnBuilder>>,
+}
+
+impl RowsBuilder {
+    /// `rows` is how many are expected; more may come.
+    fn new(relation: Arc<Relation>, wanted: Arc<Wanted>, rows: usize) -> RowsBuilder {
+        let after = columns(&relation, &wanted.after, rows);
+        RowsBuilder { ops: Vec::with_capacity(rows), ids: Vec::with_capacity(rows), after, before: Vec::new(), relation, wanted }
+    }
+
+    #[inline]
+    pub fn start(&mut self, op: Op, id: RowId) {
+        self.ops.push(op);
+        self.ids.push(id);
+    }
+
+    /// The after columns, by column index; `None` is not wanted.
+    #[inline]
+    pub fn after(&mut self) -> &mut [Option<ColumnBuilder>] {
+        &mut self.after
+    }
+
+    /// The before columns, made (and filled with nulls for the rows so far) at the first call.
+    #[inline]
+    pub fn before(&mut self) -> &mut [Option<ColumnBuilder>] {
+        if self.before.is_empty() && !self.after.is_empty() {
+            self.before = columns(&self.relation, &self.wanted.before, self.ops.capacity());
+            let rows_before_this = self.ops.len() - 1;
+            for column in self.before.iter_mut().flatten() {
+                (0..rows_before_this).for_each(|_| column.null());
+            }
+        }
+        &mut self.before
+    }
+
+    /// The row has no after image (a delete).
+    pub fn no_after(&mut self) {
+        self.after.iter_mut().flatten().for_each(ColumnBuilder::null);
+    }
+
+    /// The row has no before image (an insert).
+    #[inline]
+    pub fn no_before(&mut self) {
+        self.before.iter_mut().flatten().for_each(ColumnBuilder::null);
+    }
+
+    fn finish(self) -> Result<Rows, BatchError> {
+        let RowsBuilder { relation, ops, ids, after, before, .. } = self;
+        let rows = ops.len();
+        let finish = |builders: Vec<Option<ColumnBuilder>>| -> Result<Vec<Option<Column>>, BatchError> {
+            builders
+                .into_iter()
+                .enumerate()
+                .map(|(i, b)| b.map(|b| b.finish(relation.columns[i].kind(), rows, &relation, i)).transpose())
+                .collect()
+        };
+        let after = finish(after)?;
+        let before = if before.is_empty() { vec![None; after.len()] } else { finish(before)? };
+        Ok(Rows { relation, ops, ids, after, before, topics: None })
+    }
+}
+
+fn columns(relation: &Relation, wanted: &[bool], rows: usize) -> Vec<Option<ColumnBuilder>> {
+    let builder = |(c, wanted): (&crate::change::ColumnDef, &bool)| wanted.then(|| ColumnBuilder::new(c.kind(), rows, rows * 16));
+    relation.columns.iter().zip(wanted).map(builder).collect()
+}
+
+/// The open batch of one lane.
+#[derive(Debug)]
+pub struct Batcher {
+    rows_max: usize,
+    bytes_max: usize,
+    open: Vec<RowsBuilder>,
+    /// By relation id: 1 + index in `open`, 0 for none. Relation ids are dense within a process.
+    index: Vec<u32>,
+    /// By relation id: rows it had in the last batch, which sizes the next one's buffers.
+    expected: Vec<u32>,
+    transactions: Vec<Transaction>,
+    rows: usize,
+    bytes: usize,
+    first: RowId,
+    last: RowId,
+}
+
+impl Batcher {
+    /// A batch is full at `rows_max` rows or `bytes_max` bytes, whichever comes first; one row may exceed `bytes_max`.
+    pub fn new(rows_max: usize, bytes_max: usize) -> Batcher {
+        Batcher {
+            rows_max,
+            bytes_max,
+            open: Vec::new(),
+            index: Vec::new(),
+            expected: Vec::new(),
+            transactions: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            first: RowId::default(),
+            last: RowId::default(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.rows >= self.rows_max || self.bytes >= self.bytes_max
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The id of the first row of the open batch; `None` while it is empty.
+    pub fn first(&self) -> Option<RowId> {
+        (self.rows > 0).then_some(self.first)
+    }
+
+    /// Counts one row of `bytes` value bytes and returns where to append it. `transaction` is called for the first row of a
+    /// transaction in this batch.
+    #[inline]
+    pub fn row(
+        &mut self,
+        relation: &Arc<Relation>,
+        wanted: &Arc<Wanted>,
+        op: Op,
+        id: RowId,
+        bytes: usize,
+        transaction: impl FnOnce() -> Transaction,
+    ) -> &mut RowsBuilder {
+        if self.rows == 0 {
+            self.first = id;
+        }
+        if self.transactions.last().is_none_or(|t| t.number != id.transaction) {
+            self.transactions.push(transaction());
+        }
+        self.last = id;
+        self.rows += 1;
+        self.bytes += bytes;
+        let slot = relation.id as usize;
+        if slot >= self.index.len() {
+            self.index.resize(slot + 1, 0);
+            self.expected.resize(slot + 1, 0);
+        }
+        if self.index[slot] == 0 {
+            let expected = (self.expected[slot] as usize).clamp(1, self.rows_max);
+            self.open.push(RowsBuilder::new(Arc::clone(relation), Arc::clone(wanted), expected));
+            self.index[slot] = self.open.len() as u32;
+        }
+        let builder = &mut self.open[self.index[slot] as usize - 1];
+        builder.start(op, id);
+        builder
+    }
+
+    /// Takes the open batch; `None` if it has no rows. `resume` excludes the transaction of the last row.
+    pub fn finish(&mut self, resume: Arc<Position>, ends_transaction: bool) -> Result<Option<Batch>, BatchError> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        let mut relations = Vec::with_capacity(self.open.len());
+        for builder in self.open.drain(..) {
+            let slot = builder.relation.id as usize;
+            self.index[slot] = 0;
+            self.expected[slot] = builder.ops.len() as u32;
+            relations.push(builder.finish()?);
+        }
+        let batch = Batch {
+            relations,
+            transactions: std::mem::take(&mut self.transactions),
+            rows: std::mem::take(&mut self.rows),
+            bytes: std::mem::take(&mut self.bytes),
+            first: self.first,
+            last: self.last,
+            resume,
+            ends_transaction,
+        };
+        Ok(Some(batch))
+    }
+}

@@ -1,0 +1,11 @@
+//! Tidegate keeps other systems in step with a database while it changes.
+//!
+//! The modules stand in the order of the flow: manifest → source → channel → lane → plugin stage → router → batcher → sink →
+//! ack tracker → cursor store. ARCHITECTURE.md has the words and the invariants.
+
+pub mod batcher;
+pub mod change;
+pub mod manifest;
+pub mod position;
+pub mod sink;
+pub mod temporal;

@@ -1,0 +1,139 @@
+//! Sinks: where changes are written.
+//!
+//! A sink is opened once a pipeline ([`Sink`]) and gives each lane a [`Writer`] of its own. The lane owns retries, backoff and
+//! the wait after a conflict; a writer only tries once and says what happened. Sinks never see sources.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Relation, RowId, Slice, Transaction};
+use crate::manifest::model::Ordering;
+use crate::position::{Gtid, Position};
+
+/// What a sink reads of the before images; the decoder leaves out the rest. After images are always whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BeforeNeed {
+    /// Only the key columns, of deletes (and all columns of relations without a key).
+    Key,
+    /// All columns, of updates and deletes.
+    All,
+}
+
+/// How far one lane has got, kept in the target in the transaction that wrote the data (`delivery = "exactly-once"`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    pub lane: u32,
+    /// The lane count and ordering under which the mark was written: together they say which rows it covers.
+    pub lanes: u32,
+    pub ordering: Ordering,
+    /// Where to read from to see the marked transaction again; it excludes that transaction.
+    pub resume: Arc<Position>,
+    /// The transaction of the last row written: its GTID (text), or where it begins.
+    pub gtid: Option<String>,
+    pub file: Arc<str>,
+    pub offset: u64,
+    /// [`RowId::place`] of the last row written; `u64::MAX`: the transaction is done.
+    pub place: u64,
+}
+
+/// What a lane hands to one sink at once.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    /// One per (relation, topic). A row that goes to several topics is in several slices. Order across slices is that of
+    /// `rows.ids`: slices that end in the same target table must be merged by it before they are folded.
+    pub slices: Vec<Slice<'a>>,
+    /// The transactions of the rows, for sinks that pass on where a change comes from.
+    pub transactions: &'a [Transaction],
+    /// To write in the same target transaction; `None` unless the pipeline is exactly-once.
+    pub mark: Option<&'a Mark>,
+    /// False: more of the same source transaction follows, so the target transaction must stay open
+    /// (`ordering = "transaction"` alone). True: durable when `write` returns `Ok`.
+    pub commit: bool,
+}
+
+impl Delivery<'_> {
+    pub fn transaction(&self, id: RowId) -> Option<&Transaction> {
+        let at = self.transactions.partition_point(|t| t.number < id.transaction);
+        self.transactions.get(at).filter(|t| t.number == id.transaction)
+    }
+
+    pub fn gtid(&self, id: RowId) -> Option<&Gtid> {
+        self.transaction(id).and_then(|t| t.gtid.as_ref())
+    }
+}
+
+/// Why a write failed; which says what the lane does next. Messages never hold row values.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The target is away or busy (connection lost, deadlock, lock timeout, too many connections): the same delivery is tried again.
+    #[error("{0}")]
+    Retry(String),
+    /// A unique or foreign key of another row is in the way: it may be that another lane has to write first, or that folding hid
+    /// an intermediate step. The lane waits and tries again row by row in source order.
+    #[error("{0}")]
+    Conflict(String),
+    /// This row can never be written (too long, out of range, violates a check): stop, or dead letter.
+    #[error("{relation}: {reason}")]
+    Row { relation: String, id: RowId, reason: String },
+    /// The manifest or the target must be changed first (no such table or column, no right, wrong password): stop.
+    #[error("{reason}\nhint: {hint}")]
+    Configuration { reason: String, hint: String },
+}
+
+/// Something that `tidegate check` found. Printed as `error: subject: problem` and `hint: hint`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub severity: Severity,
+    /// Manifest item that it is about: ``sink `replica` ``.
+    pub subject: String,
+    pub problem: String,
+    /// How to mend it: a statement to run or a line to write.
+    pub hint: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It will fail.
+    Error,
+    /// It may fail, or do what the user does not expect.
+    Warning,
+}
+
+/// One target. Shared by the lanes of a pipeline.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    fn before_need(&self) -> BeforeNeed;
+
+    /// True if [`Delivery::mark`] and [`Delivery::commit`]` = false` are honoured.
+    fn is_transactional(&self) -> bool;
+
+    /// What would fail for these relations (after plugins; `topics` are what routes may name): reachability, tables, columns,
+    /// widths, rights. Does not change the target.
+    async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding>;
+
+    /// Connects a lane's writer.
+    async fn writer(&self) -> Result<Box<dyn Writer>, SinkError>;
+
+    /// The marks of this pipeline in the target (making their table if it is missing); empty if there are none. Transactional sinks only.
+    async fn marks(&self, pipeline: &str) -> Result<Vec<Mark>, SinkError>;
+
+    /// Replaces all marks of this pipeline in one transaction.
+    async fn set_marks(&self, pipeline: &str, marks: &[Mark]) -> Result<(), SinkError>;
+}
+
+/// One lane's way into a sink. Calls never overlap.
+#[async_trait]
+pub trait Writer: Send {
+    /// Writes a delivery, folded by key, all or nothing (with what was left open before). `Ok` with `commit` promises durability;
+    /// writing the same delivery again must end in the same state. After an `Err` nothing of the open target
+    /// transaction remains, and the writer can be called again: it reconnects by itself.
+    async fn write(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError>;
+
+    /// The same without folding, in source order, one statement a row: what the lane does after a [`SinkError::Conflict`].
+    /// A delivery here is usually one row.
+    async fn write_unfolded(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError>;
+}

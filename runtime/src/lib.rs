@@ -5,7 +5,9 @@
 
 pub mod batcher;
 pub mod change;
+pub mod lane;
 pub mod manifest;
 pub mod position;
 pub mod sink;
+pub mod source;
 pub mod temporal;

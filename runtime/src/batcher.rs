@@ -358,7 +358,7 @@ impl Batcher {
         builder
     }
 
-    /// Takes the open batch; `None` if it has no rows. `resume` excludes the transaction of the last row.
+    /// Takes the open batch; `None` if it has no rows. For the parameters see [`Batch`].
     pub fn finish(&mut self, resume: Arc<Position>, ends_transaction: bool) -> Result<Option<Batch>, BatchError> {
         if self.rows == 0 {
             return Ok(None);

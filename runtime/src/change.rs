@@ -401,9 +401,10 @@ pub struct Batch {
     pub bytes: usize,
     pub first: RowId,
     pub last: RowId,
-    /// Where reading has to begin again to see the transaction of `last` whole: it excludes that transaction.
+    /// The last transaction boundary read when the batch was closed: all rows of the lane before it are in this batch or an
+    /// earlier one.
     pub resume: Arc<Position>,
-    /// With `ordering = "transaction"`: the last row is the last of its source transaction. Always true otherwise.
+    /// The transaction of `last` ends at or before `resume`; else the batch was cut inside of it.
     pub ends_transaction: bool,
 }
 

@@ -3,10 +3,14 @@
 //! The modules stand in the order of the flow: manifest → source → channel → lane → plugin stage → router → batcher → sink →
 //! ack tracker → cursor store. ARCHITECTURE.md has the words and the invariants.
 
+pub mod ack;
 pub mod batcher;
 pub mod change;
+pub mod cursor;
+pub mod failpoint;
 pub mod lane;
 pub mod manifest;
+pub mod metrics;
 pub mod position;
 pub mod sink;
 pub mod source;

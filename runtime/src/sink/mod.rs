@@ -29,13 +29,21 @@ pub struct Mark {
     /// The lane count and ordering under which the mark was written: together they say which rows it covers.
     pub lanes: u32,
     pub ordering: Ordering,
-    /// Where to read from to see the marked transaction again; it excludes that transaction.
+    /// The lane has written all of its rows before this transaction boundary,
     pub resume: Arc<Position>,
-    /// The transaction of the last row written: its GTID (text), or where it begins.
+    /// and these of the transaction that begins there.
+    pub partial: Option<Partial>,
+}
+
+/// How far into a transaction a [`Mark`] reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partial {
+    /// The transaction: its GTID in text form, or where it begins.
     pub gtid: Option<String>,
     pub file: Arc<str>,
     pub offset: u64,
-    /// [`RowId::place`] of the last row written; `u64::MAX`: the transaction is done.
+    /// [`RowId::place`] of the last row written.
     pub place: u64,
 }
 

@@ -1,0 +1,193 @@
+//! The cursor store: how far each pipeline has settled, durably, in `data_dir/cursors`.
+//!
+//! Last in the flow. The only module that knows sled. [`Store::commit`] returns after the flush, and only settled positions get here.
+//! Format: one sled tree `cursors`, pipeline name → JSON of [`Cursor`]; the key `format` of the default tree holds the number of the
+//! format. A store of a newer format, or one that sled calls corrupt, is refused and never repaired on its own.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::position::Position;
+
+const FORMAT: u32 = 1;
+/// sled's page cache; cursors are tiny.
+const CACHE_BYTES: u64 = 1 << 20;
+
+/// Where a pipeline stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// Everything before it is settled.
+    pub position: Position,
+    /// When it was written, seconds since the epoch.
+    pub written: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CursorError {
+    #[error("{}: another tidegate uses this data_dir\nhint: stop it first; `data_dir` must differ between processes", .0.display())]
+    Locked(PathBuf),
+    #[error("{}: written by a newer tidegate (format {found}, this one knows {FORMAT})\nhint: use that version, or another `data_dir`", .path.display())]
+    Newer { path: PathBuf, found: u32 },
+    #[error(
+        "{path}: the cursor store is damaged: {reason}\nhint: move the folder away (`mv {path} {path}.damaged`), then say where each \
+         pipeline goes on with `tidegate cursor set PIPELINE POSITION`; an exactly-once pipeline finds its position in its target",
+        path = .path.display()
+    )]
+    Damaged { path: PathBuf, reason: String },
+    #[error(
+        "{}: cannot write the cursor\nhint: nothing is lost: the pipeline goes on from its last cursor once the folder can be \
+         written (is the disk full?)",
+        .path.display()
+    )]
+    Write { path: PathBuf, source: sled::Error },
+    #[error("{}: cannot open the cursor store\nhint: the folder must exist or be creatable, and be writable", .path.display())]
+    Open { path: PathBuf, source: sled::Error },
+}
+
+/// Open in one process at a time. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    path: PathBuf,
+    db: sled::Db,
+    cursors: sled::Tree,
+}
+
+impl Store {
+    /// Opens (or makes) the store under `data_dir`.
+    pub fn open(data_dir: &Path) -> Result<Store, CursorError> {
+        let path = data_dir.join("cursors");
+        let error = |source: sled::Error| open_error(&path, source);
+        // sled panics on some damaged files.
+        let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let Ok(opened) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) else {
+            return Err(CursorError::Damaged { path, reason: "it cannot be read at all".to_owned() });
+        };
+        let db = opened.map_err(error)?;
+        match db.get("format").map_err(error)? {
+            Some(found) => match std::str::from_utf8(&found).ok().and_then(|t| t.parse().ok()) {
+                Some(FORMAT) => {}
+                Some(found) => return Err(CursorError::Newer { path, found }),
+                None => return Err(CursorError::Damaged { path, reason: "its format is not a number".to_owned() }),
+            },
+            None => {
+                db.insert("format", FORMAT.to_string().as_bytes()).map_err(error)?;
+                db.flush().map_err(error)?;
+            }
+        }
+        let cursors = db.open_tree("cursors").map_err(error)?;
+        Ok(Store { path, db, cursors })
+    }
+
+    pub fn list(&self) -> Result<Vec<(String, Cursor)>, CursorError> {
+        let entry = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (name, value) = entry.map_err(|e| open_error(&self.path, e))?;
+            let name = String::from_utf8_lossy(&name).into_owned();
+            let cursor = self.parse(&name, &value)?;
+            Ok((name, cursor))
+        };
+        self.cursors.iter().map(entry).collect()
+    }
+
+    pub fn get(&self, pipeline: &str) -> Result<Option<Cursor>, CursorError> {
+        let value = self.cursors.get(pipeline).map_err(|e| open_error(&self.path, e))?;
+        value.map(|v| self.parse(pipeline, &v)).transpose()
+    }
+
+    /// Durable when it returns. Blocks on the disk.
+    pub fn commit(&self, pipeline: &str, position: Position) -> Result<(), CursorError> {
+        let written = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let value = serde_json::to_vec(&Cursor { position, written }).unwrap_or_default();
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        self.cursors.insert(pipeline, value).map_err(error)?;
+        crate::failpoint::pass("cursor-before-flush");
+        self.db.flush().map_err(error)?;
+        crate::failpoint::pass("cursor-flushed");
+        Ok(())
+    }
+
+    /// True if there was one.
+    pub fn remove(&self, pipeline: &str) -> Result<bool, CursorError> {
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        let removed = self.cursors.remove(pipeline).map_err(error)?.is_some();
+        self.db.flush().map_err(error)?;
+        Ok(removed)
+    }
+
+    fn parse(&self, pipeline: &str, value: &[u8]) -> Result<Cursor, CursorError> {
+        let error =
+            |e| CursorError::Damaged { path: self.path.clone(), reason: format!("the cursor of pipeline `{pipeline}`: {e}") };
+        serde_json::from_slice(value).map_err(error)
+    }
+}
+
+fn open_error(path: &Path, source: sled::Error) -> CursorError {
+    use sled::Error::{CollectionNotFound, Corruption, Io, ReportableBug, Unsupported};
+    let path = path.to_owned();
+    match source {
+        Corruption { .. } | ReportableBug(_) | Unsupported(_) | CollectionNotFound(_) => {
+            CursorError::Damaged { path, reason: source.to_string() }
+        }
+        Io(ref e) if e.to_string().contains("lock") => CursorError::Locked(path),
+        Io(_) => CursorError::Open { path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(offset: u64) -> Position {
+        Position { file: "mybin.000003".into(), offset, gtids: None }
+    }
+
+    #[test]
+    fn a_cursor_survives_and_is_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.get("a").unwrap(), None);
+        store.commit("a", position(4)).unwrap();
+        store.commit("a", position(99)).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(CursorError::Locked(_))));
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.get("a").unwrap().unwrap().position, position(99));
+        assert!(store.remove("a").unwrap());
+        assert!(!store.remove("a").unwrap());
+    }
+
+    #[test]
+    fn a_newer_or_damaged_store_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.db.insert("format", "2").unwrap();
+        store.cursors.insert("a", "{").unwrap();
+        assert!(store.get("a").unwrap_err().to_string().contains("damaged"));
+        drop(store);
+        assert!(Store::open(dir.path()).unwrap_err().to_string().contains("newer tidegate"));
+    }
+
+    #[test]
+    fn a_flipped_byte_never_gives_a_wrong_position() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.commit("a", position(4711)).unwrap();
+        drop(store);
+        let db = dir.path().join("cursors/db");
+        let good = std::fs::read(&db).unwrap();
+        let used = good.iter().rposition(|b| *b != 0).unwrap();
+        for at in (0..=used).step_by(29) {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            std::fs::write(&db, &bad).unwrap();
+            // An error, the right one, or (as after a crash before the flush) none.
+            if let Ok(store) = Store::open(dir.path())
+                && let Ok(Some(cursor)) = store.get("a")
+            {
+                assert_eq!(cursor.position, position(4711), "byte {at}");
+            }
+        }
+    }
+}

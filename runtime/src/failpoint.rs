@@ -1,0 +1,44 @@
+//! Named places in the flow where a test can kill the process. Compiled out unless the feature `failpoints` is on.
+//!
+//! `TIDEGATE_FAILPOINT=name:n` sends SIGKILL to the process when it passes the place `name` for the n-th time. The places, in
+//! flow order: [`NAMES`].
+
+/// Every place, so that a test can visit them all.
+pub const NAMES: [&str; 9] = [
+    "segment-read",
+    "row-decoded",
+    "batch-sent",
+    "plugin-done",
+    "sink-before",
+    "sink-after",
+    "batch-settled",
+    "cursor-before-flush",
+    "cursor-flushed",
+];
+
+/// Passes the place `name`, which is one of [`NAMES`].
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn pass(_name: &str) {}
+
+#[cfg(feature = "failpoints")]
+pub fn pass(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    debug_assert!(NAMES.contains(&name), "{name} is not in NAMES");
+    let armed = ARMED.get_or_init(|| {
+        let text = std::env::var("TIDEGATE_FAILPOINT").ok()?;
+        let (name, count) = text.split_once(':')?;
+        Some((name.to_owned(), count.parse().ok()?))
+    });
+    if let Some((armed, count)) = armed
+        && armed == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
+    {
+        let _ = std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
+        std::process::abort();
+    }
+}

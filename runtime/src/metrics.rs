@@ -1,0 +1,124 @@
+//! What a running pipeline tells about itself: counters that its tasks add to and that displays read.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::position::Position;
+
+/// One pipeline's counters. All of them only grow, except the lag and the state.
+#[derive(Debug)]
+pub struct PipelineStatus {
+    pub name: String,
+    /// Row changes that were decoded (of followed tables).
+    pub rows_read: AtomicU64,
+    /// Row changes that are durable at the sink, filtered out, or in the dead letters.
+    pub rows_settled: AtomicU64,
+    /// Row changes that a plugin dropped or that `unrouted = "drop"` left out; part of `rows_settled`.
+    pub rows_dropped: AtomicU64,
+    /// Binlog bytes read, uncompressed.
+    pub bytes_read: AtomicU64,
+    /// Writes and connections that were tried again.
+    pub retries: AtomicU64,
+    /// Commit time at the source of the last settled row, microseconds since the epoch; 0: none yet.
+    commit_time_us: AtomicI64,
+    /// Binlog bytes between what was read and the source's end; `u64::MAX`: not known.
+    behind_bytes: AtomicU64,
+    /// True while there is nothing more to read: the lag is then zero, however old the last row is.
+    caught_up: std::sync::atomic::AtomicBool,
+    position: Mutex<Option<Position>>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Starting,
+    Running,
+    /// Something is away and is tried again: what, in a few words.
+    Waiting(String),
+    Stopped,
+    Failed,
+}
+
+impl PipelineStatus {
+    pub fn new(name: &str) -> PipelineStatus {
+        PipelineStatus {
+            name: name.to_owned(),
+            rows_read: AtomicU64::new(0),
+            rows_settled: AtomicU64::new(0),
+            rows_dropped: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            commit_time_us: AtomicI64::new(0),
+            behind_bytes: AtomicU64::new(u64::MAX),
+            caught_up: std::sync::atomic::AtomicBool::new(false),
+            position: Mutex::new(None),
+            state: Mutex::new(State::Starting),
+        }
+    }
+
+    /// Rows of a batch have settled, the last of which was committed at `commit_time_us` at the source.
+    pub fn settled(&self, rows: usize, commit_time_us: i64) {
+        self.rows_settled.fetch_add(rows as u64, Ordering::Relaxed);
+        self.commit_time_us.fetch_max(commit_time_us, Ordering::Relaxed);
+    }
+
+    pub fn set_behind(&self, bytes: Option<u64>, caught_up: bool) {
+        self.behind_bytes.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.caught_up.store(caught_up, Ordering::Relaxed);
+    }
+
+    pub fn set_position(&self, position: Position) {
+        *lock(&self.position) = Some(position);
+    }
+
+    pub fn set_state(&self, state: State) {
+        *lock(&self.state) = state;
+    }
+
+    /// The counters at this moment. `now_us`: the wall clock, microseconds since the epoch.
+    pub fn snapshot(&self, now_us: i64) -> StatusSnapshot {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (rows_read, rows_settled) = (get(&self.rows_read), get(&self.rows_settled));
+        let commit_time_us = self.commit_time_us.load(Ordering::Relaxed);
+        let behind = get(&self.behind_bytes);
+        let caught_up = self.caught_up.load(Ordering::Relaxed) && rows_read == rows_settled;
+        StatusSnapshot {
+            name: self.name.clone(),
+            state: lock(&self.state).clone(),
+            rows_read,
+            rows_settled,
+            rows_dropped: get(&self.rows_dropped),
+            bytes_read: get(&self.bytes_read),
+            retries: get(&self.retries),
+            lag_seconds: match (caught_up, commit_time_us) {
+                (true, _) => Some(0.0),
+                (false, 0) => None,
+                (false, t) => Some((now_us - t).max(0) as f64 / 1e6),
+            },
+            lag_bytes: (behind != u64::MAX).then_some(behind),
+            position: lock(&self.position).clone(),
+        }
+    }
+}
+
+/// [`PipelineStatus`] at one moment.
+#[derive(Clone, Debug)]
+pub struct StatusSnapshot {
+    pub name: String,
+    pub state: State,
+    pub rows_read: u64,
+    pub rows_settled: u64,
+    pub rows_dropped: u64,
+    pub bytes_read: u64,
+    pub retries: u64,
+    /// Between the commit at the source and its settling; zero when caught up, `None` before the first row.
+    pub lag_seconds: Option<f64>,
+    pub lag_bytes: Option<u64>,
+    /// The flushed cursor.
+    pub position: Option<Position>,
+}
+
+/// A panic elsewhere does not make the counters unreadable.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

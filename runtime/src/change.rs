@@ -412,7 +412,7 @@ pub struct Batch {
 #[derive(Clone, Debug)]
 pub struct Slice<'a> {
     pub rows: &'a Rows,
-    pub topic: &'a str,
+    pub topic: Arc<str>,
     /// Row indexes, growing.
     pub picks: Vec<u32>,
 }

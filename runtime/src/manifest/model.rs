@@ -1,9 +1,80 @@
-//! What a manifest holds once it is read and checked: defaults filled in, `${…}` replaced, names resolved.
+//! What a manifest holds. Sources, plugins and sinks have the form in which they are written; a pipeline has its names resolved.
+//!
+//! The doc comments of keys become the JSON Schema, the reference in `docs/manifest.md` and the hints of error messages, so they
+//! are written for the people who write manifests. After loading every path is absolute, every `${…}` is replaced and every
+//! default filled in.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pattern::Patterns;
+use super::secret::Secret;
+use super::start::Start;
+use super::template::TableTemplate;
+use super::units::{ByteSize, TimeSpan};
+
+/// A manifest that was read and found correct.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The manifest itself; absolute.
+    pub file: PathBuf,
+    /// Where cursors and dead letters are kept; absolute.
+    pub data_dir: PathBuf,
+    pub sources: BTreeMap<String, Arc<Source>>,
+    pub plugins: BTreeMap<String, Arc<Plugin>>,
+    pub sinks: BTreeMap<String, Arc<Sink>>,
+    /// In the order of their names.
+    pub pipelines: Vec<Arc<Pipeline>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub config: SourceConfig,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    pub name: String,
+    pub config: PluginConfig,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sink {
+    pub name: String,
+    pub config: SinkConfig,
+}
+
+/// One source, its plugins, its sinks.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    pub name: String,
+    pub source: Arc<Source>,
+    /// In the order in which changes pass through them.
+    pub plugins: Vec<Arc<Plugin>>,
+    /// At least one. `sink = "…"` is one route that takes every topic.
+    pub routes: Vec<Route>,
+    pub ordering: Ordering,
+    /// At least 1; 1 for the orderings that have a single lane.
+    pub lanes: usize,
+    pub delivery: Delivery,
+    pub batch: Batch,
+    pub on_row_error: OnRowError,
+    pub unrouted: Unrouted,
+}
+
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub topics: Patterns,
+    pub sink: Arc<Sink>,
+}
+
 /// Which changes keep their order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ordering {
     /// Changes of one key; lanes by the hash of the key.
@@ -16,3 +87,236 @@ pub enum Ordering {
     /// All changes, and a source transaction is one target transaction: one lane.
     Transaction,
 }
+
+/// How often a change may arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// After a crash the last changes are written again, in order; written by key they end the same.
+    #[default]
+    AtLeastOnce,
+    /// How far each lane is stands in the target, in the transaction that writes the data. SQL sinks only.
+    ExactlyOnce,
+}
+
+/// What happens with a row that the sink can never take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRowError {
+    /// The pipeline stops, and nothing after that row is settled.
+    #[default]
+    Stop,
+    /// The row is kept in `data_dir`, with the reason, and the pipeline goes on.
+    DeadLetter,
+}
+
+/// What happens with a change whose topic no route takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unrouted {
+    /// The pipeline stops and names the topic.
+    #[default]
+    Stop,
+    /// The change is left out, and counts as settled.
+    Drop,
+}
+
+/// When a lane hands what it has collected to the sink: at the first of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batch {
+    /// Most rows in a batch. Default 1000: larger ones gained nothing and hold more memory.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub rows: usize,
+    /// Most bytes in a batch, as the rows are long in the binlog. Default `"4MiB"`.
+    pub bytes: ByteSize,
+    /// Longest time that the first row of a batch waits for more. Default `"20ms"`.
+    pub wait: TimeSpan,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { rows: 1000, bytes: ByteSize(4 << 20), wait: TimeSpan(std::time::Duration::from_millis(20)) }
+    }
+}
+
+/// Where changes are read.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum SourceConfig {
+    /// A MySQL or MariaDB server, whose binlog is followed as a replica follows it.
+    Mysql(MysqlSource),
+    /// Binlog files on disk, read in the order of their numbers.
+    BinlogFiles(BinlogFilesSource),
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MysqlSource {
+    /// The server: `mysql://USER@HOST:PORT`. The user needs REPLICATION SLAVE, REPLICATION CLIENT, and SELECT on the tables.
+    #[schemars(example = "mysql://tidegate@127.0.0.1:3306", extend("x-scheme" = ["mysql"]))]
+    pub url: Secret,
+    /// The user's password, where the URL has none.
+    #[schemars(example = "${env:SHOP_PASSWORD}")]
+    pub password: Option<Secret>,
+    /// Whether the connection is encrypted. Default: `"verify"`, and `"off"` for a server on this machine.
+    pub tls: Option<Tls>,
+    /// File with the certificates (PEM) that sign the server's. Default: the public authorities.
+    #[schemars(example = "certs/ca.pem")]
+    pub ca: Option<PathBuf>,
+    /// The tables to follow, as patterns of `schema.table`; `*` and `?` are wild, `!` takes out, and the last pattern that
+    /// matches decides. Names with a dot stand in backticks.
+    #[schemars(example = ["shop.*", "!shop.tmp_*"])]
+    pub tables: Patterns,
+    /// Where to begin when a pipeline has no cursor yet.
+    pub start: Start,
+    /// The number by which the server knows this replica: unique among its replicas. Default: made from the manifest's path
+    /// and the source's name, above 2^31, so that it stays the same.
+    #[schemars(range(min = 1), example = 4711)]
+    pub server_id: Option<u32>,
+    /// Tables that have neither a primary key nor a unique key of NOT NULL columns.
+    #[serde(default)]
+    pub without_key: WithoutKey,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BinlogFilesSource {
+    /// The files, or patterns of them; relative to the manifest's folder.
+    #[schemars(length(min = 1), example = ["binlogs/binlog.*"])]
+    pub paths: Vec<String>,
+    /// The tables to follow, as patterns of `schema.table`; `*` and `?` are wild, `!` takes out, and the last pattern that
+    /// matches decides. Names with a dot stand in backticks.
+    #[schemars(example = ["shop.*", "!shop.tmp_*"])]
+    pub tables: Patterns,
+    /// Where to begin when a pipeline has no cursor yet. Default `"earliest"`: all there is.
+    #[serde(default = "earliest")]
+    pub start: Start,
+    /// Tables that have neither a primary key nor a unique key of NOT NULL columns.
+    #[serde(default)]
+    pub without_key: WithoutKey,
+}
+
+fn earliest() -> Start {
+    Start::Earliest
+}
+
+/// What to do with tables that have neither a primary key nor a unique key of NOT NULL columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WithoutKey {
+    /// `check` and `run` name them and stop. The default, because writing a keyless row again after a crash doubles it.
+    #[default]
+    Refuse,
+    /// A row is found at the target by all its values, and all changes of the table share one lane.
+    WholeRow,
+}
+
+/// How a connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// Not encrypted.
+    Off,
+    /// Encrypted, but whoever answers is believed.
+    Encrypt,
+    /// Encrypted, and the certificate must be signed by an authority and carry the host's name.
+    Verify,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginConfig {
+    /// The WebAssembly component; relative to the manifest's folder.
+    #[schemars(example = "plugins/mask.wasm")]
+    pub path: PathBuf,
+    /// What the plugin's `configure` gets, as JSON. Default: an empty table.
+    #[serde(default = "empty_object")]
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>", example = serde_json::json!({"columns": ["email"]}))]
+    pub config: serde_json::Value,
+    /// Most memory that one instance (one lane) may have. Default `"64MiB"`.
+    #[serde(default = "plugin_memory")]
+    pub memory: ByteSize,
+    /// Longest time that one call may take. Default `"1s"`.
+    #[serde(default = "plugin_time")]
+    pub time: TimeSpan,
+}
+
+fn empty_object() -> serde_json::Value {
+    serde_json::Value::Object(serde_json::Map::new())
+}
+
+fn plugin_memory() -> ByteSize {
+    ByteSize(64 << 20)
+}
+
+fn plugin_time() -> TimeSpan {
+    TimeSpan(std::time::Duration::from_secs(1))
+}
+
+/// Where changes are written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum SinkConfig {
+    /// A MySQL or MariaDB server.
+    Mysql(ServerSink),
+    /// A PostgreSQL server.
+    Postgres(ServerSink),
+    /// An SQLite database file.
+    Sqlite(SqliteSink),
+    /// A file, or standard output, of one JSON object a line and change.
+    Jsonl(JsonlSink),
+    /// Nowhere: changes are read, decoded, and counted. For measuring.
+    Null(NullSink),
+}
+
+/// A SQL server to write to.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSink {
+    /// The server and the database: `mysql://USER@HOST:PORT/DATABASE` or `postgres://USER@HOST:PORT/DATABASE`.
+    #[schemars(example = "postgres://tidegate@127.0.0.1/shop")]
+    pub url: Secret,
+    /// The user's password, where the URL has none.
+    #[schemars(example = "${file:/run/secrets/replica}")]
+    pub password: Option<Secret>,
+    /// Whether the connection is encrypted. Default: `"verify"`, and `"off"` for a server on this machine.
+    pub tls: Option<Tls>,
+    /// File with the certificates (PEM) that sign the server's. Default: the public authorities.
+    #[schemars(example = "certs/ca.pem")]
+    pub ca: Option<PathBuf>,
+    /// The target table. Placeholders: `{schema}`, `{table}`, `{topic}`. Default `"{table}"`.
+    #[serde(default)]
+    #[schemars(example = "{schema}.{table}")]
+    pub table: TableTemplate,
+    /// Make target tables that are missing. Default false: a misspelt name is an error, not a new table.
+    #[serde(default)]
+    pub create: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqliteSink {
+    /// The database file, made if it is missing; relative to the manifest's folder.
+    #[schemars(example = "replica.db")]
+    pub path: PathBuf,
+    /// The target table. Placeholders: `{schema}`, `{table}`, `{topic}`. Default `"{table}"`.
+    #[serde(default)]
+    #[schemars(example = "{schema}_{table}")]
+    pub table: TableTemplate,
+    /// Make target tables that are missing. Default false: a misspelt name is an error, not a new table.
+    #[serde(default)]
+    pub create: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JsonlSink {
+    /// The file to append to, or `"-"` for standard output; relative to the manifest's folder.
+    #[schemars(example = "changes.jsonl")]
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NullSink {}

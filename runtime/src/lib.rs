@@ -6,6 +6,7 @@
 pub mod ack;
 pub mod batcher;
 pub mod change;
+pub mod check;
 pub mod cursor;
 pub mod failpoint;
 pub mod lane;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use crate::check::{Finding, Severity};
+
 use crate::change::{Relation, RowId, Slice, Transaction};
 use crate::manifest::model::Ordering;
 use crate::position::{Gtid, Position};
@@ -89,26 +91,6 @@ pub enum SinkError {
     /// The manifest or the target must be changed first (no such table or column, no right, wrong password): stop.
     #[error("{reason}\nhint: {hint}")]
     Configuration { reason: String, hint: String },
-}
-
-/// Something that `tidegate check` found. Printed as `error: subject: problem` and `hint: hint`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    pub severity: Severity,
-    /// Manifest item that it is about: ``sink `replica` ``.
-    pub subject: String,
-    pub problem: String,
-    /// How to mend it: a statement to run or a line to write.
-    pub hint: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// It will fail.
-    Error,
-    /// It may fail, or do what the user does not expect.
-    Warning,
 }
 
 /// One target. Shared by the lanes of a pipeline.

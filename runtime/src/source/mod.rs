@@ -4,11 +4,148 @@
 //! decompressed events with their transaction boundaries. Decoding belongs to each pipeline ([`binlog::decode::Decoder`]).
 //! Sources never see sinks.
 
+pub mod mysql;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::position::Gtid;
+use crate::check::Finding;
+use crate::position::{Gtid, GtidSet, Position};
+
+/// What a source is opened with.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// Name in the manifest, for messages.
+    pub name: String,
+    pub kind: SourceKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// A live MySQL or MariaDB. `server_id`: under which the reading registers; see [`mysql::default_server_id`].
+    MySql { address: mysql::Address, server_id: u32 },
+    /// Binlog files: paths or globs (`*` and `?` in the last part of the path).
+    Files { paths: Vec<String> },
+}
+
+/// Where a pipeline begins when it has no cursor yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After the last transaction that the source has.
+    Now,
+    /// At the first transaction that the source still has.
+    Earliest,
+    Position(Position),
+    /// After the transactions of the set.
+    Gtid(GtidSet),
+    File {
+        file: String,
+        offset: u64,
+    },
+    /// At the first transaction committed at or after this time: microseconds since the epoch.
+    Time(i64),
+}
+
+/// What a [`Subscription`] delivers.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Segment(Arc<Segment>),
+    /// Nothing new at the source: everything up to here is delivered.
+    Idle,
+    /// The last binlog file is read to its end (`binlog-files` alone).
+    End,
+}
+
+/// Something that goes away by itself: lost connections, a server that restarts. Subscriptions try again and never return it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct TransientError {
+    pub problem: String,
+}
+
+/// Something that trying again cannot mend.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{problem}\nhint: {hint}")]
+pub struct DefiniteError {
+    pub problem: String,
+    pub hint: String,
+}
+
+/// Why a source cannot be read. Messages never hold passwords or row values.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("source `{name}`: {error}")]
+    Transient { name: Arc<str>, error: TransientError },
+    #[error("source `{name}`: {error}")]
+    Definite { name: Arc<str>, error: DefiniteError },
+}
+
+/// A source, opened once and shared by the pipelines that read it.
+#[derive(Debug)]
+pub struct Source {
+    config: SourceConfig,
+}
+
+impl Source {
+    /// Checks that the source can be reached and read.
+    pub async fn open(config: SourceConfig) -> Result<Source, SourceError> {
+        Ok(Source { config })
+    }
+
+    /// Where a pipeline without a cursor begins.
+    pub async fn resolve(&self, _start: &Start) -> Result<Position, SourceError> {
+        Err(self.not_wired())
+    }
+
+    /// A reading of its own from `from` on: exactly the transactions after it. One a pipeline.
+    pub fn subscribe(&self, _from: Position) -> Subscription {
+        Subscription { error: self.not_wired() }
+    }
+
+    /// The table as the server describes it now; `None`: it has none of that name, or the source is not a server.
+    pub async fn table(&self, _schema: &str, _table: &str) -> Result<Option<TableInfo>, SourceError> {
+        Err(self.not_wired())
+    }
+
+    /// What would fail. `tables` are the manifest's patterns: `schema.table` with `*` and `?`, `!` before one that excludes.
+    pub async fn check(&self, _tables: &[String]) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// The end of what the source has now.
+    pub async fn end(&self) -> Result<Position, SourceError> {
+        Err(self.not_wired())
+    }
+
+    fn not_wired(&self) -> SourceError {
+        let error = DefiniteError { problem: "cannot be read".into(), hint: "use a newer version".into() };
+        SourceError::Definite { name: self.config.name.as_str().into(), error }
+    }
+}
+
+/// One pipeline's reading of a source. Dropping it disturbs nobody.
+#[derive(Debug)]
+pub struct Subscription {
+    error: SourceError,
+}
+
+impl Subscription {
+    /// The next event. Cancel-safe. An error is final, and the same error is given again.
+    pub async fn next(&mut self) -> Result<Event, SourceError> {
+        Err(self.error.clone())
+    }
+
+    /// The same without waiting; `None`: nothing is there yet.
+    pub fn try_next(&mut self) -> Option<Result<Event, SourceError>> {
+        Some(Err(self.error.clone()))
+    }
+
+    /// Bytes of binlog between what was delivered and the end that the reader knows of; `None`: not known.
+    pub fn behind_bytes(&self) -> Option<u64> {
+        None
+    }
+}
 
 /// A run of whole binlog events of one file, in read order. Checksums are verified and cut off, compressed transactions and
 /// MariaDB's compressed events are decompressed: a decoder sees plain events only.

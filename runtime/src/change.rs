@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow_array::ArrayRef;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
@@ -26,13 +27,21 @@ pub enum Op {
     Snapshot = 3,
 }
 
+impl Op {
+    pub fn from_code(code: u8) -> Option<Op> {
+        [Op::Insert, Op::Update, Op::Delete, Op::Snapshot].into_iter().find(|op| *op as u8 == code)
+    }
+}
+
 /// The logical kind of a column: what a plugin and a sink see, whatever the source calls the type.
 ///
 /// Physical form in Arrow: `Int64` i64 · `UInt64` u64 · `Float64` f64 · `Text`, `Decimal`, `Json` Utf8 (i32 offsets) ·
 /// `Bytes` Binary (i32 offsets) · `Date` Date64 (milliseconds since 1970-01-01) · `Time` Duration(µs), signed ·
 /// `DateTime` Timestamp(µs, no zone) · `Timestamp` Timestamp(µs, "UTC") · `Boolean` Boolean, which plugins alone add.
 /// Decimals are their exact text. A zero or impossible date of the four temporal kinds is below [`crate::temporal::INVALID_MAX`].
+/// The discriminants are the kind codes of the plugin interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Kind {
     Boolean,
     Int64,
@@ -49,6 +58,25 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Kind; 12] = [
+        Kind::Boolean,
+        Kind::Int64,
+        Kind::UInt64,
+        Kind::Float64,
+        Kind::Text,
+        Kind::Bytes,
+        Kind::Decimal,
+        Kind::Json,
+        Kind::Date,
+        Kind::Time,
+        Kind::DateTime,
+        Kind::Timestamp,
+    ];
+
+    pub fn from_code(code: u8) -> Option<Kind> {
+        Kind::ALL.get(usize::from(code)).copied()
+    }
+
     /// The Arrow type of a column of this kind.
     pub fn data_type(self) -> DataType {
         match self {
@@ -293,6 +321,12 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// A new value for [`Relation::id`]: 0, 1, 2, …
+    pub fn next_id() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| &*c.name == name)
     }

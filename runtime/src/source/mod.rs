@@ -6,6 +6,8 @@
 
 pub mod mysql;
 
+pub mod binlog;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,0 +1,3 @@
+//! The binlog of MySQL and MariaDB: its events, and the rows in them.
+
+pub mod values;

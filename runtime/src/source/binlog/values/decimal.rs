@@ -1,0 +1,194 @@
+//! Packed decimals: the storage form of DECIMAL columns, in row images and inside binary JSON, to their exact text.
+//!
+//! Format (MySQL `strings/decimal.cc`, `decimal2bin`): the digits before and after the point are cut into groups of nine, counted
+//! from the point; a group is a big-endian number of 4 bytes, the two outer groups, if shorter, take as few bytes as they need.
+//! The highest bit of the first byte is flipped, and a negative number has all its bits flipped after that.
+
+/// The most digits that MySQL and MariaDB allow.
+const PRECISION_MAX: u8 = 65;
+/// Bytes of a group of 0 to 9 digits.
+const GROUP_BYTES: [u8; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
+const POWERS: [u32; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+/// "00" to "99".
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
+        i += 1;
+    }
+    pairs
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    #[error("decimal({precision},{scale}) is no type of MySQL's")]
+    Type { precision: u8, scale: u8 },
+    #[error("a decimal of {needed} bytes has {found}")]
+    Short { needed: usize, found: usize },
+    #[error("a group of {digits} decimal digits holds a larger number")]
+    Digits { digits: u8 },
+}
+
+/// Bytes that a value of `decimal(precision, scale)` takes. `scale` above `precision` counts as no digits before the point.
+#[inline]
+pub fn len(precision: u8, scale: u8) -> usize {
+    let part = |digits: u8| usize::from(digits / 9) * 4 + usize::from(GROUP_BYTES[usize::from(digits % 9)]);
+    part(precision.saturating_sub(scale)) + part(scale)
+}
+
+/// Appends the value as the server prints it: `0.50`, `-12.3400`, one digit at least before the point and exactly `scale` after
+/// it. Reads the first [`len`] bytes. After an error `out` is as it was.
+#[inline]
+pub fn write_text(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> Result<(), DecimalError> {
+    if precision == 0 || precision > PRECISION_MAX || scale > precision {
+        return Err(DecimalError::Type { precision, scale });
+    }
+    let needed = len(precision, scale);
+    let Some(bytes) = bytes.get(..needed) else {
+        return Err(DecimalError::Short { needed, found: bytes.len() });
+    };
+    let negative = bytes[0] & 0x80 == 0;
+    let mut groups = Groups { bytes, mask: if negative { u32::MAX } else { 0 }, flip: 0x80 };
+    // Sign, point, a zero before it, 65 digits, and the 9 that a group may write past its end.
+    let mut text = Text { bytes: [0; 80], len: 0 };
+    if negative {
+        text.push(b'-');
+    }
+    let first = text.len;
+    let integer = precision - scale;
+    text.significant(groups.next(integer % 9)?, first);
+    for _ in 0..integer / 9 {
+        text.significant(groups.next(9)?, first);
+    }
+    if text.len == first {
+        text.push(b'0');
+    }
+    if scale > 0 {
+        text.push(b'.');
+        for _ in 0..scale / 9 {
+            text.nine(groups.next(9)?);
+        }
+        let rest = scale % 9;
+        if rest > 0 {
+            // Left-aligned: nine digits of which the first `rest` stay.
+            text.nine(groups.next(rest)? * POWERS[usize::from(9 - rest)]);
+            text.len -= usize::from(9 - rest);
+        }
+    }
+    out.extend_from_slice(&text.bytes[..text.len]);
+    Ok(())
+}
+
+/// The groups of a value, most significant first.
+struct Groups<'a> {
+    bytes: &'a [u8],
+    mask: u32,
+    /// What the first byte of the value is to be XORed with; 0 once it was read.
+    flip: u32,
+}
+
+impl Groups<'_> {
+    #[inline(always)]
+    fn next(&mut self, digits: u8) -> Result<u32, DecimalError> {
+        let n = usize::from(GROUP_BYTES[usize::from(digits)]);
+        let (group, rest) = self.bytes.split_at(n);
+        self.bytes = rest;
+        let (raw, bits) = match *group {
+            [] => return Ok(0),
+            [a] => (u32::from(a), 8),
+            [a, b] => (u32::from(u16::from_be_bytes([a, b])), 16),
+            [a, b, c] => (u32::from_be_bytes([0, a, b, c]), 24),
+            _ => (u32::from_be_bytes([group[0], group[1], group[2], group[3]]), 32),
+        };
+        let value = (raw ^ self.flip << (bits - 8) ^ self.mask) & (u32::MAX >> (32 - bits));
+        self.flip = 0;
+        if value >= POWERS[usize::from(digits)] {
+            return Err(DecimalError::Digits { digits });
+        }
+        Ok(value)
+    }
+}
+
+struct Text {
+    bytes: [u8; 80],
+    len: usize,
+}
+
+impl Text {
+    #[inline(always)]
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    /// The next group before the point: without leading zeros if none but zeros came before it (since `first`).
+    #[inline(always)]
+    fn significant(&mut self, value: u32, first: usize) {
+        if self.len > first {
+            self.nine(value);
+        } else if value > 0 {
+            let digits = nine(value);
+            let zeros = 9 - (value.ilog10() as usize + 1);
+            let count = 9 - zeros;
+            self.bytes[self.len..self.len + count].copy_from_slice(&digits[zeros..]);
+            self.len += count;
+        }
+    }
+
+    #[inline(always)]
+    fn nine(&mut self, value: u32) {
+        self.bytes[self.len..self.len + 9].copy_from_slice(&nine(value));
+        self.len += 9;
+    }
+}
+
+#[inline(always)]
+fn nine(value: u32) -> [u8; 9] {
+    let pair = |n: u32| PAIRS[(n % 100) as usize];
+    let (high, low) = (value / 10_000, value % 10_000);
+    let ([b, c], [d, e]) = (pair(high / 100), pair(high));
+    let ([f, g], [h, i]) = (pair(low / 100), pair(low));
+    [b'0' + (high / 10_000) as u8, b, c, d, e, f, g, h, i]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(bytes: &[u8], precision: u8, scale: u8) -> Result<String, DecimalError> {
+        let mut out = Vec::new();
+        write_text(bytes, precision, scale, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_manual_example() {
+        // decimal.cc: 1234567890.1234 as decimal(14,4).
+        assert_eq!(text(&[0x81, 0x0d, 0xfb, 0x38, 0xd2, 0x04, 0xd2], 14, 4).unwrap(), "1234567890.1234");
+        assert_eq!(text(&[0x7e, 0xf2, 0x04, 0xc7, 0x2d, 0xfb, 0x2d], 14, 4).unwrap(), "-1234567890.1234");
+        assert_eq!(text(&[0x80, 0x32], 3, 2).unwrap(), "0.50");
+    }
+
+    #[test]
+    fn malformed_values_are_errors() {
+        assert_eq!(text(&[0xff], 1, 0), Err(DecimalError::Digits { digits: 1 }));
+        assert_eq!(text(&[0xff, 0xff, 0xff, 0xff], 9, 0), Err(DecimalError::Digits { digits: 9 }));
+        assert_eq!(text(&[0x80], 9, 0), Err(DecimalError::Short { needed: 4, found: 1 }));
+        assert_eq!(text(&[0x80], 66, 0), Err(DecimalError::Type { precision: 66, scale: 0 }));
+        assert_eq!(text(&[], 0, 0), Err(DecimalError::Type { precision: 0, scale: 0 }));
+        assert_eq!(text(&[0x80], 1, 2), Err(DecimalError::Type { precision: 1, scale: 2 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..40), precision: u8, scale: u8) {
+            let mut out = b"before".to_vec();
+            match write_text(&bytes, precision, scale, &mut out) {
+                Ok(()) => prop_assert!(out.len() > 6 && out.len() <= 6 + 68),
+                Err(_) => prop_assert_eq!(out, b"before"),
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+# Every target says after ## what it does; `make` alone prints them.
+# Demo and tests share one cargo profile and one set of features, so that one compilation serves both.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt docs plugins servers clean-servers
+CARGO ?= cargo
+FEATURES := tidegate/failpoints
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
+	$(CARGO) build --quiet --workspace --features $(FEATURES)
+	examples/demo/run.sh
+
+test: plugins servers ## run every test; gets the servers that they need
+	$(CARGO) build --quiet --workspace --features $(FEATURES)
+	$(CARGO) test --workspace --features $(FEATURES)
+
+lint: ## formatting and clippy
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --workspace --all-targets --features $(FEATURES) -- -D warnings
+
+fmt: ## format all Rust code
+	$(CARGO) fmt
+
+docs: ## build the API documentation into target/doc
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
+
+plugins: ## build plugins/* into target/plugins/*.wasm
+	scripts/toolchains/rust-wasm.sh plugins
+
+servers: ## unpack the databases that tests and benchmarks start
+	scripts/servers/mysql.sh install
+	scripts/servers/mariadb.sh install
+	scripts/servers/postgres.sh install
+
+clean-servers: ## stop and remove every server of this checkout
+	scripts/servers/clean.sh

@@ -1,0 +1,4 @@
+//! All integration tests, in one binary: one link, and servers that tests share are started once.
+
+mod layout;
+mod real_servers;

@@ -251,7 +251,7 @@ impl JsonlWriter {
     fn part<'a>(&self, slice: &'a Slice<'a>) -> Result<Part<'a>, SinkError> {
         let Rows { relation, after, before, .. } = slice.rows;
         let mut head = Vec::new();
-        for (key, value) in [("schema", &*relation.schema), ("table", &*relation.table), ("topic", slice.topic)] {
+        for (key, value) in [("schema", &*relation.schema), ("table", &*relation.table), ("topic", &slice.topic)] {
             head.extend_from_slice(format!(",\"{key}\":").as_bytes());
             write_string(&mut head, value);
         }

@@ -338,7 +338,7 @@ fn write_base64(data: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (i, chunk) in data.chunks(3).enumerate() {
         if i > 0 && i % 19 == 0 {
-            out.push(b'\n');
+            out.extend_from_slice(b"\\n");
         }
         let bits = (0..3).fold(0u32, |n, at| n << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
         for at in 0..4 {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pattern::Patterns;
 use super::secret::Secret;
+use super::server_url::ServerUrl;
 use super::start::Start;
 use super::template::TableTemplate;
 use super::units::{ByteSize, TimeSpan};
@@ -29,6 +30,8 @@ pub struct Manifest {
     pub sinks: BTreeMap<String, Arc<Sink>>,
     /// In the order of their names.
     pub pipelines: Vec<Arc<Pipeline>>,
+    /// What is odd, but not wrong; as people see it.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -143,6 +146,7 @@ impl Default for Batch {
 /// Where changes are read.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[schemars(extend("x-later" = later(&["poll", "change-table", "http", "kafka"], "this version reads \"mysql\" and \"binlog-files\"")))]
 pub enum SourceConfig {
     /// A MySQL or MariaDB server, whose binlog is followed as a replica follows it.
     Mysql(MysqlSource),
@@ -154,7 +158,7 @@ pub enum SourceConfig {
 #[serde(deny_unknown_fields)]
 pub struct MysqlSource {
     /// The server: `mysql://USER@HOST:PORT`. The user needs REPLICATION SLAVE, REPLICATION CLIENT, and SELECT on the tables.
-    #[schemars(example = "mysql://tidegate@127.0.0.1:3306", extend("x-scheme" = ["mysql"]))]
+    #[schemars(example = "mysql://tidegate@127.0.0.1:3306")]
     pub url: Secret,
     /// The user's password, where the URL has none.
     #[schemars(example = "${env:SHOP_PASSWORD}")]
@@ -170,8 +174,8 @@ pub struct MysqlSource {
     pub tables: Patterns,
     /// Where to begin when a pipeline has no cursor yet.
     pub start: Start,
-    /// The number by which the server knows this replica: unique among its replicas. Default: made from the manifest's path
-    /// and the source's name, above 2^31, so that it stays the same.
+    /// The number by which the server knows this replica: unique among its replicas. Default: made from the host's name,
+    /// `data_dir` and the source's name, and above 2^31.
     #[schemars(range(min = 1), example = 4711)]
     pub server_id: Option<u32>,
     /// Tables that have neither a primary key nor a unique key of NOT NULL columns.
@@ -197,8 +201,35 @@ pub struct BinlogFilesSource {
     pub without_key: WithoutKey,
 }
 
+/// Names that a later version will know, with a hint for each.
+fn later(names: &[&str], hint: &str) -> serde_json::Value {
+    names.iter().map(|name| ((*name).to_owned(), hint.into())).collect::<serde_json::Map<_, _>>().into()
+}
+
 fn earliest() -> Start {
     Start::Earliest
+}
+
+impl MysqlSource {
+    pub fn tls(&self) -> Tls {
+        self.tls.unwrap_or_else(|| Tls::for_url(&self.url))
+    }
+}
+
+impl ServerSink {
+    pub fn tls(&self) -> Tls {
+        self.tls.unwrap_or_else(|| Tls::for_url(&self.url))
+    }
+}
+
+impl Tls {
+    /// What goes without saying: a password never travels unprotected to another machine.
+    fn for_url(url: &Secret) -> Tls {
+        match ServerUrl::split(url.expose()) {
+            Some(url) if url.is_local() => Tls::Off,
+            _ => Tls::Verify,
+        }
+    }
 }
 
 /// What to do with tables that have neither a primary key nor a unique key of NOT NULL columns.
@@ -257,6 +288,10 @@ fn plugin_time() -> TimeSpan {
 /// Where changes are written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[schemars(extend("x-later" = later(
+    &["kafka", "elasticsearch", "redis", "rabbitmq", "http"],
+    "this version writes \"mysql\", \"postgres\", \"sqlite\", \"jsonl\" and \"null\"",
+)))]
 pub enum SinkConfig {
     /// A MySQL or MariaDB server.
     Mysql(ServerSink),

@@ -1,0 +1,224 @@
+//! What the parts of a manifest mean together: names that must exist, settings that exclude each other.
+//!
+//! Works on the tree, so that it finds what it can in a manifest that has other errors.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::nearest::nearest;
+use super::problem::Problem;
+use super::server_url::ServerUrl;
+use super::tree::{Entry, Node, Value};
+use super::validate::printable;
+
+const NAME_LENGTH_MAX: usize = 64;
+
+/// Sinks that write in transactions of the target.
+const TRANSACTIONAL: [&str; 3] = ["mysql", "postgres", "sqlite"];
+
+pub(super) fn check(root: &Node, problems: &mut Vec<Problem>) {
+    let mut meaning = Meaning { root, problems, used: BTreeSet::new() };
+    for section in ["source", "plugin", "sink", "pipeline"] {
+        for entry in meaning.section(section) {
+            meaning.check_name(section, entry);
+        }
+    }
+    for section in ["source", "sink"] {
+        for entry in meaning.section(section) {
+            meaning.check_server(section, entry);
+        }
+    }
+    for entry in meaning.section("pipeline") {
+        meaning.check_pipeline(entry);
+    }
+    if meaning.section("pipeline").is_empty() {
+        let what = "the manifest has no pipeline";
+        meaning.problems.push(Problem::error(0..0, what, "write [pipeline.NAME] with source = \"…\" and sink = \"…\""));
+    } else {
+        meaning.warn_unused();
+    }
+}
+
+struct Meaning<'a> {
+    root: &'a Node,
+    problems: &'a mut Vec<Problem>,
+    /// (section, name) of what a pipeline names.
+    used: BTreeSet<(&'static str, &'a str)>,
+}
+
+impl<'a> Meaning<'a> {
+    fn section(&self, name: &str) -> &'a [Entry] {
+        self.root.get(name).map(Node::entries).unwrap_or_default()
+    }
+
+    fn error(&mut self, span: &Range<usize>, what: String, hint: impl Into<String>) {
+        self.problems.push(Problem::error(span.clone(), what, hint));
+    }
+
+    /// Names stand in file names, in SQL and on the command line.
+    fn check_name(&mut self, section: &str, entry: &Entry) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if entry.key.is_empty() || entry.key.len() > NAME_LENGTH_MAX || !entry.key.chars().all(plain) {
+            let what = format!("`{}` cannot be the name of a {section}", printable(&entry.key));
+            self.error(&entry.key_span, what, "a name has 1 to 64 letters, digits, _ and -");
+        }
+    }
+
+    fn check_server(&mut self, section: &str, entry: &Entry) {
+        let (node, path) = (&entry.node, format!("{section}.{}", entry.key));
+        let schemes: &[&str] = match node.get("type").and_then(Node::text) {
+            Some("mysql") => &["mysql"],
+            Some("postgres") => &["postgres", "postgresql"],
+            _ => return,
+        };
+        let Some((place, text)) = node.get("url").and_then(|n| Some((n, n.text()?))).filter(|(_, t)| !t.is_empty()) else { return };
+        let port = if schemes[0] == "mysql" { 3306 } else { 5432 };
+        let database = if section == "sink" { "/DATABASE" } else { "" };
+        let hint = format!("write {}://USER@HOST:{port}{database}", schemes[0]);
+        let Some(url) = ServerUrl::split(text) else {
+            return self.error(&place.span, format!("`{path}.url` is not a URL: it has no ://"), hint);
+        };
+        if !schemes.contains(&url.scheme) {
+            self.error(&place.span, format!("`{path}.url` does not begin with {}://", schemes[0]), hint);
+        } else if url.user.is_empty() {
+            self.error(&place.span, format!("`{path}.url` names no user"), hint);
+        } else if url.host.is_empty() {
+            self.error(&place.span, format!("`{path}.url` names no host"), hint);
+        } else if url.port.is_some_and(|p| p.parse::<u16>().is_err()) {
+            self.error(&place.span, format!("`{path}.url`: the port is not a number up to 65535"), hint);
+        } else if section == "sink" && url.database.is_empty() {
+            self.error(&place.span, format!("`{path}.url` names no database"), hint);
+        }
+        if let Some(password) = node.entry("password").filter(|_| url.has_password) {
+            self.error(
+                &password.key_span,
+                format!("`{path}` has two passwords: this one, and one in the URL"),
+                "take it out of the URL",
+            );
+        }
+        let tls = node.get("tls").and_then(Node::text);
+        if let Some(ca) = node.entry("ca").filter(|_| tls.map_or(url.is_local(), |t| t != "verify")) {
+            self.error(
+                &ca.key_span,
+                format!("`{path}.ca` is of no use: the certificate is not checked"),
+                "write tls = \"verify\", or leave out ca",
+            );
+        }
+    }
+
+    fn check_pipeline(&mut self, entry: &'a Entry) {
+        let (node, path) = (&entry.node, format!("pipeline.{}", entry.key));
+        if !matches!(node.value, Value::Table(_)) {
+            return;
+        }
+        if let Some(source) = node.get("source") {
+            self.refer("source", source, &path);
+        }
+        let mut seen = BTreeSet::new();
+        for plugin in node.get("plugins").map(Node::items).unwrap_or_default() {
+            self.refer("plugin", plugin, &path);
+            if let Some(name) = plugin.text().filter(|name| !seen.insert(*name)) {
+                self.error(
+                    &plugin.span,
+                    format!("`{path}.plugins` has `{}` twice", printable(name)),
+                    "a plugin stands once in a pipeline",
+                );
+            }
+        }
+        let sinks = self.check_outputs(node, &path);
+        self.check_modes(node, &path, &sinks);
+    }
+
+    /// The sinks that the pipeline writes to.
+    fn check_outputs(&mut self, node: &'a Node, path: &str) -> Vec<&'a Node> {
+        match (node.entry("sink"), node.entry("routes")) {
+            (Some(_), Some(routes)) => {
+                self.error(
+                    &routes.key_span,
+                    format!("`{path}` has both `sink` and `routes`"),
+                    "a route with topics = [\"*\"] takes what `sink` would",
+                );
+            }
+            (None, None) => self.error(&node.span, format!("`{path}` has neither `sink` nor `routes`"), "write sink = \"NAME\""),
+            (Some(_), None) => {
+                if let Some(unrouted) = node.entry("unrouted") {
+                    let what = format!("`{path}.unrouted` has no effect: `sink` takes every topic");
+                    self.problems.push(Problem::warning(
+                        unrouted.key_span.clone(),
+                        what,
+                        "leave it out, or write routes instead of sink",
+                    ));
+                }
+            }
+            (None, Some(routes)) if matches!(&routes.node.value, Value::Array(items) if items.is_empty()) => {
+                self.error(&routes.key_span, format!("`{path}.routes` is empty"), "write sink = \"NAME\", or at least one route");
+            }
+            (None, Some(_)) => {}
+        }
+        let routes = node.get("routes").map(Node::items).unwrap_or_default();
+        let sinks: Vec<&Node> = node.get("sink").into_iter().chain(routes.iter().filter_map(|r| r.get("sink"))).collect();
+        for sink in &sinks {
+            self.refer("sink", sink, path);
+        }
+        sinks
+    }
+
+    fn check_modes(&mut self, node: &'a Node, path: &str, sinks: &[&'a Node]) {
+        let entry = |key: &str, value: &str| node.entry(key).filter(|e| e.node.text() == Some(value));
+        let one_lane = entry("ordering", "global").or(entry("ordering", "transaction"));
+        if let (Some(ordering), Some(lanes)) = (one_lane, node.entry("lanes"))
+            && matches!(lanes.node.value, Value::Integer(n) if n > 1)
+        {
+            let what = format!("`{path}.lanes`: ordering = \"{}\" has one lane", ordering.node.text().unwrap_or_default());
+            self.error(&lanes.node.span, what, "leave out lanes, or write ordering = \"key\" or \"table\"");
+        }
+        let names: BTreeSet<&str> = sinks.iter().filter_map(|s| s.text()).collect();
+        let modes = [("ordering", "transaction"), ("delivery", "exactly-once")];
+        for mode in modes.iter().filter_map(|(key, value)| entry(key, value)) {
+            let written = format!("{} = \"{}\"", mode.key, mode.node.text().unwrap_or_default());
+            if names.len() > 1 {
+                self.error(
+                    &mode.node.span,
+                    format!("`{path}`: {written} needs a single sink, and there are {}", names.len()),
+                    "make a pipeline for each sink; they may share the source",
+                );
+            }
+            for name in &names {
+                let kind = self.root.get("sink").and_then(|s| s.get(name)).and_then(|s| s.get("type")).and_then(Node::text);
+                if kind.is_some_and(|kind| !TRANSACTIONAL.contains(&kind)) {
+                    let what = format!("`{path}`: {written} needs a sink with transactions, and `{}` has none", printable(name));
+                    self.error(&mode.node.span, what, "such sinks are of type mysql, postgres and sqlite");
+                }
+            }
+        }
+    }
+
+    fn refer(&mut self, section: &'static str, node: &'a Node, path: &str) {
+        let Some(name) = node.text() else { return };
+        self.used.insert((section, name));
+        let known = self.section(section);
+        if known.iter().any(|e| e.key == name) {
+            return;
+        }
+        let shown = if node.replaced { String::new() } else { format!(" `{}`", printable(name)) };
+        let hint = match nearest(name, known.iter().map(|e| e.key.as_str())) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None if known.is_empty() => {
+                format!("write [{section}.{}]", if node.replaced { "NAME".to_owned() } else { printable(name) })
+            }
+            None => format!("known: {}", known.iter().map(|e| format!("\"{}\"", printable(&e.key))).collect::<Vec<_>>().join(", ")),
+        };
+        self.error(&node.span, format!("`{path}` names a {section}{shown} that is not there"), hint);
+    }
+
+    fn warn_unused(&mut self) {
+        for section in ["source", "plugin", "sink"] {
+            for entry in self.section(section) {
+                if !self.used.contains(&(section, entry.key.as_str())) {
+                    let what = format!("no pipeline uses {section} `{}`", printable(&entry.key));
+                    self.problems.push(Problem::warning(entry.key_span.clone(), what, ""));
+                }
+            }
+        }
+    }
+}

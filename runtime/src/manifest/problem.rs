@@ -135,15 +135,21 @@ fn floor(text: &str, at: usize) -> usize {
     at
 }
 
-/// What to hide when the text could not be parsed: the content of every string, and what follows a word that smells of a secret.
+/// What to hide when the text could not be parsed, and nobody knows what belongs to a string: what follows a quote or a word that
+/// smells of a secret, and lines with an odd number of quotes.
 pub(super) fn hidden_in_broken_text(text: &str) -> Vec<Range<usize>> {
     let mut hidden = strings(text);
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let lower = line.to_ascii_lowercase();
+        let end = start + line.trim_end().len();
+        let quotes = line.bytes().filter(|b| matches!(b, b'"' | b'\'')).count();
+        if let Some(quote) = line.find(['"', '\'']) {
+            hidden.push(if quotes % 2 == 1 { start..end } else { start + quote + 1..end });
+        }
         if let Some(at) = ["pass", "secret", "token", "key", "cred", "pwd", "://"].iter().filter_map(|w| lower.find(w)).min() {
             let after = lower[at..].find(['=', ':', ' ']).map_or(lower.len(), |i| at + i + 1);
-            hidden.push(start + after..start + line.trim_end().len().max(after));
+            hidden.push(start + after..end.max(start + after));
         }
         start += line.len();
     }

@@ -1,0 +1,557 @@
+//! The decoder of one pipeline: framed events in, rows appended to the lanes' builders.
+//!
+//! Invariants: [`RowId::place`] counts all row events of a transaction, followed or not, so that reading a transaction again gives
+//! the same places; rows that were passed on already are skipped after a lost connection, never appended twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use crate::batcher::{ColumnBuilder, RowsBuilder, Wanted};
+use crate::change::{Op, Relation, RowId, Transaction};
+use crate::lane::Lanes;
+use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
+
+use super::error::{DecodeError, Problem};
+use super::event::{self, EventType, HEADER_LEN, Header, Reader};
+use super::plan::{self, KeyHash, Plan};
+use super::rows::{self, Cell, DUMMY_TABLE_IDS, FLAG_STATEMENT_END, Present, RowsEvent};
+use super::statement::{self, Name, Statement};
+use super::table_map;
+use super::value::Decode;
+use super::values::collation;
+
+/// Which tables are followed: schema, table.
+pub type Follows = Box<dyn Fn(&str, &str) -> bool + Send>;
+/// Which columns of a relation anyone reads. `None`: nobody wants its rows.
+pub type Wants = Box<dyn FnMut(&Relation) -> Result<Option<Wanted>, String> + Send>;
+
+/// More different TABLE_MAPs than this in one run are forgotten and planned anew.
+const PLANS_MAX: usize = 16_384;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The event is consumed.
+    Done,
+    /// The TABLE_MAP does not say the names or the key: ask the source, call [`Decoder::provide`], and decode the same event again.
+    NeedsTable { schema: String, table: String },
+}
+
+/// A relation that was planned, and what is wanted of it; kept so that another TABLE_MAP of the same columns is the same relation.
+struct Known {
+    relation: Arc<Relation>,
+    wanted: Option<Arc<Wanted>>,
+}
+
+/// What is behind a table id, or the bytes of a TABLE_MAP. `None`: not followed or not wanted.
+type MaybePlan = Option<Arc<Plan>>;
+
+/// The transaction that is being read.
+struct Current {
+    transaction: Transaction,
+    is_open: bool,
+    /// Row events so far.
+    row_events: u32,
+    /// Place of the last row that was passed on.
+    last_place: Option<u64>,
+    /// Rows up to this place were passed on before the connection was lost.
+    skip_through: Option<u64>,
+}
+
+/// Memory that is reused for every row.
+#[derive(Default)]
+struct Scratch {
+    before: Vec<Cell>,
+    after: Vec<Cell>,
+    text: Vec<u8>,
+}
+
+pub struct Decoder {
+    follows: Follows,
+    wants: Wants,
+    known: Vec<Known>,
+    /// By the bytes of the TABLE_MAP after the table id.
+    plans: HashMap<Box<[u8]>, MaybePlan, FixedState>,
+    /// The table ids of the current statement.
+    active: Vec<(u64, MaybePlan)>,
+    provided: Option<(String, String, Option<TableInfo>)>,
+    current: Current,
+    /// The event at hand asked for a table and comes again: its boundary is accounted for.
+    is_retry: bool,
+    completed: Option<(Arc<str>, u64)>,
+    scratch: Scratch,
+}
+
+impl Decoder {
+    pub fn new(follows: Follows, wants: Wants) -> Decoder {
+        let transaction = Transaction { number: 0, gtid: None, file: "".into(), offset: 0, commit_time_us: 0 };
+        Decoder {
+            follows,
+            wants,
+            known: Vec::new(),
+            plans: HashMap::with_hasher(FixedState::default()),
+            active: Vec::new(),
+            provided: None,
+            current: Current { transaction, is_open: false, row_events: 0, last_place: None, skip_through: None },
+            is_retry: false,
+            completed: None,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Decodes event `index` of the segment and appends its rows to `lanes`. After an error the decoder is not called again, and
+    /// the row at hand may be half appended: the open batches of `lanes` must be dropped, not finished.
+    pub fn event(&mut self, segment: &Segment, index: usize, lanes: &mut Lanes) -> Result<Step, DecodeError> {
+        let mut context = Context { event: "event", relation: None };
+        let framed = segment.events.get(index).copied();
+        let step = match framed {
+            Some(framed) => self.framed(segment, framed, lanes, &mut context),
+            None => Err(Problem::Framing),
+        };
+        step.map_err(|problem| DecodeError {
+            file: Arc::clone(&segment.file),
+            offset: framed.map_or(0, |f| f.offset),
+            event: context.event,
+            relation: context.relation.map(|r| r.to_string().into_boxed_str()),
+            problem,
+        })
+    }
+
+    /// Answers [`Step::NeedsTable`]. `None`: the source has no server to ask (binlog files).
+    pub fn provide(&mut self, schema: &str, table: &str, info: Option<TableInfo>) {
+        self.provided = Some((schema.to_owned(), table.to_owned(), info));
+    }
+
+    /// The transaction that is being read, or the last one that was; its number is 0 before the first.
+    pub fn transaction(&self) -> &Transaction {
+        &self.current.transaction
+    }
+
+    pub fn is_in_transaction(&self) -> bool {
+        self.current.is_open
+    }
+
+    /// File and offset behind the last transaction that was read whole.
+    pub fn completed(&self) -> Option<(&Arc<str>, u64)> {
+        self.completed.as_ref().map(|(file, offset)| (file, *offset))
+    }
+
+    fn framed(&mut self, segment: &Segment, framed: Framed, lanes: &mut Lanes, context: &mut Context) -> Result<Step, Problem> {
+        let end = framed.start.checked_add(framed.len).ok_or(Problem::Framing)?;
+        let bytes = segment.data.get(framed.start..end).ok_or(Problem::Framing)?;
+        let header = Header::parse(bytes).ok_or(Problem::Framing)?;
+        let body = &bytes[HEADER_LEN..];
+        context.event = event::type_name(header.code);
+        if !std::mem::take(&mut self.is_retry) {
+            self.begin(segment, framed)?;
+        }
+        match EventType::of_code(header.code) {
+            EventType::WriteRows { v2 } => self.row_event(body, v2, Op::Insert, lanes, context)?,
+            EventType::UpdateRows { v2 } => self.row_event(body, v2, Op::Update, lanes, context)?,
+            EventType::DeleteRows { v2 } => self.row_event(body, v2, Op::Delete, lanes, context)?,
+            EventType::TableMap => {
+                let step = self.table_map(body, context)?;
+                if step != Step::Done {
+                    self.is_retry = true;
+                    return Ok(step);
+                }
+            }
+            EventType::PartialUpdateRows => {
+                if self.active_plan(RowsEvent::parse(body, true)?.table_id)?.is_some() {
+                    return Err(Problem::PartialUpdate);
+                }
+                self.current.row_events += 1;
+            }
+            EventType::Query => self.query(body, 0, segment, framed)?,
+            EventType::ExecuteLoadQuery => self.query(body, LOAD_QUERY_HEADER_LEN, segment, framed)?,
+            EventType::FormatDescription | EventType::Rotate => self.active.clear(),
+            EventType::NoChange => {}
+            EventType::XaPrepare => return Err(Problem::Xa),
+            EventType::Incident => return Err(Problem::Incident),
+            EventType::Compressed => return Err(Problem::Compressed),
+            EventType::Ancient => return Err(Problem::Ancient),
+            EventType::Unknown if header.is_ignorable() => {}
+            EventType::Unknown => return Err(Problem::UnknownEvent { code: header.code }),
+        }
+        if framed.boundary == Boundary::End {
+            self.current.is_open = false;
+            self.completed = Some((Arc::clone(&segment.file), framed.next));
+        }
+        Ok(Step::Done)
+    }
+
+    /// Accounts for the beginning of a transaction.
+    fn begin(&mut self, segment: &Segment, framed: Framed) -> Result<(), Problem> {
+        let begin = |index: u32| segment.transactions.get(index as usize).ok_or(Problem::Framing);
+        let current = &mut self.current;
+        match framed.boundary {
+            Boundary::Within | Boundary::End => return Ok(()),
+            Boundary::Begin(_) if current.is_open => return Err(Problem::Nested),
+            Boundary::Begin(index) => {
+                let TransactionBegin { gtid, offset, commit_time_us } = begin(index)?.clone();
+                let (number, file) = (current.transaction.number + 1, Arc::clone(&segment.file));
+                current.transaction = Transaction { number, gtid, file, offset, commit_time_us };
+                current.last_place = None;
+            }
+            Boundary::BeginAgain(index) => {
+                let again = begin(index)?;
+                let was = &current.transaction;
+                let is_same = match (&was.gtid, &again.gtid) {
+                    (Some(was), Some(again)) => was == again,
+                    (None, None) => was.file == segment.file && was.offset == again.offset,
+                    _ => false,
+                };
+                if !current.is_open || !is_same {
+                    return Err(Problem::OtherTransaction);
+                }
+            }
+        }
+        current.skip_through = current.last_place;
+        current.is_open = true;
+        current.row_events = 0;
+        self.active.clear();
+        Ok(())
+    }
+
+    fn table_map(&mut self, body: &[u8], context: &mut Context) -> Result<Step, Problem> {
+        let table_id = Reader::new(body).u48()?;
+        let key = &body[6..];
+        let plan = match self.plans.get(key) {
+            Some(plan) => plan.clone(),
+            None => {
+                let (schema, table, _) = table_map::names(body)?;
+                let plan = if (self.follows)(schema, table) {
+                    context.relation = Some(RelationName::Pair(schema.to_owned(), table.to_owned()));
+                    let map = table_map::parse(body)?;
+                    let info = if plan::needs_server(&map) {
+                        match self.provided.take() {
+                            Some((s, t, info)) if s == schema && t == table => info,
+                            _ => return Ok(Step::NeedsTable { schema: schema.to_owned(), table: table.to_owned() }),
+                        }
+                    } else {
+                        None
+                    };
+                    self.plan(plan::draft(&map, info.as_ref())?)?
+                } else {
+                    None
+                };
+                if self.plans.len() >= PLANS_MAX {
+                    self.plans.clear();
+                }
+                self.plans.insert(key.into(), plan.clone());
+                plan
+            }
+        };
+        match self.active.iter_mut().find(|(id, _)| *id == table_id) {
+            Some(active) => active.1 = plan,
+            None => self.active.push((table_id, plan)),
+        }
+        Ok(Step::Done)
+    }
+
+    /// Finishes a plan: the same columns as before are the same relation, another one is asked about.
+    fn plan(&mut self, draft: plan::Draft) -> Result<MaybePlan, Problem> {
+        let plan::Draft { mut relation, columns, key, is_from_server, is_minimal } = draft;
+        let known = self.known.iter().find(|k| {
+            relation.id = k.relation.id;
+            *k.relation == relation
+        });
+        let (relation, wanted) = match known {
+            Some(known) => (Arc::clone(&known.relation), known.wanted.clone()),
+            None => {
+                relation.id = Relation::next_id();
+                let wanted = (self.wants)(&relation).map_err(Problem::Refused)?.map(Arc::new);
+                let relation = Arc::new(relation);
+                self.known.push(Known { relation: Arc::clone(&relation), wanted: wanted.clone() });
+                (relation, wanted)
+            }
+        };
+        let Some(wanted) = wanted else { return Ok(None) };
+        let seed = collation::hash_bytes(relation.table.as_bytes(), collation::hash_bytes(relation.schema.as_bytes(), 0));
+        Ok(Some(Arc::new(Plan { relation, wanted, columns, key, seed, is_from_server, is_minimal })))
+    }
+
+    /// The plan behind a table id of the current statement; `None` if its rows are not wanted.
+    fn active_plan(&self, table_id: u64) -> Result<MaybePlan, Problem> {
+        let active = self.active.iter().find(|(id, _)| *id == table_id);
+        active.map(|(_, plan)| plan.clone()).ok_or(Problem::UnknownTable(table_id))
+    }
+
+    fn row_event(&mut self, body: &[u8], v2: bool, op: Op, lanes: &mut Lanes, context: &mut Context) -> Result<(), Problem> {
+        let event = RowsEvent::parse(body, v2)?;
+        let is_dummy = DUMMY_TABLE_IDS.contains(&event.table_id);
+        if !is_dummy {
+            if !self.current.is_open {
+                return Err(Problem::OutsideTransaction);
+            }
+            if let Some(plan) = self.active_plan(event.table_id)? {
+                let result = append_rows(&plan, &event, op, &mut self.current, &mut self.scratch, lanes);
+                if result.is_err() {
+                    context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
+                }
+                result?;
+            }
+            self.current.row_events += 1;
+        }
+        if event.flags & FLAG_STATEMENT_END != 0 {
+            self.active.clear();
+        }
+        Ok(())
+    }
+
+    /// A QUERY event, or EXECUTE_LOAD_QUERY with `extra` bytes more before its variables.
+    fn query(&mut self, body: &[u8], extra: usize, segment: &Segment, framed: Framed) -> Result<(), Problem> {
+        // Thread 4, seconds 4, length of the schema 1, error 2, length of the status variables 2.
+        let mut reader = Reader::new(body);
+        reader.bytes(8)?;
+        let schema_len = reader.u8()?;
+        reader.u16()?;
+        let variables_len = reader.u16()?;
+        reader.bytes(extra + usize::from(variables_len))?;
+        let schema = String::from_utf8_lossy(reader.bytes(usize::from(schema_len))?);
+        reader.u8()?;
+        let text = String::from_utf8_lossy(reader.bytes(reader.len())?);
+        let followed = |names: Vec<Name>| {
+            let names = names.into_iter().map(|n| (n.schema.unwrap_or_else(|| schema.clone().into_owned()), n.table));
+            names.filter(|(schema, table)| (self.follows)(schema, table)).collect::<Vec<_>>()
+        };
+        let first = |names: Vec<Name>| followed(names).into_iter().next().map(|(schema, table)| format!("{schema}.{table}"));
+        match statement::parse(&text) {
+            Statement::Other => {}
+            Statement::XaEnd => return Err(Problem::Xa),
+            Statement::Rollback | Statement::RollbackToSavepoint => {
+                if self.current.is_open && self.current.last_place.is_some() {
+                    return Err(Problem::RolledBack);
+                }
+            }
+            Statement::Changes(names) => {
+                if let Some(table) = first(names) {
+                    return Err(Problem::StatementChange { table });
+                }
+            }
+            Statement::Empties(names) => {
+                if let Some(table) = first(names) {
+                    return Err(Problem::Emptied { table });
+                }
+            }
+            Statement::Defines(names) => {
+                for (schema, table) in followed(names) {
+                    tracing::info!(
+                        file = &*segment.file,
+                        offset = framed.offset,
+                        table = format!("{schema}.{table}"),
+                        "DDL at a followed table: {}",
+                        statement::first_words(&text)
+                    );
+                    self.altered(&schema, &table)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what the server said about a table.
+    fn altered(&mut self, schema: &str, table: &str) -> Result<(), Problem> {
+        let is_of = |plan: &Plan| &*plan.relation.schema == schema && &*plan.relation.table == table;
+        if self.plans.values().flatten().any(|plan| plan.is_minimal && is_of(plan)) {
+            return Err(Problem::MinimalDdl { table: format!("{schema}.{table}") });
+        }
+        self.plans.retain(|_, plan| !plan.as_ref().is_some_and(|p| p.is_from_server && is_of(p)));
+        Ok(())
+    }
+}
+
+/// EXECUTE_LOAD_QUERY has a file id 4, two positions 4 and a duplicate rule 1 before its status variables.
+const LOAD_QUERY_HEADER_LEN: usize = 13;
+
+enum RelationName {
+    Pair(String, String),
+    Relation(Arc<Relation>),
+}
+
+impl std::fmt::Display for RelationName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RelationName::Pair(schema, table) => write!(f, "{schema}.{table}"),
+            RelationName::Relation(relation) => relation.fmt(f),
+        }
+    }
+}
+
+/// What an error message will say about the event at hand.
+struct Context {
+    event: &'static str,
+    relation: Option<RelationName>,
+}
+
+/// Appends the rows of one event.
+fn append_rows(
+    plan: &Plan,
+    event: &RowsEvent<'_>,
+    op: Op,
+    current: &mut Current,
+    scratch: &mut Scratch,
+    lanes: &mut Lanes,
+) -> Result<(), Problem> {
+    let (first, second, rows) = event.images(plan.columns.len(), op == Op::Update)?;
+    let is_skipping = current.skip_through.is_some_and(|through| through >> 32 >= u64::from(current.row_events));
+    let mut at = 0;
+    let mut row = 0u32;
+    while at < rows.len() {
+        let start = at;
+        let mut appender = Appender { plan, rows, scratch, current, lanes, place: 0, bytes: 0 };
+        appender.place = u64::from(appender.current.row_events) << 32 | u64::from(row) * 2;
+        at = appender.walk(op, first, second, at, row)?;
+        if at == start {
+            return Err(rows::RowsError::NoBytes { row }.into());
+        }
+        appender.bytes = at - start;
+        appender.row(op, is_skipping)?;
+        row += 1;
+    }
+    Ok(())
+}
+
+/// One row on its way to its lane.
+struct Appender<'a> {
+    plan: &'a Plan,
+    rows: &'a [u8],
+    scratch: &'a mut Scratch,
+    current: &'a mut Current,
+    lanes: &'a mut Lanes,
+    place: u64,
+    bytes: usize,
+}
+
+impl Appender<'_> {
+    /// Fills the cells of the images that `op` has; returns where the row ends.
+    #[inline]
+    fn walk(&mut self, op: Op, first: Present<'_>, second: Present<'_>, at: usize, row: u32) -> Result<usize, Problem> {
+        let (columns, Scratch { before, after, .. }) = (&self.plan.columns, &mut *self.scratch);
+        Ok(match op {
+            Op::Insert | Op::Snapshot => rows::walk(columns, first, self.rows, at, row, after)?,
+            Op::Delete => rows::walk(columns, first, self.rows, at, row, before)?,
+            Op::Update => {
+                let middle = rows::walk(columns, first, self.rows, at, row, before)?;
+                let end = rows::walk(columns, second, self.rows, middle, row, after)?;
+                if second.is_some() {
+                    // What an update leaves out it does not change.
+                    for (after, before) in after.iter_mut().zip(before.iter()) {
+                        if after.is_absent() {
+                            *after = *before;
+                        }
+                    }
+                }
+                end
+            }
+        })
+    }
+
+    #[inline]
+    fn row(&mut self, op: Op, is_skipping: bool) -> Result<(), Problem> {
+        let (plan, rows) = (self.plan, self.rows);
+        match op {
+            Op::Insert | Op::Snapshot => self.image(op, self.place, false, is_skipping),
+            Op::Delete => self.image(op, self.place, true, is_skipping),
+            Op::Update => {
+                let Scratch { before, after, .. } = &*self.scratch;
+                let is_same = |c: u16| before[usize::from(c)].is_same(after[usize::from(c)], rows);
+                if plan.key.iter().all(|part| is_same(part.column)) {
+                    return self.image(op, self.place, false, is_skipping);
+                }
+                if let Some(absent) = after.iter().position(|cell| cell.is_absent()) {
+                    return Err(Problem::KeyChangePartial { column: plan.relation.columns[absent].name.clone() });
+                }
+                self.image(Op::Delete, self.place, true, is_skipping)?;
+                self.image(Op::Insert, self.place | 1, false, is_skipping)
+            }
+        }
+    }
+
+    /// Appends one change, whose key is in the before or the after image.
+    #[inline]
+    fn image(&mut self, op: Op, place: u64, is_key_before: bool, is_skipping: bool) -> Result<(), Problem> {
+        let key_hash = self.key_hash(is_key_before)?;
+        if is_skipping && self.current.skip_through.is_some_and(|through| place <= through) {
+            return Ok(());
+        }
+        self.current.last_place = Some(place);
+        let transaction = &self.current.transaction;
+        let id = RowId { transaction: transaction.number, place };
+        let plan = self.plan;
+        let builder = self.lanes.row(&plan.relation, &plan.wanted, op, id, key_hash, self.bytes, || transaction.clone());
+        let Some(builder) = builder else { return Ok(()) };
+        self.append(op, builder)
+    }
+
+    #[inline]
+    fn append(&self, op: Op, builder: &mut RowsBuilder) -> Result<(), Problem> {
+        let Scratch { before, after, .. } = &*self.scratch;
+        match op {
+            Op::Insert | Op::Snapshot => {
+                builder.no_before();
+                self.append_image(after, builder.after())
+            }
+            Op::Delete => {
+                builder.no_after();
+                self.append_image(before, builder.before())
+            }
+            Op::Update => {
+                self.append_image(before, builder.before())?;
+                self.append_image(after, builder.after())
+            }
+        }
+    }
+
+    #[inline]
+    fn append_image(&self, cells: &[Cell], out: &mut [Option<ColumnBuilder>]) -> Result<(), Problem> {
+        for (i, ((out, cell), column)) in out.iter_mut().zip(cells).zip(&self.plan.columns).enumerate() {
+            let Some(out) = out else { continue };
+            match cell.bytes(self.rows) {
+                Some(bytes) => column.decode.append(bytes, out).map_err(|error| self.value_error(i, error))?,
+                None if cell.is_absent() => out.absent(),
+                None => out.null(),
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn value_error(&self, column: usize, error: super::value::ValueError) -> Problem {
+        Problem::Value { column: self.plan.relation.columns[column].name.clone(), error }
+    }
+
+    /// Equal for keys that are equal at the source.
+    #[inline]
+    fn key_hash(&mut self, is_before: bool) -> Result<u64, Problem> {
+        let mut hash = self.plan.seed;
+        for part in &self.plan.key {
+            let column = usize::from(part.column);
+            let cell = if is_before { self.scratch.before[column] } else { self.scratch.after[column] };
+            let Some(bytes) = cell.bytes(self.rows) else {
+                if cell.is_absent() {
+                    return Err(Problem::KeyAbsent { column: self.plan.relation.columns[column].name.clone() });
+                }
+                hash = collation::hash_word(0, hash);
+                continue;
+            };
+            let decode = &self.plan.columns[column].decode;
+            hash = match (part.hash, decode) {
+                (KeyHash::Word, _) => {
+                    collation::hash_word(decode.word(bytes).map_err(|error| self.value_error(column, error))?, hash)
+                }
+                (KeyHash::Bytes, _) => collation::hash_bytes(bytes, hash),
+                (KeyHash::Text(id), Decode::Transcode(charset)) => {
+                    let text = &mut self.scratch.text;
+                    text.clear();
+                    let done = charset.transcode(bytes, text);
+                    done.map_err(|_| self.value_error(column, super::value::ValueError::Charset))?;
+                    collation::hash(id, &self.scratch.text, hash)
+                }
+                (KeyHash::Text(id), _) => collation::hash(id, bytes, hash),
+            };
+        }
+        Ok(hash)
+    }
+}

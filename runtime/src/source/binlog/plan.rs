@@ -1,0 +1,409 @@
+//! The decode plan of a relation: made once from a TABLE_MAP (and, where that says too little, from the server's own description),
+//! reused while the TABLE_MAP's bytes stay the same.
+//!
+//! Never guesses: what two descriptions disagree about, or what neither says, is an error.
+
+use std::sync::Arc;
+
+use crate::batcher::Wanted;
+use crate::change::{ColumnDef, KeyOrigin, Relation, SourceType};
+use crate::source::{ColumnInfo, TableInfo};
+
+use super::table_map::{MapColumn, TableMap, code};
+use super::value::Decode;
+use super::values::charset::Charset;
+use super::values::decimal;
+
+/// The collation id `binary`.
+const BINARY: u16 = 63;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("column {column}: its TABLE_MAP says neither signedness nor character set, and there is no server to ask\nhint: set binlog_row_metadata=FULL at the source")]
+    Unsaid { column: usize },
+    #[error("the TABLE_MAP has no column names, and there is no server to ask\nhint: set binlog_row_metadata=FULL at the source")]
+    NoNames,
+    #[error("{logged} columns were logged, but the table has {now} now: it was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)")]
+    ColumnCount { logged: usize, now: usize },
+    #[error("column `{column}` is `{now}` now, which is not the type that was logged ({code}): the table was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)")]
+    TypeChanged { column: Box<str>, now: Box<str>, code: u8 },
+    #[error("column `{column}` has collation {collation}, which is not known\nhint: leave the table out, or give the column another collation")]
+    Collation { column: Box<str>, collation: u16 },
+    #[error("column `{column}`: a member of its ENUM or SET is not valid in its character set")]
+    Member { column: Box<str> },
+    #[error("column `{column}`: its logged type has impossible metadata {meta} for type {code}")]
+    Meta { column: Box<str>, code: u8, meta: u16 },
+}
+
+/// How many bytes a cell takes in a row image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    Fixed(u32),
+    /// A little-endian length of that many bytes (1 to 4), then the cell.
+    Prefixed(u8),
+}
+
+#[derive(Debug)]
+pub struct ColumnPlan {
+    pub width: Width,
+    pub decode: Decode,
+}
+
+/// How a key column goes into the hash that chooses the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyHash {
+    Word,
+    Bytes,
+    Text(u16),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct KeyPart {
+    pub column: u16,
+    pub hash: KeyHash,
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    pub relation: Arc<Relation>,
+    pub wanted: Arc<Wanted>,
+    pub columns: Vec<ColumnPlan>,
+    /// Empty for a relation without a key.
+    pub key: Vec<KeyPart>,
+    /// What the hash of a key begins with: that of the relation's name.
+    pub seed: u64,
+    /// Names or keys came from the server and not from the TABLE_MAP: they hold until the next DDL.
+    pub is_from_server: bool,
+    /// The TABLE_MAP had no column names.
+    pub is_minimal: bool,
+}
+
+/// A relation and how to decode it; what [`Plan`] is made of once it is known which columns are wanted.
+#[derive(Debug)]
+pub struct Draft {
+    /// Without an id yet.
+    pub relation: Relation,
+    pub columns: Vec<ColumnPlan>,
+    pub key: Vec<KeyPart>,
+    pub is_from_server: bool,
+    pub is_minimal: bool,
+}
+
+/// True if the TABLE_MAP alone does not say names and key.
+pub fn needs_server(map: &TableMap) -> bool {
+    !map.has_names() || map.primary_key.is_none()
+}
+
+/// `info`: the server's description of the table, `None` if there is no server.
+pub fn draft(map: &TableMap, info: Option<&TableInfo>) -> Result<Draft, PlanError> {
+    let is_minimal = !map.has_names();
+    if is_minimal {
+        match info {
+            None => return Err(PlanError::NoNames),
+            Some(info) if info.columns.len() != map.columns.len() => {
+                return Err(PlanError::ColumnCount { logged: map.columns.len(), now: info.columns.len() });
+            }
+            Some(_) => {}
+        }
+    }
+    let mut defs = Vec::with_capacity(map.columns.len());
+    let mut columns = Vec::with_capacity(map.columns.len());
+    for (i, column) in map.columns.iter().enumerate() {
+        let said = if is_minimal { info.and_then(|t| t.columns.get(i)) } else { None };
+        let (def, plan) = column_plan(i, column, said)?;
+        defs.push(def);
+        columns.push(plan);
+    }
+    let (key, key_origin, is_key_asked) = key(map, &defs, info);
+    let parts = key.iter().map(|&column| KeyPart { column, hash: key_hash(&defs, &columns, usize::from(column)) }).collect();
+    let relation = Relation { id: 0, schema: map.schema.clone(), table: map.table.clone(), columns: defs, key, key_origin };
+    Ok(Draft { relation, columns, key: parts, is_from_server: is_minimal || is_key_asked, is_minimal })
+}
+
+/// The key columns, what they are, and whether the server was asked for them. Under FULL metadata the server's unique key counts
+/// only if the columns are still those that were logged: a row is then found by all its values instead.
+fn key(map: &TableMap, defs: &[ColumnDef], info: Option<&TableInfo>) -> (Vec<u16>, KeyOrigin, bool) {
+    if let Some(key) = map.primary_key.as_ref().filter(|k| !k.is_empty()) {
+        return (key.clone(), KeyOrigin::Primary, false);
+    }
+    let same = |t: &&TableInfo| {
+        t.columns.len() == defs.len() && t.columns.iter().zip(defs).all(|(now, logged)| *now.name == *logged.name)
+    };
+    let valid = |key: &[u16]| !key.is_empty() && key.iter().all(|&c| usize::from(c) < defs.len());
+    match info.filter(same) {
+        Some(t) if !map.has_names() && valid(&t.primary_key) => (t.primary_key.clone(), KeyOrigin::Primary, true),
+        Some(t) if valid(&t.unique_key) => (t.unique_key.clone(), KeyOrigin::Unique, true),
+        _ => (Vec::new(), KeyOrigin::WholeRow, true),
+    }
+}
+
+fn key_hash(defs: &[ColumnDef], columns: &[ColumnPlan], column: usize) -> KeyHash {
+    match (&columns[column].decode, defs[column].source_type.collation()) {
+        (Decode::Copy | Decode::Transcode(_), Some(collation)) => KeyHash::Text(collation),
+        (decode, _) if decode.is_word() || matches!(decode, Decode::Enum(_) | Decode::Set(_)) => KeyHash::Word,
+        _ => KeyHash::Bytes,
+    }
+}
+
+fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> Result<(ColumnDef, ColumnPlan), PlanError> {
+    let name: Box<str> = match (&column.name, said) {
+        (Some(name), _) => name.clone(),
+        (None, Some(info)) => info.name.clone(),
+        (None, None) => return Err(PlanError::NoNames),
+    };
+    if let Some(info) = said
+        && !is_same_type(column.code, &info.column_type)
+    {
+        return Err(PlanError::TypeChanged { column: name, now: info.column_type.clone(), code: column.code });
+    }
+    let unsaid = PlanError::Unsaid { column: index };
+    let is_unsigned = match (column.unsigned, said) {
+        (Some(unsigned), _) => Ok(unsigned),
+        (None, Some(info)) => Ok(info.column_type.contains(" unsigned")),
+        (None, None) => Err(unsaid),
+    };
+    let collation = match (column.collation, said) {
+        (Some(collation), _) => Ok(collation),
+        // A column without a collation is a binary one.
+        (None, Some(info)) => Ok(info.collation.unwrap_or(BINARY)),
+        (None, None) => Err(PlanError::Unsaid { column: index }),
+    };
+    let meta_error = || PlanError::Meta { column: name.clone(), code: column.code, meta: column.meta };
+    let (source_type, width, decode) = match column.code {
+        code::TINY | code::SHORT | code::INT24 | code::LONG | code::LONGLONG => int(column.code, is_unsigned?),
+        code::FLOAT => (SourceType::Float, Width::Fixed(4), Decode::F32),
+        code::DOUBLE => (SourceType::Double, Width::Fixed(8), Decode::F64),
+        code::NEWDECIMAL => {
+            let [precision, scale] = column.meta.to_be_bytes();
+            if precision == 0 || precision > 65 || scale > 30 || scale > precision {
+                return Err(meta_error());
+            }
+            let len = decimal::len(precision, scale) as u32;
+            let source_type = SourceType::Decimal { precision, scale, unsigned: is_unsigned? };
+            (source_type, Width::Fixed(len), Decode::Decimal { precision, scale })
+        }
+        code::BIT => {
+            let bits = u8::try_from(column.meta).ok().filter(|b| (1..=64).contains(b)).ok_or_else(meta_error)?;
+            (SourceType::Bit { bits }, Width::Fixed(u32::from(bits.div_ceil(8))), Decode::Bit)
+        }
+        code::YEAR => (SourceType::Year, Width::Fixed(1), Decode::Year),
+        code::DATE | code::NEWDATE => (SourceType::Date, Width::Fixed(3), Decode::Date),
+        code::TIME => (SourceType::Time { fsp: 0 }, Width::Fixed(3), Decode::OldTime),
+        code::DATETIME => (SourceType::DateTime { fsp: 0 }, Width::Fixed(8), Decode::OldDateTime),
+        code::TIMESTAMP => (SourceType::Timestamp { fsp: 0 }, Width::Fixed(4), Decode::OldTimestamp),
+        code::TIME2 | code::DATETIME2 | code::TIMESTAMP2 => {
+            let fsp = u8::try_from(column.meta).ok().filter(|f| *f <= 6).ok_or_else(meta_error)?;
+            let fraction = fsp.div_ceil(2);
+            let width = |whole: u32| Width::Fixed(whole + u32::from(fraction));
+            match column.code {
+                code::TIME2 => (SourceType::Time { fsp }, width(3), Decode::Time(fraction)),
+                code::DATETIME2 => (SourceType::DateTime { fsp }, width(5), Decode::DateTime(fraction)),
+                _ => (SourceType::Timestamp { fsp }, width(4), Decode::Timestamp(fraction)),
+            }
+        }
+        code::STRING | code::VARCHAR | code::VAR_STRING => {
+            let width = Width::Prefixed(if column.meta > 255 { 2 } else { 1 });
+            let (bytes, collation) = (u32::from(column.meta), collation?);
+            let is_char = column.code == code::STRING;
+            if collation == BINARY {
+                match is_char {
+                    true => (SourceType::Binary { length: bytes }, width, Decode::Pad(bytes)),
+                    false => (SourceType::VarBinary { length: bytes }, width, Decode::Copy),
+                }
+            } else {
+                let charset = charset(&name, collation)?;
+                let length = bytes / u32::from(charset.bytes_per_char());
+                let source_type = match is_char {
+                    true => SourceType::Char { length, collation },
+                    false => SourceType::VarChar { length, collation },
+                };
+                (source_type, width, text(charset))
+            }
+        }
+        code::BLOB => {
+            let length_bytes = length_bytes(column.meta).ok_or_else(meta_error)?;
+            let (width, collation) = (Width::Prefixed(length_bytes), collation?);
+            if collation == BINARY {
+                (SourceType::Blob { length_bytes }, width, Decode::Copy)
+            } else {
+                (SourceType::Text { length_bytes, collation }, width, text(charset(&name, collation)?))
+            }
+        }
+        code::JSON | code::GEOMETRY | code::VECTOR => {
+            let width = Width::Prefixed(length_bytes(column.meta).ok_or_else(meta_error)?);
+            match column.code {
+                code::JSON => (SourceType::Json, width, Decode::Json),
+                code::GEOMETRY => (SourceType::Geometry, width, Decode::Copy),
+                _ => (SourceType::Vector, width, Decode::Copy),
+            }
+        }
+        code::ENUM | code::SET => {
+            let collation = collation?;
+            let members: Arc<[Box<str>]> = match (&column.members, said) {
+                (Some(members), _) => utf8_members(&name, collation, members)?.into(),
+                (None, Some(info)) => members_of_type(&info.column_type).ok_or(unsaid)?.into(),
+                (None, None) => return Err(unsaid),
+            };
+            let width = Width::Fixed(u32::from(column.meta));
+            if !(1..=8).contains(&column.meta) {
+                return Err(meta_error());
+            }
+            match column.code {
+                code::ENUM => (SourceType::Enum { members: Arc::clone(&members), collation }, width, Decode::Enum(members)),
+                _ => (SourceType::Set { members: Arc::clone(&members), collation }, width, Decode::Set(members)),
+            }
+        }
+        _ => return Err(meta_error()),
+    };
+    Ok((ColumnDef { name, source_type, nullable: column.nullable }, ColumnPlan { width, decode }))
+}
+
+fn int(type_code: u8, unsigned: bool) -> (SourceType, Width, Decode) {
+    let (bits, decode) = match (type_code, unsigned) {
+        (code::TINY, false) => (8, Decode::I8),
+        (code::TINY, true) => (8, Decode::U8),
+        (code::SHORT, false) => (16, Decode::I16),
+        (code::SHORT, true) => (16, Decode::U16),
+        (code::INT24, false) => (24, Decode::I24),
+        (code::INT24, true) => (24, Decode::U24),
+        (code::LONG, false) => (32, Decode::I32),
+        (code::LONG, true) => (32, Decode::U32),
+        (_, false) => (64, Decode::I64),
+        (_, true) => (64, Decode::U64),
+    };
+    (SourceType::Int { bits, unsigned }, Width::Fixed(u32::from(bits / 8)), decode)
+}
+
+fn length_bytes(meta: u16) -> Option<u8> {
+    u8::try_from(meta).ok().filter(|n| (1..=4).contains(n))
+}
+
+fn charset(column: &str, collation: u16) -> Result<Charset, PlanError> {
+    Charset::of_collation(collation).ok_or_else(|| PlanError::Collation { column: column.into(), collation })
+}
+
+fn text(charset: Charset) -> Decode {
+    if charset.is_utf8() { Decode::Copy } else { Decode::Transcode(charset) }
+}
+
+fn utf8_members(column: &str, collation: u16, members: &[Box<[u8]>]) -> Result<Vec<Box<str>>, PlanError> {
+    let charset = charset(column, collation)?;
+    let utf8 = |member: &[u8]| {
+        let mut text = Vec::with_capacity(member.len());
+        charset.transcode(member, &mut text).ok()?;
+        String::from_utf8(text).ok().map(String::into_boxed_str)
+    };
+    members.iter().map(|m| utf8(m).ok_or_else(|| PlanError::Member { column: column.into() })).collect()
+}
+
+/// The members of a COLUMN_TYPE like `enum('a','it''s')`, with the escapes of SHOW CREATE TABLE (`append_unescaped`).
+fn members_of_type(column_type: &str) -> Option<Vec<Box<str>>> {
+    let mut chars = column_type.split_once('(')?.1.chars().peekable();
+    let mut members = Vec::new();
+    loop {
+        if chars.next()? != '\'' {
+            return None;
+        }
+        let mut member = String::new();
+        loop {
+            match chars.next()? {
+                '\'' if chars.peek() == Some(&'\'') => member.extend(chars.next()),
+                '\'' => break,
+                '\\' => member.push(match chars.next()? {
+                    'n' => '\n',
+                    'r' => '\r',
+                    '0' => '\0',
+                    other => other,
+                }),
+                other => member.push(other),
+            }
+        }
+        members.push(member.into_boxed_str());
+        match chars.next()? {
+            ',' => {}
+            ')' => return Some(members),
+            _ => return None,
+        }
+    }
+}
+
+/// Whether a logged type code can be a column that the server now describes as `column_type`.
+fn is_same_type(type_code: u8, column_type: &str) -> bool {
+    let word = column_type.split([' ', '(']).next().unwrap_or_default();
+    match type_code {
+        code::TINY => word == "tinyint",
+        code::SHORT => word == "smallint",
+        code::INT24 => word == "mediumint",
+        code::LONG => word == "int",
+        code::LONGLONG => word == "bigint",
+        code::FLOAT => word == "float",
+        code::DOUBLE => word == "double",
+        code::NEWDECIMAL => word == "decimal",
+        code::BIT => word == "bit",
+        code::YEAR => word == "year",
+        code::DATE | code::NEWDATE => word == "date",
+        code::TIME | code::TIME2 => word == "time",
+        code::DATETIME | code::DATETIME2 => word == "datetime",
+        code::TIMESTAMP | code::TIMESTAMP2 => word == "timestamp",
+        code::STRING => matches!(word, "char" | "binary" | "uuid" | "inet4" | "inet6"),
+        code::VARCHAR | code::VAR_STRING => matches!(word, "varchar" | "varbinary" | "vector"),
+        code::BLOB => word.ends_with("text") || word.ends_with("blob") || word == "json",
+        code::JSON => word == "json",
+        code::ENUM => word == "enum",
+        code::SET => word == "set",
+        code::VECTOR => word == "vector",
+        code::GEOMETRY => {
+            matches!(word, "geometry" | "geomcollection" | "geometrycollection")
+                || word.ends_with("point")
+                || word.ends_with("linestring")
+                || word.ends_with("polygon")
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_unescaped() {
+        let members = members_of_type(r"enum('a','it''s','x,y','b\\c','')").unwrap();
+        assert_eq!(members.iter().map(|m| &**m).collect::<Vec<_>>(), ["a", "it's", "x,y", r"b\c", ""]);
+        assert!(members_of_type("enum('a'").is_none());
+        assert!(members_of_type("int").is_none());
+    }
+
+    fn minimal(code: u8, meta: u16) -> TableMap {
+        let column = MapColumn { code, meta, nullable: true, unsigned: None, collation: None, name: None, members: None };
+        TableMap { schema: "s".into(), table: "t".into(), columns: vec![column], primary_key: None }
+    }
+
+    fn info(column_type: &str, columns: usize) -> TableInfo {
+        let column = ColumnInfo {
+            name: "c".into(),
+            column_type: column_type.into(),
+            collation: None,
+            nullable: true,
+            virtual_generated: false,
+            invisible: false,
+        };
+        TableInfo { columns: vec![column; columns], primary_key: vec![0], unique_key: vec![] }
+    }
+
+    #[test]
+    fn minimal_metadata_takes_names_and_key_from_the_server() {
+        let draft = draft(&minimal(code::LONG, 0), Some(&info("int(10) unsigned", 1))).unwrap();
+        assert_eq!(draft.relation.columns[0].source_type, SourceType::Int { bits: 32, unsigned: true });
+        assert_eq!((draft.relation.key_origin, draft.relation.key), (KeyOrigin::Primary, vec![0]));
+        assert!(draft.is_minimal && draft.is_from_server);
+    }
+
+    #[test]
+    fn a_table_that_was_altered_since_is_refused() {
+        let map = minimal(code::LONG, 0);
+        assert!(matches!(draft(&map, Some(&info("int", 2))), Err(PlanError::ColumnCount { logged: 1, now: 2 })));
+        assert!(matches!(draft(&map, Some(&info("bigint", 1))), Err(PlanError::TypeChanged { .. })));
+        assert!(matches!(draft(&map, None), Err(PlanError::NoNames)));
+    }
+}

@@ -1,0 +1,298 @@
+//! The text of QUERY events, as far as the decoder has to know it: what begins and ends a transaction, and which tables a
+//! statement changes or defines.
+//!
+//! Not a parser of SQL: it finds the table names where the grammar of these statements has them. Executable comments (`/*! … */`)
+//! count as text, other comments and strings do not.
+
+/// A table as a statement names it; without a schema it is in the statement's default one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub schema: Option<String>,
+    pub table: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// BEGIN, COMMIT, SAVEPOINT and the like, and statements about other things than tables.
+    Other,
+    Rollback,
+    RollbackToSavepoint,
+    /// XA COMMIT or XA ROLLBACK: ends a transaction that was prepared before.
+    XaEnd,
+    /// Changes rows of these tables without row events.
+    Changes(Vec<Name>),
+    /// Takes rows away from these tables without row events: TRUNCATE, and ALTER TABLE that drops, empties or exchanges partitions.
+    Empties(Vec<Name>),
+    /// Defines, alters, renames or drops these tables.
+    Defines(Vec<Name>),
+}
+
+/// The first two words, which is all of a statement that may be logged.
+pub fn first_words(text: &str) -> String {
+    let mut words = text.split_ascii_whitespace().take(2).map(|w| w.chars().filter(char::is_ascii_alphabetic).take(16));
+    let mut first: String = words.next().map(Iterator::collect).unwrap_or_default();
+    if let Some(second) = words.next() {
+        first.push(' ');
+        first.extend(second);
+    }
+    first
+}
+
+pub fn parse(text: &str) -> Statement {
+    // What nearly all QUERY events are.
+    if matches!(text, "BEGIN" | "COMMIT") {
+        return Statement::Other;
+    }
+    let mut tokens = tokens(text);
+    // MariaDB: SET STATEMENT variable = value FOR statement
+    if is_word(tokens.first(), "SET") && is_word(tokens.get(1), "STATEMENT") {
+        let from = tokens.iter().position(|t| is_word(Some(t), "FOR")).map_or(tokens.len(), |i| i + 1);
+        tokens.drain(..from);
+    }
+    let Some(Token::Word(first)) = tokens.first() else { return Statement::Other };
+    let has = |word: &str| tokens.iter().any(|t| is_word(Some(t), word));
+    let second = |word: &str| is_word(tokens.get(1), word);
+    let scan = |rules: Rules| table_names(&tokens[1..], &rules);
+    match first.to_ascii_uppercase().as_str() {
+        "ROLLBACK" if has("TO") => Statement::RollbackToSavepoint,
+        "ROLLBACK" => Statement::Rollback,
+        "XA" if second("COMMIT") || second("ROLLBACK") => Statement::XaEnd,
+        "INSERT" | "REPLACE" => Statement::Changes(scan(Rules { at_start: true, introducers: &[], is_list: false, ends: &[] })),
+        "UPDATE" => Statement::Changes(scan(Rules { at_start: true, introducers: &["JOIN"], is_list: true, ends: &["SET"] })),
+        "DELETE" => Statement::Changes(scan(Rules {
+            at_start: true,
+            introducers: &["FROM", "USING", "JOIN"],
+            is_list: true,
+            ends: &["WHERE", "ORDER", "LIMIT", "RETURNING"],
+        })),
+        "WITH" if has("UPDATE") || has("DELETE") => Statement::Changes(scan(Rules {
+            at_start: false,
+            introducers: &["UPDATE", "DELETE", "FROM", "USING", "JOIN"],
+            is_list: true,
+            ends: &[],
+        })),
+        "LOAD" => Statement::Changes(scan(Rules { at_start: false, introducers: &["TABLE"], is_list: false, ends: &[] })),
+        "TRUNCATE" => Statement::Empties(scan(Rules { at_start: true, introducers: &[], is_list: false, ends: &[] })),
+        "ALTER" => {
+            let names = scan(Rules { at_start: false, introducers: &["TABLE"], is_list: false, ends: &[] });
+            let empties = has("PARTITION") && (has("TRUNCATE") || has("DROP") || has("EXCHANGE")) || has("TABLESPACE") && has("IMPORT");
+            if empties { Statement::Empties(names) } else { Statement::Defines(names) }
+        }
+        "CREATE" if second("TEMPORARY") => Statement::Other,
+        "CREATE" | "DROP" if has("INDEX") && !has("TABLE") => {
+            Statement::Defines(scan(Rules { at_start: false, introducers: &["ON"], is_list: false, ends: &[] }))
+        }
+        "CREATE" if second("TABLE") || second("OR") => {
+            let names = scan(Rules { at_start: false, introducers: &["TABLE"], is_list: false, ends: &["AS", "LIKE"] });
+            if has("SELECT") { Statement::Changes(names) } else { Statement::Defines(names) }
+        }
+        "DROP" if second("TABLE") || second("TABLES") => {
+            Statement::Defines(scan(Rules { at_start: false, introducers: &["TABLE", "TABLES"], is_list: true, ends: &[] }))
+        }
+        "RENAME" => {
+            Statement::Defines(scan(Rules { at_start: false, introducers: &["TABLE", "TABLES", "TO"], is_list: true, ends: &[] }))
+        }
+        _ => Statement::Other,
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Token<'a> {
+    Word(&'a str),
+    /// In backticks or double quotes (ANSI_QUOTES).
+    Quoted(String),
+    Dot,
+    Comma,
+    Other,
+}
+
+fn is_word(token: Option<&Token<'_>>, word: &str) -> bool {
+    matches!(token, Some(Token::Word(w)) if w.eq_ignore_ascii_case(word))
+}
+
+fn is_word_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '$') || c >= '\u{80}'
+}
+
+fn tokens(text: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let after = &rest[c.len_utf8()..];
+        rest = match c {
+            c if c.is_whitespace() => after,
+            '#' => after.split_once('\n').map_or("", |(_, r)| r),
+            '-' if after.starts_with("- ") || after.starts_with("-\t") || after.starts_with("-\n") => {
+                after.split_once('\n').map_or("", |(_, r)| r)
+            }
+            '/' if after.starts_with("*!") || after.starts_with("*M!") => {
+                after.trim_start_matches(['*', 'M', '!']).trim_start_matches(|d: char| d.is_ascii_digit())
+            }
+            '/' if after.starts_with('*') => after.split_once("*/").map_or("", |(_, r)| r),
+            '*' if after.starts_with('/') => &after[1..],
+            '`' | '"' | '\'' => {
+                let (content, behind) = quoted(after, c);
+                tokens.push(if c == '\'' { Token::Other } else { Token::Quoted(content) });
+                behind
+            }
+            '.' => {
+                tokens.push(Token::Dot);
+                after
+            }
+            ',' => {
+                tokens.push(Token::Comma);
+                after
+            }
+            c if is_word_char(c) => {
+                let end = rest.find(|c| !is_word_char(c)).unwrap_or(rest.len());
+                tokens.push(Token::Word(&rest[..end]));
+                &rest[end..]
+            }
+            _ => {
+                tokens.push(Token::Other);
+                after
+            }
+        };
+    }
+    tokens
+}
+
+/// What stands between the quotes, and the text behind them. A doubled quote is one; a backslash escapes, but not in backticks.
+fn quoted(text: &str, quote: char) -> (String, &str) {
+    let mut content = String::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '\\' if quote != '`' => content.extend(chars.next().map(|(_, c)| c)),
+            c if c == quote => match chars.next_if(|(_, next)| *next == quote) {
+                Some(_) => content.push(c),
+                None => return (content, &text[i + 1..]),
+            },
+            c => content.push(c),
+        }
+    }
+    (content, "")
+}
+
+/// Where a statement has table names.
+struct Rules {
+    /// Right after its first word.
+    at_start: bool,
+    /// After these words.
+    introducers: &'static [&'static str],
+    /// After a comma as well; without it the first name after each introducer counts.
+    is_list: bool,
+    /// At these words the names are over.
+    ends: &'static [&'static str],
+}
+
+/// Words that may stand between an introducer and a name.
+const MODIFIERS: [&str; 13] = [
+    "INTO", "FROM", "TABLE", "IGNORE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IF", "NOT", "EXISTS", "ONLY", "LATERAL",
+];
+
+fn table_names(tokens: &[Token<'_>], rules: &Rules) -> Vec<Name> {
+    let mut names = Vec::new();
+    let mut is_expected = rules.at_start;
+    let mut at = 0;
+    while at < tokens.len() {
+        let word = |list: &[&str]| list.iter().any(|w| is_word(tokens.get(at), w));
+        if word(rules.ends) {
+            break;
+        }
+        if word(rules.introducers) {
+            is_expected = true;
+        } else if is_expected && !word(&MODIFIERS) {
+            if let Some((name, len)) = name_at(&tokens[at..]) {
+                names.push(name);
+                is_expected = false;
+                at += len;
+                if !rules.is_list && rules.introducers.is_empty() {
+                    break;
+                }
+                continue;
+            }
+        } else if rules.is_list && tokens[at] == Token::Comma {
+            is_expected = true;
+        }
+        at += 1;
+    }
+    names
+}
+
+/// `table` or `schema.table`, and how many tokens it takes.
+fn name_at(tokens: &[Token<'_>]) -> Option<(Name, usize)> {
+    let text = |token: Option<&Token<'_>>| match token {
+        Some(Token::Word(word)) => Some((*word).to_owned()),
+        Some(Token::Quoted(name)) => Some(name.clone()),
+        _ => None,
+    };
+    let first = text(tokens.first())?;
+    match (tokens.get(1), text(tokens.get(2))) {
+        (Some(Token::Dot), Some(table)) => Some((Name { schema: Some(first), table }, 3)),
+        _ => Some((Name { schema: None, table: first }, 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> (char, String) {
+        let (kind, names) = match parse(text) {
+            Statement::Changes(names) => ('c', names),
+            Statement::Empties(names) => ('e', names),
+            Statement::Defines(names) => ('d', names),
+            _ => ('-', Vec::new()),
+        };
+        let name = |n: &Name| n.schema.as_ref().map_or(n.table.clone(), |s| format!("{s}.{}", n.table));
+        (kind, names.iter().map(name).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn tables_are_found_where_the_grammar_has_them() {
+        for (text, kind, expected) in [
+            ("insert into `a b`.t (id) select id from u", 'c', "a b.t"),
+            ("INSERT IGNORE t VALUES (1,'x, y')", 'c', "t"),
+            ("REPLACE LOW_PRIORITY INTO s.t SET a=1", 'c', "s.t"),
+            ("UPDATE t, s.u SET t.a=1 WHERE x.y=2", 'c', "t s.u"),
+            ("update t join u on t.id=u.id set a=1", 'c', "t u"),
+            ("DELETE FROM t WHERE a IN (SELECT b FROM c)", 'c', "t"),
+            ("DELETE t FROM t JOIN u USING (id)", 'c', "t t u id"),
+            ("WITH x AS (SELECT 1) UPDATE t SET a=1", 'c', "t"),
+            ("LOAD DATA INFILE 'f' INTO TABLE `t` FIELDS TERMINATED BY ','", 'c', "t"),
+            ("TRUNCATE TABLE t", 'e', "t"),
+            ("truncate s.t", 'e', "s.t"),
+            ("ALTER TABLE t TRUNCATE PARTITION p0", 'e', "t"),
+            ("ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u", 'e', "t u"),
+            ("/* c */ ALTER TABLE t ADD c INT COMMENT 'table x' -- table y\n", 'd', "t"),
+            ("CREATE TABLE IF NOT EXISTS s.t (id int)", 'd', "s.t"),
+            ("CREATE TABLE t AS SELECT * FROM u", 'c', "t"),
+            ("CREATE /*!50000 UNIQUE */ INDEX i ON t (a)", 'd', "t"),
+            ("DROP TABLE IF EXISTS `t`,s.`u``v` /* generated by server */", 'd', "t s.u`v"),
+            ("RENAME TABLE a TO b, c TO s.d", 'd', "a b c s.d"),
+            ("SET STATEMENT x=1 FOR ALTER TABLE t ADD b INT", 'd', "t"),
+            ("GRANT SELECT ON t TO u", '-', ""),
+            ("CREATE TEMPORARY TABLE t (a int)", '-', ""),
+            ("SAVEPOINT `update`", '-', ""),
+            ("", '-', ""),
+            ("'", '-', ""),
+        ] {
+            assert_eq!(names(text), (kind, expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn ends_of_transactions() {
+        assert_eq!(parse("ROLLBACK"), Statement::Rollback);
+        assert_eq!(parse("rollback to `s1`"), Statement::RollbackToSavepoint);
+        assert_eq!(parse("XA COMMIT X'61',X'',1"), Statement::XaEnd);
+        assert_eq!(parse("XA START X'61',X'',1"), Statement::Other);
+    }
+
+    #[test]
+    fn only_two_words_are_logged() {
+        assert_eq!(first_words("ALTER  TABLE t ADD secret INT DEFAULT 42"), "ALTER TABLE");
+        assert_eq!(first_words("x'4242'"), "x");
+    }
+}

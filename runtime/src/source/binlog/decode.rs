@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use crate::batcher::{ColumnBuilder, RowsBuilder, Wanted};
+use crate::batcher::{ColumnBuilder, Wanted};
 use crate::change::{Op, Relation, RowId, Transaction};
 use crate::lane::Lanes;
 use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
@@ -19,7 +19,7 @@ use super::plan::{self, KeyHash, Plan};
 use super::rows::{self, Cell, DUMMY_TABLE_IDS, FLAG_STATEMENT_END, Present, RowsEvent};
 use super::statement::{self, Name, Statement};
 use super::table_map;
-use super::value::Decode;
+use super::value::{Decode, ValueError};
 use super::values::collation;
 
 /// Which tables are followed: schema, table.
@@ -401,7 +401,7 @@ fn append_rows(
     while at < rows.len() {
         let start = at;
         let mut appender = Appender { plan, rows, scratch, current, lanes, place: 0, bytes: 0 };
-        appender.place = u64::from(appender.current.row_events) << 32 | u64::from(row) * 2;
+        appender.place = (u64::from(appender.current.row_events) << 32) | (u64::from(row) * 2);
         at = appender.walk(op, first, second, at, row)?;
         if at == start {
             return Err(rows::RowsError::NoBytes { row }.into());
@@ -482,71 +482,49 @@ impl Appender<'_> {
         let plan = self.plan;
         let builder = self.lanes.row(&plan.relation, &plan.wanted, op, id, key_hash, self.bytes, || transaction.clone());
         let Some(builder) = builder else { return Ok(()) };
-        self.append(op, builder)
-    }
-
-    #[inline]
-    fn append(&self, op: Op, builder: &mut RowsBuilder) -> Result<(), Problem> {
         let Scratch { before, after, .. } = &*self.scratch;
         match op {
             Op::Insert | Op::Snapshot => {
                 builder.no_before();
-                self.append_image(after, builder.after())
+                append_image(plan, self.rows, after, builder.after())
             }
             Op::Delete => {
                 builder.no_after();
-                self.append_image(before, builder.before())
+                append_image(plan, self.rows, before, builder.before())
             }
             Op::Update => {
-                self.append_image(before, builder.before())?;
-                self.append_image(after, builder.after())
+                append_image(plan, self.rows, before, builder.before())?;
+                append_image(plan, self.rows, after, builder.after())
             }
         }
-    }
-
-    #[inline]
-    fn append_image(&self, cells: &[Cell], out: &mut [Option<ColumnBuilder>]) -> Result<(), Problem> {
-        for (i, ((out, cell), column)) in out.iter_mut().zip(cells).zip(&self.plan.columns).enumerate() {
-            let Some(out) = out else { continue };
-            match cell.bytes(self.rows) {
-                Some(bytes) => column.decode.append(bytes, out).map_err(|error| self.value_error(i, error))?,
-                None if cell.is_absent() => out.absent(),
-                None => out.null(),
-            }
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn value_error(&self, column: usize, error: super::value::ValueError) -> Problem {
-        Problem::Value { column: self.plan.relation.columns[column].name.clone(), error }
     }
 
     /// Equal for keys that are equal at the source.
     #[inline]
     fn key_hash(&mut self, is_before: bool) -> Result<u64, Problem> {
-        let mut hash = self.plan.seed;
-        for part in &self.plan.key {
+        let plan = self.plan;
+        let mut hash = plan.seed;
+        for part in &plan.key {
             let column = usize::from(part.column);
             let cell = if is_before { self.scratch.before[column] } else { self.scratch.after[column] };
             let Some(bytes) = cell.bytes(self.rows) else {
                 if cell.is_absent() {
-                    return Err(Problem::KeyAbsent { column: self.plan.relation.columns[column].name.clone() });
+                    return Err(Problem::KeyAbsent { column: plan.relation.columns[column].name.clone() });
                 }
                 hash = collation::hash_word(0, hash);
                 continue;
             };
-            let decode = &self.plan.columns[column].decode;
+            let decode = &plan.columns[column].decode;
             hash = match (part.hash, decode) {
                 (KeyHash::Word, _) => {
-                    collation::hash_word(decode.word(bytes).map_err(|error| self.value_error(column, error))?, hash)
+                    collation::hash_word(decode.word(bytes).map_err(|error| value_error(plan, column, error))?, hash)
                 }
                 (KeyHash::Bytes, _) => collation::hash_bytes(bytes, hash),
                 (KeyHash::Text(id), Decode::Transcode(charset)) => {
                     let text = &mut self.scratch.text;
                     text.clear();
                     let done = charset.transcode(bytes, text);
-                    done.map_err(|_| self.value_error(column, super::value::ValueError::Charset))?;
+                    done.map_err(|_| value_error(plan, column, ValueError::Charset))?;
                     collation::hash(id, &self.scratch.text, hash)
                 }
                 (KeyHash::Text(id), _) => collation::hash(id, bytes, hash),
@@ -554,4 +532,23 @@ impl Appender<'_> {
         }
         Ok(hash)
     }
+}
+
+/// Appends the wanted cells of an image.
+#[inline]
+fn append_image(plan: &Plan, rows: &[u8], cells: &[Cell], out: &mut [Option<ColumnBuilder>]) -> Result<(), Problem> {
+    for (i, ((out, cell), column)) in out.iter_mut().zip(cells).zip(&plan.columns).enumerate() {
+        let Some(out) = out else { continue };
+        match cell.bytes(rows) {
+            Some(bytes) => column.decode.append(bytes, out).map_err(|error| value_error(plan, i, error))?,
+            None if cell.is_absent() => out.absent(),
+            None => out.null(),
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn value_error(plan: &Plan, column: usize, error: ValueError) -> Problem {
+    Problem::Value { column: plan.relation.columns[column].name.clone(), error }
 }

@@ -19,15 +19,23 @@ const BINARY: u16 = 63;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    #[error("column {column}: its TABLE_MAP says neither signedness nor character set, and there is no server to ask\nhint: set binlog_row_metadata=FULL at the source")]
+    #[error(
+        "column {column}: its TABLE_MAP says neither signedness nor character set, and there is no server to ask\nhint: set binlog_row_metadata=FULL at the source"
+    )]
     Unsaid { column: usize },
     #[error("the TABLE_MAP has no column names, and there is no server to ask\nhint: set binlog_row_metadata=FULL at the source")]
     NoNames,
-    #[error("{logged} columns were logged, but the table has {now} now: it was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)")]
+    #[error(
+        "{logged} columns were logged, but the table has {now} now: it was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)"
+    )]
     ColumnCount { logged: usize, now: usize },
-    #[error("column `{column}` is `{now}` now, which is not the type that was logged ({code}): the table was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)")]
+    #[error(
+        "column `{column}` is `{now}` now, which is not the type that was logged ({code}): the table was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)"
+    )]
     TypeChanged { column: Box<str>, now: Box<str>, code: u8 },
-    #[error("column `{column}` has collation {collation}, which is not known\nhint: leave the table out, or give the column another collation")]
+    #[error(
+        "column `{column}` has collation {collation}, which is not known\nhint: leave the table out, or give the column another collation"
+    )]
     Collation { column: Box<str>, collation: u16 },
     #[error("column `{column}`: a member of its ENUM or SET is not valid in its character set")]
     Member { column: Box<str> },
@@ -126,9 +134,8 @@ fn key(map: &TableMap, defs: &[ColumnDef], info: Option<&TableInfo>) -> (Vec<u16
     if let Some(key) = map.primary_key.as_ref().filter(|k| !k.is_empty()) {
         return (key.clone(), KeyOrigin::Primary, false);
     }
-    let same = |t: &&TableInfo| {
-        t.columns.len() == defs.len() && t.columns.iter().zip(defs).all(|(now, logged)| *now.name == *logged.name)
-    };
+    let same =
+        |t: &&TableInfo| t.columns.len() == defs.len() && t.columns.iter().zip(defs).all(|(now, logged)| *now.name == *logged.name);
     let valid = |key: &[u16]| !key.is_empty() && key.iter().all(|&c| usize::from(c) < defs.len());
     match info.filter(same) {
         Some(t) if !map.has_names() && valid(&t.primary_key) => (t.primary_key.clone(), KeyOrigin::Primary, true),
@@ -156,17 +163,17 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
     {
         return Err(PlanError::TypeChanged { column: name, now: info.column_type.clone(), code: column.code });
     }
-    let unsaid = PlanError::Unsaid { column: index };
+    let unsaid = || PlanError::Unsaid { column: index };
     let is_unsigned = match (column.unsigned, said) {
         (Some(unsigned), _) => Ok(unsigned),
         (None, Some(info)) => Ok(info.column_type.contains(" unsigned")),
-        (None, None) => Err(unsaid),
+        (None, None) => Err(unsaid()),
     };
     let collation = match (column.collation, said) {
         (Some(collation), _) => Ok(collation),
         // A column without a collation is a binary one.
         (None, Some(info)) => Ok(info.collation.unwrap_or(BINARY)),
-        (None, None) => Err(PlanError::Unsaid { column: index }),
+        (None, None) => Err(unsaid()),
     };
     let meta_error = || PlanError::Meta { column: name.clone(), code: column.code, meta: column.meta };
     let (source_type, width, decode) = match column.code {
@@ -241,8 +248,8 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
             let collation = collation?;
             let members: Arc<[Box<str>]> = match (&column.members, said) {
                 (Some(members), _) => utf8_members(&name, collation, members)?.into(),
-                (None, Some(info)) => members_of_type(&info.column_type).ok_or(unsaid)?.into(),
-                (None, None) => return Err(unsaid),
+                (None, Some(info)) => members_of_type(&info.column_type).ok_or_else(unsaid)?.into(),
+                (None, None) => return Err(unsaid()),
             };
             let width = Width::Fixed(u32::from(column.meta));
             if !(1..=8).contains(&column.meta) {

@@ -75,7 +75,8 @@ pub fn parse(text: &str) -> Statement {
         "TRUNCATE" => Statement::Empties(scan(Rules { at_start: true, introducers: &[], is_list: false, ends: &[] })),
         "ALTER" => {
             let names = scan(Rules { at_start: false, introducers: &["TABLE"], is_list: false, ends: &[] });
-            let empties = has("PARTITION") && (has("TRUNCATE") || has("DROP") || has("EXCHANGE")) || has("TABLESPACE") && has("IMPORT");
+            let empties =
+                has("PARTITION") && (has("TRUNCATE") || has("DROP") || has("EXCHANGE")) || has("TABLESPACE") && has("IMPORT");
             if empties { Statement::Empties(names) } else { Statement::Defines(names) }
         }
         "CREATE" if second("TEMPORARY") => Statement::Other,
@@ -188,7 +189,19 @@ struct Rules {
 
 /// Words that may stand between an introducer and a name.
 const MODIFIERS: [&str; 13] = [
-    "INTO", "FROM", "TABLE", "IGNORE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IF", "NOT", "EXISTS", "ONLY", "LATERAL",
+    "INTO",
+    "FROM",
+    "TABLE",
+    "IGNORE",
+    "LOW_PRIORITY",
+    "HIGH_PRIORITY",
+    "DELAYED",
+    "QUICK",
+    "IF",
+    "NOT",
+    "EXISTS",
+    "ONLY",
+    "LATERAL",
 ];
 
 fn table_names(tokens: &[Token<'_>], rules: &Rules) -> Vec<Name> {

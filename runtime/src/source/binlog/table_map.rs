@@ -206,8 +206,7 @@ fn optional(map: &mut TableMap, field: u8, mut reader: Reader<'_>, bytes: &[u8])
             let code = if field == 5 { code::SET } else { code::ENUM };
             for column in columns.iter_mut().filter(|c| c.code == code) {
                 let count = reader.lenenc()?;
-                let members: Result<Vec<Box<[u8]>>, Truncated> =
-                    (0..count).map(|_| reader.lenenc_bytes().map(Box::from)).collect();
+                let members: Result<Vec<Box<[u8]>>, Truncated> = (0..count).map(|_| reader.lenenc_bytes().map(Box::from)).collect();
                 column.members = Some(members?);
             }
         }

@@ -16,9 +16,11 @@ test: plugins servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
 	$(CARGO) test --workspace --features $(FEATURES)
 
-lint: ## formatting and clippy
+lint: ## formatting, clippy, and the rules for dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --workspace --all-targets --features $(FEATURES) -- -D warnings
+	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	scripts/deny.sh
 
 fmt: ## format all Rust code
 	$(CARGO) fmt

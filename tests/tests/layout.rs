@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use tidegate_tests::project;
 
-/// The Rust files below a folder or file of runtime/src, with their code: comments are left out, and so is what follows the first
-/// `#[cfg(test)]`, for unit tests may use what the module itself must not.
-fn code(path: &str) -> Vec<(PathBuf, String)> {
+/// All Rust files of runtime/src with their code: comments are left out, and so is what follows the first `#[cfg(test)]`, for
+/// unit tests may use what the module itself must not.
+fn code() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    collect(&project("runtime/src").join(path), &mut found);
-    assert!(!found.is_empty(), "runtime/src/{path} has no Rust files: the layout has changed, and this test must follow");
+    collect(&project("runtime/src"), &mut found);
     found
 }
 
@@ -35,10 +34,20 @@ fn forbid(files: &[(PathBuf, String)], words: &[&str], why: &str) {
     assert!(hits.is_empty(), "{why}:\n{}", hits.join("\n"));
 }
 
-/// All code but that below `folder`.
-fn outside(folder: &str) -> Vec<(PathBuf, String)> {
-    let folder = project("runtime/src").join(folder);
-    code("").into_iter().filter(|(path, _)| !path.starts_with(&folder)).collect()
+/// All code but a module's: `module.rs` and what is below `module/`.
+fn outside(module: &str) -> Vec<(PathBuf, String)> {
+    let folder = project("runtime/src").join(module);
+    let file = folder.with_extension("rs");
+    code().into_iter().filter(|(path, _)| !path.starts_with(&folder) && *path != file).collect()
+}
+
+/// A module's code: `module.rs` and what is below `module/`, whichever there is.
+fn module(module: &str) -> Vec<(PathBuf, String)> {
+    let folder = project("runtime/src").join(module);
+    let file = folder.with_extension("rs");
+    let files: Vec<_> = code().into_iter().filter(|(path, _)| path.starts_with(&folder) || *path == file).collect();
+    assert!(!files.is_empty(), "there is no module {module}: the layout has changed, and this test must follow");
+    files
 }
 
 #[test]
@@ -53,14 +62,13 @@ fn only_cursor_knows_sled() {
 
 #[test]
 fn sources_and_sinks_do_not_see_each_other() {
-    forbid(&code("source"), &["crate::sink"], "sources never see sinks");
-    forbid(&code("sink"), &["crate::source"], "sinks never see sources");
+    forbid(&module("source"), &["crate::sink"], "sources never see sinks");
+    forbid(&module("sink"), &["crate::source"], "sinks never see sources");
 }
 
 #[test]
-fn the_batcher_is_pure() {
-    forbid(&code("batcher.rs"), PURE, "the caller brings the clock and does the I/O");
+fn the_ack_tracker_and_the_batcher_are_pure() {
+    let pure = ["tokio", "std::time", "std::fs", "std::net", "std::thread", "Instant", "SystemTime", "async fn"];
+    forbid(&module("ack"), &pure, "the caller brings the clock and does the I/O");
+    forbid(&module("batcher"), &pure, "the caller brings the clock and does the I/O");
 }
-
-/// What a pure module must not name.
-const PURE: &[&str] = &["tokio", "std::time", "std::fs", "std::net", "std::thread", "Instant", "SystemTime", "async fn"];

@@ -73,4 +73,5 @@ case $what in *fixtures*)
   fixture MDB mariadb-11 "" "$FIXTURES/mariadb.sql"
   tables MDB "$FIXTURES/mariadb-"
   fixture MDB mariadb-11-compressed "--log-bin-compress=ON --log-bin-compress-min-len=10" "$FIXTURES/mariadb.sql"
+  fixture MDB mariadb-11-packed-columns "" "$FIXTURES/mariadb-packed.sql"
 esac

@@ -4,15 +4,27 @@
 //! decompressed events with their transaction boundaries. Decoding belongs to each pipeline ([`binlog::decode::Decoder`]).
 //! Sources never see sinks.
 
-pub mod mysql;
-
 pub mod binlog;
+mod feed;
+mod files;
+pub(crate) mod frame;
+mod gtid_event;
+mod hub;
+mod inflate;
+pub mod mysql;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::feed::{Origin, blocking};
+use self::files::Files;
+pub use self::hub::Subscription;
+use self::hub::{Hub, WINDOW_BYTES_MAX};
 use crate::check::Finding;
+use crate::manifest::pattern::Patterns;
 use crate::position::{Gtid, GtidSet, Position};
 
 /// What a source is opened with.
@@ -83,69 +95,100 @@ pub enum SourceError {
     Definite { name: Arc<str>, error: DefiniteError },
 }
 
+/// Either of them, before the source's name is added.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    Transient(TransientError),
+    Definite(DefiniteError),
+}
+
+impl Failure {
+    pub(crate) fn transient(problem: impl Into<String>) -> Failure {
+        Failure::Transient(TransientError { problem: problem.into() })
+    }
+
+    pub(crate) fn definite(problem: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure::Definite(DefiniteError { problem: problem.into(), hint: hint.into() })
+    }
+
+    pub(crate) fn of(self, name: &Arc<str>) -> SourceError {
+        match self {
+            Failure::Transient(error) => SourceError::Transient { name: name.clone(), error },
+            Failure::Definite(error) => SourceError::Definite { name: name.clone(), error },
+        }
+    }
+}
+
+impl From<frame::FrameError> for Failure {
+    fn from(error: frame::FrameError) -> Failure {
+        Failure::definite(error.to_string(), error.fault.hint())
+    }
+}
+
 /// A source, opened once and shared by the pipelines that read it.
 #[derive(Debug)]
 pub struct Source {
-    config: SourceConfig,
+    name: Arc<str>,
+    origin: Origin,
+    hub: Arc<Hub>,
 }
 
 impl Source {
     /// Checks that the source can be reached and read.
     pub async fn open(config: SourceConfig) -> Result<Source, SourceError> {
-        Ok(Source { config })
+        let name: Arc<str> = config.name.as_str().into();
+        let origin = match config.kind {
+            SourceKind::Files { paths } => blocking(
+                tokio::task::spawn_blocking(move || {
+                    let files = Files::find(&paths)?;
+                    files.probe()?;
+                    Ok(Origin::Files(files))
+                })
+                .await,
+            ),
+            SourceKind::MySql { .. } => Err(Failure::definite("cannot be read", "use a newer version")),
+        };
+        let origin = origin.map_err(|f| f.of(&name))?;
+        let hub = Arc::new(Hub::new(name.clone(), origin.clone(), WINDOW_BYTES_MAX));
+        Ok(Source { name, origin, hub })
     }
 
     /// Where a pipeline without a cursor begins.
-    pub async fn resolve(&self, _start: &Start) -> Result<Position, SourceError> {
-        Err(self.not_wired())
+    pub async fn resolve(&self, start: &Start) -> Result<Position, SourceError> {
+        let result = match &self.origin {
+            Origin::Files(files) => {
+                let (files, start) = (files.clone(), start.clone());
+                blocking(tokio::task::spawn_blocking(move || files.resolve(&start)).await)
+            }
+        };
+        result.map_err(|f| f.of(&self.name))
     }
 
-    /// A reading of its own from `from` on: exactly the transactions after it. One a pipeline.
-    pub fn subscribe(&self, _from: Position) -> Subscription {
-        Subscription { error: self.not_wired() }
+    /// A reading from `from` on: exactly the transactions after it. One a pipeline.
+    pub fn subscribe(&self, from: Position) -> Subscription {
+        self.hub.subscribe(from)
     }
 
     /// The table as the server describes it now; `None`: it has none of that name, or the source is not a server.
     pub async fn table(&self, _schema: &str, _table: &str) -> Result<Option<TableInfo>, SourceError> {
-        Err(self.not_wired())
+        match &self.origin {
+            Origin::Files(_) => Ok(None),
+        }
     }
 
-    /// What would fail. `tables` are the manifest's patterns: `schema.table` with `*` and `?`, `!` before one that excludes.
-    pub async fn check(&self, _tables: &[String]) -> Vec<Finding> {
-        Vec::new()
+    /// What would fail. `tables` are the tables that the manifest follows.
+    pub async fn check(&self, _tables: &Patterns) -> Vec<Finding> {
+        match &self.origin {
+            Origin::Files(_) => Vec::new(),
+        }
     }
 
     /// The end of what the source has now.
     pub async fn end(&self) -> Result<Position, SourceError> {
-        Err(self.not_wired())
-    }
-
-    fn not_wired(&self) -> SourceError {
-        let error = DefiniteError { problem: "cannot be read".into(), hint: "use a newer version".into() };
-        SourceError::Definite { name: self.config.name.as_str().into(), error }
-    }
-}
-
-/// One pipeline's reading of a source. Dropping it disturbs nobody.
-#[derive(Debug)]
-pub struct Subscription {
-    error: SourceError,
-}
-
-impl Subscription {
-    /// The next event. Cancel-safe. An error is final, and the same error is given again.
-    pub async fn next(&mut self) -> Result<Event, SourceError> {
-        Err(self.error.clone())
-    }
-
-    /// The same without waiting; `None`: nothing is there yet.
-    pub fn try_next(&mut self) -> Option<Result<Event, SourceError>> {
-        Some(Err(self.error.clone()))
-    }
-
-    /// Bytes of binlog between what was delivered and the end that the reader knows of; `None`: not known.
-    pub fn behind_bytes(&self) -> Option<u64> {
-        None
+        let result = match &self.origin {
+            Origin::Files(files) => files.end(),
+        };
+        result.map_err(|f| f.of(&self.name))
     }
 }
 
@@ -191,7 +234,7 @@ pub enum Boundary {
     BeginAgain(u32),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionBegin {
     /// `None`: anonymous.
     pub gtid: Option<Gtid>,

@@ -1,0 +1,694 @@
+//! Frames: from the bytes of a binlog, on the wire or in a file, to [`Segment`]s of plain events.
+//!
+//! The first step of a source. It verifies and cuts checksums, opens compressed transactions and MariaDB's compressed events, and
+//! tells where transactions begin and end. It has no I/O and no clock; the readers (`files`, `mysql::dump`) feed it event by event.
+//!
+//! Invariants: plain events stay where they were read (a segment's bytes are the read buffer), only what was compressed is copied;
+//! a segment's events are of one file; positions are 64 bits although headers carry 32, by counting over each 4 GiB.
+//!
+//! Formats: MySQL internals, "Binlog Event"; `libs/mysql/binlog/event/*.h`; MariaDB `sql/log_event.h`.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::gtid_event::{self, TransactionHead};
+use super::inflate::{self, Payload};
+use super::{Boundary, Framed, Segment, TransactionBegin};
+use crate::position::{GtidSet, Position};
+
+/// A segment is closed when it has about this many bytes.
+pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
+/// The largest event that is read, compressed or not: MySQL's own limit (`replica_max_allowed_packet`).
+pub(crate) const EVENT_BYTES_MAX: usize = 1 << 30;
+pub(crate) const HEADER: usize = 19;
+const CHECKSUM: usize = 4;
+const ARTIFICIAL: u16 = 0x20;
+
+/// Event type codes (`mysql::binlog::event::Log_event_type`; MariaDB's from 160 on).
+pub(crate) mod kind {
+    pub const QUERY: u8 = 2;
+    pub const ROTATE: u8 = 4;
+    pub const FORMAT_DESCRIPTION: u8 = 15;
+    pub const XID: u8 = 16;
+    pub const INCIDENT: u8 = 26;
+    pub const HEARTBEAT: u8 = 27;
+    pub const GTID: u8 = 33;
+    pub const ANONYMOUS_GTID: u8 = 34;
+    pub const PREVIOUS_GTIDS: u8 = 35;
+    pub const XA_PREPARE: u8 = 38;
+    pub const TRANSACTION_PAYLOAD: u8 = 40;
+    pub const HEARTBEAT_V2: u8 = 41;
+    pub const GTID_TAGGED: u8 = 42;
+    pub const MARIADB_GTID: u8 = 162;
+    pub const MARIADB_GTID_LIST: u8 = 163;
+    pub const MARIADB_START_ENCRYPTION: u8 = 164;
+    pub const MARIADB_QUERY_COMPRESSED: u8 = 165;
+    pub const MARIADB_ROWS_COMPRESSED_FIRST: u8 = 166;
+    pub const MARIADB_ROWS_COMPRESSED_LAST: u8 = 171;
+}
+
+/// Bytes that are no binlog, or one that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{offset}: {fault}")]
+pub struct FrameError {
+    pub file: Arc<str>,
+    /// Where the event begins in the file.
+    pub offset: u64,
+    pub fault: Fault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("the checksum of the event is wrong: {found:#010x} is stored, {computed:#010x} computed")]
+    Checksum { found: u32, computed: u32 },
+    #[error("checksum algorithm {0} is unknown")]
+    ChecksumAlgorithm(u8),
+    #[error("the event is cut off")]
+    Truncated,
+    #[error("{0}")]
+    Malformed(&'static str),
+    #[error("compression algorithm {0} is unknown")]
+    Compression(u64),
+    #[error("an event has more than {EVENT_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("the file is encrypted")]
+    Encrypted,
+    #[error("the transaction that was being read when the connection was lost is not there any more")]
+    Vanished,
+    #[error("a transaction begins before the one at {0} has ended")]
+    Unended(u64),
+}
+
+impl Fault {
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Fault::Checksum { .. } | Fault::Malformed(_) => {
+                "check the file with `mysqlbinlog --verify-binlog-checksum FILE`; if it is damaged, go on after it with \
+                 `tidegate cursor set PIPELINE …` and copy what is missing"
+            }
+            Fault::Truncated => "copy the file again once the server has closed it (FLUSH BINARY LOGS)",
+            Fault::ChecksumAlgorithm(_) | Fault::Compression(_) => {
+                "the server is newer than this version of Tidegate; use a newer one, or NONE, CRC32 and ZSTD on the server"
+            }
+            Fault::TooLarge => "write smaller transactions or rows, and go on after it with `tidegate cursor set PIPELINE …`",
+            Fault::Encrypted => "read the binlog from the server, which decrypts it: source type \"mysql\"",
+            Fault::Vanished => {
+                "the server lost it in a crash, or is another server; compare the data, then `tidegate cursor set PIPELINE …`"
+            }
+            Fault::Unended(_) => "the server crashed while it wrote; compare the data, then `tidegate cursor set PIPELINE …`",
+        }
+    }
+}
+
+/// Where reading goes on: at the last transaction boundary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resume {
+    pub position: Position,
+    /// The transaction that has begun and not ended.
+    pub open: Option<TransactionBegin>,
+}
+
+impl Resume {
+    pub(crate) fn at(position: Position) -> Resume {
+        Resume { position, open: None }
+    }
+
+    /// Moves on over a whole segment.
+    pub(crate) fn advance(&mut self, segment: &Segment) {
+        for event in &segment.events {
+            self.step(segment, event);
+        }
+    }
+
+    pub(crate) fn step(&mut self, segment: &Segment, event: &Framed) {
+        match event.boundary {
+            Boundary::Begin(i) | Boundary::BeginAgain(i) => self.open = segment.transactions.get(i as usize).cloned(),
+            Boundary::Within if self.open.is_some() => {}
+            Boundary::End | Boundary::Within => self.boundary(&segment.file, event.next),
+        }
+    }
+
+    fn boundary(&mut self, file: &Arc<str>, next: u64) {
+        if let Some(TransactionBegin { gtid: Some(gtid), .. }) = self.open.take()
+            && let Some(gtids) = &mut self.position.gtids
+        {
+            gtids.add(&gtid);
+        }
+        self.position.offset = next;
+        if !Arc::ptr_eq(&self.position.file, file) {
+            self.position.file = file.clone();
+        }
+    }
+}
+
+/// A segment, and where reading would go on if it were lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub segment: Arc<Segment>,
+    pub before: Arc<Resume>,
+}
+
+/// Where events stand in their file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offsets {
+    /// Counted from the bytes read: files.
+    Counted,
+    /// By the headers, low 32 bits: the wire, where a server leaves out what it skips.
+    FromHeader,
+}
+
+/// What an event asked of its reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Plain,
+    /// Nothing new on the server.
+    Heartbeat,
+    /// What follows is of this file, from this offset on.
+    Rotated,
+}
+
+/// Events of one file that wait to become a segment.
+#[derive(Debug)]
+struct Piece {
+    file: Arc<str>,
+    before: Arc<Resume>,
+    events: Vec<Framed>,
+    transactions: Vec<TransactionBegin>,
+    /// The bytes, if they are not the read buffer's.
+    copied: Option<Bytes>,
+}
+
+/// The state of one reading. After an error it is of no use.
+#[derive(Debug)]
+pub(crate) struct Framer {
+    offsets: Offsets,
+    checksum: bool,
+    file: Arc<str>,
+    /// Where the next event begins.
+    offset: u64,
+    resume: Resume,
+    /// The open transaction began in the QUERY or GTID sense that only COMMIT, XID and the like end it.
+    explicit: bool,
+    /// The transaction that must begin again first.
+    again: Option<TransactionBegin>,
+    closed: Vec<Piece>,
+    events: Vec<Framed>,
+    transactions: Vec<TransactionBegin>,
+    before: Option<Arc<Resume>>,
+    /// Events are being copied, because one since the last [`Framer::take`] was compressed.
+    copying: bool,
+    copy: BytesMut,
+    payload: Option<Payload>,
+    segments: u64,
+    /// Takes over the executed transactions that a file says came before it, where they are not known.
+    learns_gtids: bool,
+    learned: bool,
+    timestamp: u32,
+}
+
+impl Framer {
+    pub(crate) fn new(resume: Resume, offsets: Offsets, checksum: bool) -> Framer {
+        Framer {
+            offsets,
+            checksum,
+            file: resume.position.file.clone(),
+            offset: resume.position.offset,
+            again: resume.open,
+            resume: Resume::at(resume.position),
+            explicit: false,
+            closed: Vec::new(),
+            events: Vec::new(),
+            transactions: Vec::new(),
+            before: None,
+            copying: false,
+            copy: BytesMut::new(),
+            payload: None,
+            segments: 0,
+            learns_gtids: false,
+            learned: false,
+            timestamp: 0,
+        }
+    }
+
+    /// Begins another reading of the same stream, after the last boundary; what is not taken yet is kept.
+    pub(crate) fn reconnect(&mut self, checksum: bool) {
+        self.close();
+        self.payload = None;
+        self.checksum = checksum;
+        self.again = self.resume.open.take().or(self.again.take());
+        self.file = self.resume.position.file.clone();
+        self.offset = self.resume.position.offset;
+        self.explicit = false;
+    }
+
+    pub(crate) fn learn_gtids(&mut self) {
+        self.learns_gtids = true;
+    }
+
+    pub(crate) fn segments_before(mut self, segments: u64) -> Framer {
+        self.segments = segments;
+        self
+    }
+
+    /// The last transaction boundary.
+    pub(crate) fn position(&self) -> &Position {
+        &self.resume.position
+    }
+
+    pub(crate) fn file(&self) -> &Arc<str> {
+        &self.file
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Seconds since the epoch in the header of the last event.
+    pub(crate) fn timestamp(&self) -> u32 {
+        self.timestamp
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.resume.open.is_some()
+    }
+
+    /// The file ends here; the next one begins (a reader of files calls this, a server says it by ROTATE).
+    pub(crate) fn next_file(&mut self, file: &str, offset: u64) -> Result<(), FrameError> {
+        if let Some(open) = &self.resume.open {
+            return Err(self.error(self.offset, Fault::Unended(open.offset)));
+        }
+        self.rotate(file, offset);
+        self.checksum = false;
+        Ok(())
+    }
+
+    pub(crate) fn error(&self, offset: u64, fault: Fault) -> FrameError {
+        FrameError { file: self.file.clone(), offset, fault }
+    }
+
+    pub(crate) fn error_here(&self, fault: Fault) -> FrameError {
+        self.error(self.offset, fault)
+    }
+
+    /// Takes the event at `data[start..start + len]`, checksum and all. A compressed transaction goes to [`Framer::payload`].
+    pub(crate) fn event(&mut self, data: &[u8], start: usize, len: usize) -> Result<Step, FrameError> {
+        let raw = start.checked_add(len).and_then(|end| data.get(start..end));
+        let raw = raw.filter(|r| r.len() >= HEADER).ok_or_else(|| self.error_here(Fault::Truncated))?;
+        let code = raw[4];
+        let event = self.checked(raw, code)?;
+        let (offset, next) = self.place(raw)?;
+        self.timestamp = u32_at(raw, 0);
+        match code {
+            kind::HEARTBEAT => return Ok(Step::Heartbeat),
+            kind::HEARTBEAT_V2 => {
+                if let Some((file, position)) = gtid_event::heartbeat_v2(&event[HEADER..]) {
+                    if *file == *self.file && position > self.offset {
+                        self.offset = position;
+                        if self.resume.open.is_none() {
+                            self.resume.position.offset = position;
+                        }
+                    }
+                }
+                return Ok(Step::Heartbeat);
+            }
+            kind::ROTATE => return self.rotate_event(event, start, offset, next),
+            kind::MARIADB_START_ENCRYPTION if self.offsets == Offsets::Counted => {
+                return Err(self.error(offset, Fault::Encrypted));
+            }
+            kind::MARIADB_QUERY_COMPRESSED | kind::MARIADB_ROWS_COMPRESSED_FIRST..=kind::MARIADB_ROWS_COMPRESSED_LAST => {
+                self.begin_copy();
+                let at = self.copy.len();
+                inflate::mariadb_event(event, &mut self.copy).map_err(|f| self.error(offset, f))?;
+                let copy = std::mem::take(&mut self.copy);
+                let done = self.frame(&copy[at..], at, offset, next);
+                self.copy = copy;
+                done?;
+            }
+            _ if self.copying => {
+                let at = self.copy.len();
+                self.copy.extend_from_slice(event);
+                self.frame(event, at, offset, next)?;
+            }
+            _ => self.frame(event, start, offset, next)?,
+        }
+        self.offset = next;
+        if std::mem::take(&mut self.learned) {
+            // So that what comes before a segment is always told by the one before it.
+            self.close();
+        }
+        Ok(Step::Plain)
+    }
+
+    /// Takes the FORMAT_DESCRIPTION event of a file that is read from the middle.
+    pub(crate) fn describe(&mut self, event: &[u8]) -> Result<(), FrameError> {
+        self.format_description(event).map(drop)
+    }
+
+    /// Begins a compressed transaction: the whole TRANSACTION_PAYLOAD event. [`Framer::inflate`] follows.
+    pub(crate) fn payload(&mut self, event: Bytes) -> Result<(), FrameError> {
+        if event.len() < HEADER {
+            return Err(self.error_here(Fault::Truncated));
+        }
+        let len = self.checked(&event, kind::TRANSACTION_PAYLOAD)?.len();
+        let (offset, next) = self.place(&event)?;
+        let payload = Payload::new(event.slice(HEADER..len), offset, next).map_err(|f| self.error(offset, f))?;
+        self.begin_copy();
+        self.payload = Some(payload);
+        Ok(())
+    }
+
+    /// Opens the next part of a compressed transaction, about a segment of it. False: it is complete. Take the segments in between.
+    pub(crate) fn inflate(&mut self) -> Result<bool, FrameError> {
+        let Some(mut payload) = self.payload.take() else { return Ok(false) };
+        let (offset, next) = (payload.offset, payload.next);
+        self.begin_copy();
+        let mut framed = self.copy.len();
+        self.copy.extend_from_slice(&std::mem::take(&mut payload.unframed));
+        loop {
+            let more = payload.read(&mut self.copy).map_err(|f| self.error(offset, f))?;
+            let copy = std::mem::take(&mut self.copy);
+            let done = self.frame_inner(&copy, &mut framed, offset, next);
+            self.copy = copy;
+            done?;
+            if !more {
+                if framed < self.copy.len() {
+                    return Err(self.error(offset, Fault::Truncated));
+                }
+                self.offset = next;
+                return Ok(false);
+            }
+            if framed >= SEGMENT_BYTES {
+                payload.unframed = self.copy[framed..].to_vec();
+                self.copy.truncate(framed);
+                self.close();
+                self.payload = Some(payload);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// True if so much is framed that a segment should be cut.
+    pub(crate) fn copied_enough(&self) -> bool {
+        self.copy.len() >= SEGMENT_BYTES || !self.closed.is_empty()
+    }
+
+    /// Makes segments of what has been framed. `data` is the buffer that [`Framer::event`] was given.
+    pub(crate) fn take(&mut self, data: &Bytes, out: &mut Vec<Entry>) {
+        self.close();
+        for piece in self.closed.drain(..) {
+            let segment = Segment {
+                file: piece.file,
+                data: piece.copied.unwrap_or_else(|| data.clone()),
+                events: piece.events,
+                transactions: piece.transactions,
+                index: self.segments,
+            };
+            self.segments += 1;
+            out.push(Entry { segment: Arc::new(segment), before: piece.before });
+        }
+    }
+
+    /// True if [`Framer::take`] would give something.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty() || !self.closed.is_empty()
+    }
+
+    fn frame_inner(&mut self, copy: &[u8], framed: &mut usize, offset: u64, next: u64) -> Result<(), FrameError> {
+        while let Some(header) = copy.get(*framed..*framed + HEADER) {
+            let len = u32_at(header, 9) as usize;
+            if len < HEADER {
+                return Err(self.error(offset, Fault::Malformed("an event of a compressed transaction is shorter than its header")));
+            }
+            if len > EVENT_BYTES_MAX {
+                return Err(self.error(offset, Fault::TooLarge));
+            }
+            let Some(event) = copy.get(*framed..*framed + len) else { break };
+            self.frame(event, *framed, offset, next)?;
+            *framed += len;
+        }
+        Ok(())
+    }
+
+    /// Verifies and cuts the checksum.
+    fn checked<'a>(&mut self, raw: &'a [u8], code: u8) -> Result<&'a [u8], FrameError> {
+        if code == kind::FORMAT_DESCRIPTION {
+            return self.format_description(raw);
+        }
+        if !self.checksum {
+            return Ok(raw);
+        }
+        let Some(body) = raw.len().checked_sub(CHECKSUM).filter(|n| *n >= HEADER) else {
+            return Err(self.error_here(Fault::Truncated));
+        };
+        let (event, stored) = raw.split_at(body);
+        let (found, computed) = (u32_at(stored, 0), crc32fast::hash(event));
+        if found != computed {
+            return Err(self.error_here(Fault::Checksum { found, computed }));
+        }
+        Ok(event)
+    }
+
+    /// FORMAT_DESCRIPTION says how the events after it are checked, and always has room for a checksum itself.
+    fn format_description<'a>(&mut self, raw: &'a [u8]) -> Result<&'a [u8], FrameError> {
+        // binlog version 2, server version 50, created 4, header length 1, post-header lengths, algorithm 1, checksum 4.
+        const FIXED: usize = HEADER + 57;
+        if raw.len() < FIXED + 27 + 1 + CHECKSUM {
+            return Err(self.error_here(Fault::Malformed("the file is of a server before MySQL 5.6 or MariaDB 5.3")));
+        }
+        if raw[HEADER..HEADER + 2] != [4, 0] || raw[FIXED - 1] as usize != HEADER {
+            return Err(self.error_here(Fault::Malformed("the file is not of binlog version 4")));
+        }
+        let (event, stored) = raw.split_at(raw.len() - CHECKSUM);
+        match event[event.len() - 1] {
+            0 | 255 => self.checksum = false,
+            1 => {
+                // The flag "in use" (1) is set in an open file after the checksum was computed.
+                let mut hasher = crc32fast::Hasher::new();
+                hasher.update(&event[..17]);
+                hasher.update(&[event[17] & !1]);
+                hasher.update(&event[18..]);
+                let (found, computed) = (u32_at(stored, 0), hasher.finalize());
+                if found != computed {
+                    return Err(self.error_here(Fault::Checksum { found, computed }));
+                }
+                self.checksum = true;
+            }
+            other => return Err(self.error_here(Fault::ChecksumAlgorithm(other))),
+        }
+        Ok(event)
+    }
+
+    /// Where an event begins and where the next one does.
+    fn place(&self, raw: &[u8]) -> Result<(u64, u64), FrameError> {
+        let len = raw.len() as u64;
+        let (stored, low) = (u64::from(u32_at(raw, 9)), u32_at(raw, 13));
+        if stored != len {
+            return Err(self.error_here(Fault::Malformed("the length in the event's header is not its length")));
+        }
+        if self.offsets == Offsets::Counted {
+            return Ok((self.offset, self.offset + len));
+        }
+        let code = raw[4];
+        let artificial = u16_at(raw, 17) & ARTIFICIAL != 0;
+        if artificial || (low == 0 && matches!(code, kind::FORMAT_DESCRIPTION | kind::ROTATE)) {
+            return Ok((self.offset, self.offset));
+        }
+        if low == 0 || code == kind::HEARTBEAT {
+            return Ok((self.offset, self.offset + len));
+        }
+        let next = widen(self.offset + len, low);
+        if code == kind::FORMAT_DESCRIPTION && next - self.offset > u64::from(u32::MAX / 2) {
+            // The one at the head of a file that is read from the middle.
+            return Ok((self.offset, self.offset));
+        }
+        Ok((next - len, next))
+    }
+
+    fn rotate_event(&mut self, event: &[u8], start: usize, offset: u64, next: u64) -> Result<Step, FrameError> {
+        let Some((position, name)) = event[HEADER..].split_first_chunk::<8>() else {
+            return Err(self.error(offset, Fault::Malformed("a ROTATE event has no position")));
+        };
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Err(self.error(offset, Fault::Malformed("a ROTATE event has no file name")));
+        };
+        let name = name.trim_end_matches('\0').rsplit('/').next().unwrap_or_default().to_owned();
+        if name.is_empty() {
+            return Err(self.error(offset, Fault::Malformed("a ROTATE event has no file name")));
+        }
+        if next > offset {
+            if let Some(open) = &self.resume.open {
+                return Err(self.error(offset, Fault::Unended(open.offset)));
+            }
+            if self.copying {
+                let at = self.copy.len();
+                self.copy.extend_from_slice(event);
+                self.frame(event, at, offset, next)?;
+            } else {
+                self.frame(event, start, offset, next)?;
+            }
+            self.offset = next;
+            if self.offsets == Offsets::Counted {
+                // The next file may be called otherwise here; the reader of files says which it is.
+                return Ok(Step::Plain);
+            }
+        }
+        self.rotate(&name, u64::from_le_bytes(*position));
+        Ok(Step::Rotated)
+    }
+
+    fn rotate(&mut self, file: &str, offset: u64) {
+        if *self.file == *file && self.offset == offset {
+            return;
+        }
+        self.close();
+        self.file = file.into();
+        self.offset = offset;
+        let position = &mut self.resume.position;
+        if self.resume.open.is_none() && (*position.file != *self.file || position.offset < offset) {
+            position.file = self.file.clone();
+            position.offset = offset;
+        }
+    }
+
+    fn begin_copy(&mut self) {
+        if !self.copying {
+            self.close();
+            self.copying = true;
+        }
+    }
+
+    /// Ends the piece that is being gathered.
+    fn close(&mut self) {
+        let copied = if self.copying { Some(self.copy.split().freeze()) } else { None };
+        self.copying = false;
+        let before = self.before.take();
+        if let Some(before) = before
+            && !self.events.is_empty()
+        {
+            let room = self.events.len();
+            self.closed.push(Piece {
+                file: self.file.clone(),
+                before,
+                events: std::mem::replace(&mut self.events, Vec::with_capacity(room)),
+                transactions: std::mem::take(&mut self.transactions),
+                copied,
+            });
+        }
+    }
+
+    /// Notes a plain event that begins at `start` of its bytes.
+    fn frame(&mut self, event: &[u8], start: usize, offset: u64, next: u64) -> Result<(), FrameError> {
+        if self.before.is_none() {
+            // A reading that must repeat a transaction resumes at its beginning until it has begun.
+            let mut before = self.resume.clone();
+            if before.open.is_none() {
+                before.open = self.again.clone();
+            }
+            self.before = Some(Arc::new(before));
+        }
+        let boundary = self.boundary(event, offset)?;
+        let (mut offset, mut next) = (offset, next);
+        let passed = self.resume.position.offset;
+        if self.resume.open.is_none() && boundary == Boundary::Within && next < passed && *self.file == *self.resume.position.file {
+            // The head of a file that is read from the middle: positions never go back.
+            (offset, next) = (passed, passed);
+        }
+        let framed = Framed { start, len: event.len(), offset, next, boundary };
+        match boundary {
+            Boundary::Begin(_) | Boundary::BeginAgain(_) => {}
+            Boundary::Within if self.resume.open.is_some() => {}
+            Boundary::Within | Boundary::End => {
+                let file = self.file.clone();
+                self.resume.boundary(&file, next);
+            }
+        }
+        self.events.push(framed);
+        Ok(())
+    }
+
+    /// What the event means for the transaction; opens it, but does not close it.
+    fn boundary(&mut self, event: &[u8], offset: u64) -> Result<Boundary, FrameError> {
+        let open = self.resume.open.is_some();
+        Ok(match event[4] {
+            code @ (kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED | kind::MARIADB_GTID) => {
+                let head = gtid_event::parse(code, event).map_err(|what| self.error(offset, Fault::Malformed(what)))?;
+                self.begin(head, event, offset)?
+            }
+            kind::XID | kind::XA_PREPARE => Boundary::End,
+            kind::INCIDENT if !self.explicit => Boundary::End,
+            kind::QUERY => match gtid_event::query_text(event) {
+                None => return Err(self.error(offset, Fault::Malformed("a QUERY event is shorter than it says"))),
+                Some(b"BEGIN") if !open => {
+                    let head = TransactionHead { gtid: None, commit_time_us: None, explicit: true };
+                    self.begin(head, event, offset)?
+                }
+                Some(b"BEGIN") => {
+                    self.explicit = true;
+                    Boundary::Within
+                }
+                Some(b"COMMIT" | b"ROLLBACK") => Boundary::End,
+                Some(text) if text.starts_with(b"XA START") => {
+                    self.explicit = true;
+                    Boundary::Within
+                }
+                Some(_) if self.explicit => Boundary::Within,
+                Some(_) => Boundary::End,
+            },
+            kind::PREVIOUS_GTIDS | kind::MARIADB_GTID_LIST => {
+                if self.learns_gtids && self.resume.position.gtids.is_none() {
+                    let gtids = gtid_event::executed(event[4], &event[HEADER..]);
+                    let gtids = gtids.map_err(|what| self.error(offset, Fault::Malformed(what)))?;
+                    self.resume.position.gtids = Some(gtids).filter(|g: &GtidSet| !g.is_empty());
+                    self.learned = true;
+                }
+                Boundary::Within
+            }
+            _ => Boundary::Within,
+        })
+    }
+
+    fn begin(&mut self, head: TransactionHead, event: &[u8], offset: u64) -> Result<Boundary, FrameError> {
+        if let Some(open) = &self.resume.open {
+            return Err(self.error(offset, Fault::Unended(open.offset)));
+        }
+        self.explicit = head.explicit;
+        let begin = TransactionBegin {
+            gtid: head.gtid,
+            offset,
+            commit_time_us: head.commit_time_us.unwrap_or(i64::from(u32_at(event, 0)) * 1_000_000),
+        };
+        let again = match self.again.take() {
+            None => false,
+            Some(before) => {
+                let same = match (&before.gtid, &begin.gtid) {
+                    (Some(a), Some(b)) => a == b,
+                    (None, None) => before.offset == begin.offset,
+                    (Some(_), None) | (None, Some(_)) => false,
+                };
+                if !same {
+                    return Err(self.error(offset, Fault::Vanished));
+                }
+                true
+            }
+        };
+        let index = self.transactions.len() as u32;
+        self.transactions.push(begin.clone());
+        self.resume.open = Some(begin);
+        Ok(if again { Boundary::BeginAgain(index) } else { Boundary::Begin(index) })
+    }
+}
+
+/// The smallest number from `least` on whose low 32 bits are `low`.
+fn widen(least: u64, low: u32) -> u64 {
+    least + u64::from(low.wrapping_sub(least as u32))
+}
+
+pub(crate) fn u16_at(data: &[u8], at: usize) -> u16 {
+    data.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
+}
+
+/// Little-endian; 0 beyond the end.
+pub(crate) fn u32_at(data: &[u8], at: usize) -> u32 {
+    data.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}

@@ -4,7 +4,7 @@
 //!
 //! ```json
 //! {"op":"update","schema":"shop","table":"orders","topic":"shop.orders","position":"mybin.000012:4711","gtid":"3e11fa47-…:5",
-//!  "commit_time":"2026-11-21T08:00:00.123456Z","key":{"id":1},"before":{"id":1,"note":null},"after":{"id":1,"note":"x"}}
+//!  "commit_time":"2026-11-21 08:00:00.123456Z","key":{"id":1},"before":{"id":1,"note":null},"after":{"id":1,"note":"x"}}
 //! ```
 //!
 //! `op` is `insert`, `update`, `delete` or `snapshot`. `position` is where the row's transaction begins; `gtid` is left out where
@@ -19,25 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::cell::{Cell, View, fsp};
 use super::{BeforeNeed, Delivery, Finding, Mark, Severity, Sink, SinkError, Writer};
 use crate::change::{Column, ColumnDef, Op, Relation, Rows, Slice, Transaction};
+use crate::manifest::model;
 use crate::temporal;
-
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JsonlConfig {
-    /// File that lines are appended to, relative to the manifest's folder; `"-"`, the default, is stdout. Example: `"changes.jsonl"`.
-    #[serde(default = "stdout")]
-    pub path: PathBuf,
-}
-
-fn stdout() -> PathBuf {
-    PathBuf::from("-")
-}
 
 pub struct JsonlSink {
     name: String,
@@ -56,7 +43,7 @@ enum Output {
 }
 
 impl JsonlSink {
-    pub fn new(name: &str, config: &JsonlConfig) -> JsonlSink {
+    pub fn new(name: &str, config: &model::JsonlSink) -> JsonlSink {
         JsonlSink { name: name.to_owned(), path: config.path.clone(), output: Arc::new(Mutex::new(None)) }
     }
 
@@ -293,7 +280,7 @@ impl JsonlWriter {
             out.extend_from_slice(b",\"commit_time\":\"");
             self.text.clear();
             temporal::write_datetime(&mut self.text, t.commit_time_us, 6);
-            write_iso(out, &self.text);
+            out.extend_from_slice(self.text.as_bytes());
             out.extend_from_slice(b"Z\"");
         }
         let columns = &rows.relation.columns;
@@ -366,15 +353,10 @@ fn write_value(out: &mut Vec<u8>, text: &mut String, cell: Cell<'_>, fsp: u8) {
             text.clear();
             cell.write_text(text, fsp);
             out.push(b'"');
-            write_iso(out, text);
+            out.extend_from_slice(text.as_bytes());
             out.extend_from_slice(if matches!(cell, Cell::Timestamp(_)) { b"Z\"" } else { b"\"" });
         }
     }
-}
-
-/// `2026-11-21 08:00:00` with a `T`.
-fn write_iso(out: &mut Vec<u8>, text: &str) {
-    out.extend(text.bytes().map(|b| if b == b' ' { b'T' } else { b }));
 }
 
 /// RFC 8259, section 7: quotes, backslashes and what is below a space are escaped.

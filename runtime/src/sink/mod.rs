@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::check::{Finding, Severity};
 
 use crate::change::{Relation, RowId, Slice, Transaction};
-use crate::manifest::model::Ordering;
+use crate::manifest::model::{Ordering, SinkConfig};
 use crate::position::{Gtid, Position};
 
 pub mod cell;
@@ -20,29 +19,20 @@ pub mod jsonl;
 pub mod null;
 pub mod sql;
 
-/// A `[sink.NAME]` of the manifest: the key `type` says which.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum SinkConfig {
-    Jsonl(jsonl::JsonlConfig),
-    Mysql(sql::mysql::MysqlConfig),
-    Null(null::NullConfig),
-    Postgres(sql::postgres::PostgresConfig),
-    Sqlite(sql::sqlite::SqliteConfig),
-}
-
 /// Makes the sink of one pipeline, without connecting. `name` is the `NAME` of `[sink.NAME]`, for messages; `pipeline` is under which
-/// marks are kept. Fails with [`SinkError::Configuration`] if a URL or a template cannot be read.
+/// marks are kept. Fails with [`SinkError::Configuration`] if a URL cannot be read.
 pub fn open(name: &str, config: &SinkConfig, pipeline: &str) -> Result<Arc<dyn Sink>, SinkError> {
     Ok(match config {
         SinkConfig::Jsonl(config) => Arc::new(jsonl::JsonlSink::new(name, config)),
+        SinkConfig::Mysql(config) => Arc::new(sql::mysql::MysqlSink::new(name, config, pipeline)?),
         SinkConfig::Null(_) => Arc::new(null::NullSink),
-        SinkConfig::Mysql(_) | SinkConfig::Postgres(_) | SinkConfig::Sqlite(_) => {
+        SinkConfig::Postgres(_) => {
             return Err(SinkError::Configuration {
-                reason: format!("sink `{name}` of pipeline `{pipeline}`: SQL sinks cannot be written to yet"),
-                hint: "use `jsonl` or `null`".to_owned(),
+                reason: format!("sink `{name}`: PostgreSQL cannot be written to yet"),
+                hint: "use `mysql` or `sqlite`".to_owned(),
             });
         }
+        SinkConfig::Sqlite(config) => Arc::new(sql::sqlite::SqliteSink::new(name, config, pipeline)?),
     })
 }
 

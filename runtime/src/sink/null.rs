@@ -3,16 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::{BeforeNeed, Delivery, Finding, Mark, Sink, SinkError, Writer};
 use crate::change::Relation;
-
-/// `type = "null"` has no keys of its own.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NullConfig {}
 
 pub struct NullSink;
 

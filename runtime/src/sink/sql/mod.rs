@@ -1,10 +1,221 @@
-//! SQL sinks.
+//! The SQL sinks: MySQL, PostgreSQL and SQLite share how a delivery becomes statements ([`fold`]), transactions and errors; each has
+//! a [`Session`] of its own that speaks its dialect.
+//!
+//! A delivery is one target transaction: deletes of all tables, then everything else in source order of the tables, then the
+//! mark. Before each transaction the tables are looked up at the target (and made, with `create = true`), so that a missing
+//! column is an error by name and generated columns are left out.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use super::{Delivery, Mark, SinkError, Writer};
+use crate::check::{Finding, Severity};
+use crate::manifest::template::{TableName, TableTemplate};
+
+mod ddl;
+pub mod fold;
+mod marks;
 pub mod mysql;
-pub mod postgres;
+//PG
 pub mod sqlite;
+mod table;
 
-/// The default of the key `table`.
-fn default_table() -> String {
-    "{table}".to_owned()
+use fold::{Action, Group, Unit};
+use table::Table;
+
+/// Why a statement failed, before it is known which row it was about. Texts never hold row values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// See [`SinkError::Retry`].
+    Retry(String),
+    /// See [`SinkError::Conflict`].
+    Conflict(String),
+    /// A row cannot be written; `at` is its index in the group, where that is known.
+    Row { at: Option<usize>, reason: String },
+    /// See [`SinkError::Configuration`].
+    Configuration { reason: String, hint: String },
 }
+
+impl Failure {
+    fn configuration(reason: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure::Configuration { reason: reason.into(), hint: hint.into() }
+    }
+
+    fn row(at: usize, reason: impl Into<String>) -> Failure {
+        Failure::Row { at: Some(at), reason: reason.into() }
+    }
+
+    /// Puts where it happened before the text.
+    fn within(self, place: &str) -> Failure {
+        match self {
+            Failure::Retry(text) => Failure::Retry(format!("{place}: {text}")),
+            Failure::Conflict(text) => Failure::Conflict(format!("{place}: {text}")),
+            Failure::Row { at, reason } => Failure::Row { at, reason: format!("{place}: {reason}") },
+            Failure::Configuration { reason, hint } => Failure::Configuration { reason: format!("{place}: {reason}"), hint },
+        }
+    }
+
+    fn into_finding(self, place: &str) -> Finding {
+        let (problem, hint) = match self {
+            Failure::Retry(problem) => (problem, "start the server, or check the address in the manifest".to_owned()),
+            Failure::Conflict(problem) => (problem, NO_ROW_HINT.to_owned()),
+            Failure::Row { reason, .. } => (reason, NO_ROW_HINT.to_owned()),
+            Failure::Configuration { reason, hint } => (reason, hint),
+        };
+        Finding { severity: Severity::Error, subject: place.to_owned(), problem, hint }
+    }
+
+    /// Outside of any row.
+    fn into_error(self) -> SinkError {
+        match self {
+            Failure::Retry(text) => SinkError::Retry(text),
+            Failure::Conflict(text) => SinkError::Conflict(text),
+            Failure::Row { reason, .. } => SinkError::Configuration { reason, hint: NO_ROW_HINT.to_owned() },
+            Failure::Configuration { reason, hint } => SinkError::Configuration { reason, hint },
+        }
+    }
+}
+
+const NO_ROW_HINT: &str = "look into the target server's log";
+
+/// A connection to the target that speaks one dialect. After an error the caller rolls back.
+#[async_trait]
+pub(crate) trait Session: Send {
+    /// Begins a transaction; connects first if there is no connection.
+    async fn begin(&mut self) -> Result<(), Failure>;
+
+    async fn commit(&mut self) -> Result<(), Failure>;
+
+    /// Ends the transaction without a trace; a connection that cannot do it any more is dropped.
+    async fn rollback(&mut self);
+
+    /// Looks up the target table (and makes it, if it is to be made).
+    async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure>;
+
+    /// Writes a group, in its order. The tables of its unit were prepared.
+    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure>;
+
+    async fn mark(&mut self, mark: &Mark) -> Result<(), Failure>;
+}
+
+/// A lane's writer, whatever the dialect.
+pub(crate) struct SqlWriter<S> {
+    /// ``sink `replica` ``, for messages.
+    place: String,
+    template: TableTemplate,
+    session: S,
+    /// A transaction is open at the target.
+    open: bool,
+}
+
+impl<S: Session> SqlWriter<S> {
+    fn new(place: &str, template: &TableTemplate, session: S) -> SqlWriter<S> {
+        SqlWriter { place: place.to_owned(), template: template.clone(), session, open: false }
+    }
+
+    async fn deliver(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
+        let result = self.attempt(delivery, folded).await;
+        if result.is_err() && self.open {
+            self.session.rollback().await;
+            self.open = false;
+        }
+        result
+    }
+
+    async fn attempt(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
+        let units = fold::units(&delivery.slices, &self.template)?;
+        for unit in &units {
+            let prepared = self.session.prepare(unit).await;
+            prepared.map_err(|failure| failure.within(&self.place).into_error())?;
+        }
+        if !self.open {
+            let begun = self.session.begin().await;
+            begun.map_err(|failure| failure.within(&self.place).into_error())?;
+            self.open = true;
+        }
+        let groups = if folded { folded_groups(&units) } else { unfolded_groups(&units) };
+        for group in &groups {
+            if let Err(failure) = self.session.apply(group).await {
+                return Err(self.locate(group, failure).await);
+            }
+        }
+        let place = &self.place;
+        if let Some(mark) = delivery.mark {
+            self.session.mark(mark).await.map_err(|failure| failure.within(place).into_error())?;
+        }
+        if delivery.commit {
+            self.session.commit().await.map_err(|failure| failure.within(place).into_error())?;
+            self.open = false;
+        }
+        Ok(())
+    }
+
+    /// Finds the row that a failure is about: the group's rows are written again one at a time, in a transaction that is
+    /// rolled back.
+    async fn locate(&mut self, group: &Group<'_, '_>, failure: Failure) -> SinkError {
+        let place = format!("{}, table `{}`", self.place, table::plain_name(&group.unit.target));
+        let row = |at: usize, reason: String| SinkError::Row {
+            relation: group.relation(at),
+            id: group.rows[at].id,
+            reason: format!("{place}: {reason}"),
+        };
+        match failure {
+            Failure::Row { at: Some(at), reason } => row(at, reason),
+            Failure::Row { at: None, reason } if group.rows.len() == 1 => row(0, reason),
+            Failure::Row { at: None, reason } => {
+                self.session.rollback().await;
+                self.open = false;
+                if let Err(failure) = self.session.begin().await {
+                    return failure.within(&self.place).into_error();
+                }
+                self.open = true;
+                for at in 0..group.rows.len() {
+                    match self.session.apply(&group.single(at)).await {
+                        Ok(()) => {}
+                        Err(Failure::Row { reason, .. }) => return row(at, reason),
+                        Err(other) => return other.within(&place).into_error(),
+                    }
+                }
+                // It fails only together with what was written before it: row by row it will show.
+                SinkError::Conflict(format!("{place}: {reason}"))
+            }
+            other @ (Failure::Retry(_) | Failure::Conflict(_) | Failure::Configuration { .. }) => other.within(&place).into_error(),
+        }
+    }
+}
+
+/// Deletes of all tables first, each in order of the first row. Units of one table (their keys differ) stay one after the other.
+fn folded_groups<'u, 'a>(units: &'u [Unit<'a>]) -> Vec<Group<'u, 'a>> {
+    let mut groups: Vec<(usize, Group<'u, 'a>)> = Vec::new();
+    for (n, unit) in units.iter().enumerate() {
+        let run = units[..n].iter().filter(|u| u.target == unit.target).count();
+        groups.extend(unit.folded().into_iter().map(|group| (run, group)));
+    }
+    // Stable: groups of one unit keep their order among themselves.
+    groups.sort_by_key(|(run, group)| (*run, group.action != Action::Delete, group.unit.first()));
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// All rows of all tables in source order, one a group.
+fn unfolded_groups<'u, 'a>(units: &'u [Unit<'a>]) -> Vec<Group<'u, 'a>> {
+    let mut groups: Vec<Group<'u, 'a>> = units.iter().flat_map(Unit::unfolded).collect();
+    groups.sort_by_key(|group| group.rows[0].id);
+    groups
+}
+
+#[async_trait]
+impl<S: Session> Writer for SqlWriter<S> {
+    async fn write(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
+        self.deliver(delivery, true).await
+    }
+
+    async fn write_unfolded(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
+        self.deliver(delivery, false).await
+    }
+}
+
+/// What the writers of one sink share: the target's tables, looked up once.
+pub(crate) type Catalog = Arc<Mutex<HashMap<TableName, Arc<Table>>>>;

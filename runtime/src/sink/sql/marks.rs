@@ -1,0 +1,51 @@
+//! How far each lane has got, kept in the target: table `tidegate_marks`, a row a pipeline and lane, the mark as JSON.
+
+use super::Failure;
+use crate::sink::Mark;
+
+/// The statements of a dialect. `upsert` takes pipeline, lane and mark; the others the pipeline.
+pub(super) struct Statements {
+    pub create: &'static str,
+    pub select: &'static str,
+    pub upsert: &'static str,
+    pub delete: &'static str,
+}
+
+pub(super) const MYSQL: Statements = Statements {
+    create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
+             lane BIGINT NOT NULL, mark LONGTEXT CHARACTER SET utf8mb4 NOT NULL, PRIMARY KEY (pipeline, lane)) ENGINE = InnoDB",
+    select: "SELECT mark FROM tidegate_marks WHERE pipeline = ? ORDER BY lane",
+    upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE mark = VALUES(mark)",
+    delete: "DELETE FROM tidegate_marks WHERE pipeline = ?",
+};
+
+pub(super) const POSTGRES: Statements = Statements {
+    create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline text NOT NULL, lane bigint NOT NULL, mark text NOT NULL, \
+             PRIMARY KEY (pipeline, lane))",
+    select: "SELECT mark FROM tidegate_marks WHERE pipeline = $1 ORDER BY lane",
+    upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark) VALUES ($1, $2, $3) \
+             ON CONFLICT (pipeline, lane) DO UPDATE SET mark = excluded.mark",
+    delete: "DELETE FROM tidegate_marks WHERE pipeline = $1",
+};
+
+pub(super) const SQLITE: Statements = Statements {
+    create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline TEXT NOT NULL, lane INTEGER NOT NULL, mark TEXT NOT NULL, \
+             PRIMARY KEY (pipeline, lane)) WITHOUT ROWID",
+    select: "SELECT mark FROM tidegate_marks WHERE pipeline = ? ORDER BY lane",
+    upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark) VALUES (?, ?, ?) \
+             ON CONFLICT (pipeline, lane) DO UPDATE SET mark = excluded.mark",
+    delete: "DELETE FROM tidegate_marks WHERE pipeline = ?",
+};
+
+pub(super) fn text(mark: &Mark) -> String {
+    serde_json::to_string(mark).expect("a mark has only text keys")
+}
+
+pub(super) fn parse(text: &str) -> Result<Mark, Failure> {
+    serde_json::from_str(text).map_err(|e| {
+        Failure::configuration(
+            format!("table `tidegate_marks` holds a mark that cannot be read: {e}"),
+            "it may be of a newer release; run that one, or delete the pipeline's rows and set its cursor with `tidegate cursor set`",
+        )
+    })
+}

@@ -1,7 +1,7 @@
 # Every target says after ## what it does; `make` alone prints them.
 # Demo and tests share one cargo profile and one set of features, so that one compilation serves both.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt docs plugins servers clean-servers
+.PHONY: help demo test install lint fmt docs plugins servers clean-servers
 CARGO ?= cargo
 FEATURES := tidegate/failpoints
 
@@ -15,6 +15,9 @@ demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
 test: plugins servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
 	$(CARGO) test --workspace --features $(FEATURES)
+
+install: ## install tidegate into ~/.cargo/bin
+	$(CARGO) install --quiet --locked --path runtime
 
 lint: ## formatting, clippy, and the rules for dependencies
 	$(CARGO) fmt --check

@@ -7,9 +7,13 @@
 pub mod decode;
 pub mod error;
 mod event;
+#[cfg(test)]
+mod oracle;
 mod plan;
 mod rows;
 mod statement;
 mod table_map;
+#[cfg(test)]
+mod testing;
 mod value;
 pub mod values;

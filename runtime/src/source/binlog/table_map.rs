@@ -157,7 +157,7 @@ fn type_meta(column: usize, wire_code: u8, metas: &mut Reader<'_>) -> Result<(u8
 
 fn is_numeric(c: &MapColumn) -> bool {
     use code::*;
-    matches!(c.code, TINY | SHORT | INT24 | LONG | LONGLONG | NEWDECIMAL | FLOAT | DOUBLE)
+    matches!(c.code, TINY | SHORT | INT24 | LONG | LONGLONG | NEWDECIMAL | FLOAT | DOUBLE | YEAR)
 }
 
 fn is_character(c: &MapColumn) -> bool {

@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod lane;
 pub mod manifest;
 pub mod metrics;
+pub mod plugin;
 pub mod position;
 pub mod sink;
 pub mod source;

@@ -323,6 +323,11 @@ impl Batcher {
         (self.rows > 0).then_some(self.first)
     }
 
+    /// The id of the last row that was appended.
+    pub fn last(&self) -> RowId {
+        self.last
+    }
+
     /// Counts one row of `bytes` value bytes and returns where to append it. `transaction` is called for the first row of a
     /// transaction in this batch.
     #[inline]

@@ -1,7 +1,10 @@
 //! What a reader of any kind gives, and how a place in the stream is searched.
 
+use std::sync::Arc;
+
 use super::files::{FileFeed, Files};
 use super::frame::{Entry, Resume};
+use super::mysql::{Dump, Server};
 use super::{Boundary, Failure};
 use crate::position::{GtidSet, Position};
 
@@ -19,19 +22,26 @@ pub(crate) enum Produced {
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
     Files(Files),
+    MySql(Arc<Server>),
 }
 
 /// One reading.
 pub(crate) enum Feed {
     /// `None` while a blocking thread has it.
-    Files { files: Files, resume: Resume, feed: Option<FileFeed> },
+    Files {
+        files: Files,
+        resume: Resume,
+        feed: Option<Box<FileFeed>>,
+    },
+    MySql(Box<Dump>),
 }
 
 impl Origin {
     /// A reading from a transaction boundary on. `slot` tells apart the readings of one source that run at the same time.
-    pub(crate) fn feed(&self, resume: Resume, _slot: u32) -> Feed {
+    pub(crate) fn feed(&self, resume: Resume, slot: u32) -> Feed {
         match self {
             Origin::Files(files) => Feed::Files { files: files.clone(), resume, feed: None },
+            Origin::MySql(server) => Feed::MySql(Box::new(Dump::new(server.clone(), resume, slot))),
         }
     }
 }
@@ -45,7 +55,7 @@ impl Feed {
                 let task = tokio::task::spawn_blocking(move || {
                     let mut reading = match reading {
                         Some(reading) => reading,
-                        None => FileFeed::open(files, resume)?,
+                        None => Box::new(FileFeed::open(files, resume)?),
                     };
                     let produced = reading.read();
                     produced.map(|p| (reading, p))
@@ -54,6 +64,7 @@ impl Feed {
                 *feed = Some(reading);
                 Ok(produced)
             }
+            Feed::MySql(dump) => dump.next().await,
         }
     }
 }

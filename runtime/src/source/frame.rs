@@ -204,7 +204,6 @@ pub(crate) struct Framer {
     /// Takes over the executed transactions that a file says came before it, where they are not known.
     learns_gtids: bool,
     learned: bool,
-    timestamp: u32,
 }
 
 impl Framer {
@@ -227,11 +226,10 @@ impl Framer {
             segments: 0,
             learns_gtids: false,
             learned: false,
-            timestamp: 0,
         }
     }
 
-    /// Begins another reading of the same stream, after the last boundary; what is not taken yet is kept.
+    /// Begins another reading of the same stream, after the last boundary. Take what is framed before.
     pub(crate) fn reconnect(&mut self, checksum: bool) {
         self.close();
         self.payload = None;
@@ -246,27 +244,9 @@ impl Framer {
         self.learns_gtids = true;
     }
 
-    pub(crate) fn segments_before(mut self, segments: u64) -> Framer {
-        self.segments = segments;
-        self
-    }
-
     /// The last transaction boundary.
     pub(crate) fn position(&self) -> &Position {
         &self.resume.position
-    }
-
-    pub(crate) fn file(&self) -> &Arc<str> {
-        &self.file
-    }
-
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// Seconds since the epoch in the header of the last event.
-    pub(crate) fn timestamp(&self) -> u32 {
-        self.timestamp
     }
 
     pub(crate) fn in_transaction(&self) -> bool {
@@ -298,16 +278,16 @@ impl Framer {
         let code = raw[4];
         let event = self.checked(raw, code)?;
         let (offset, next) = self.place(raw)?;
-        self.timestamp = u32_at(raw, 0);
         match code {
             kind::HEARTBEAT => return Ok(Step::Heartbeat),
             kind::HEARTBEAT_V2 => {
-                if let Some((file, position)) = gtid_event::heartbeat_v2(&event[HEADER..]) {
-                    if *file == *self.file && position > self.offset {
-                        self.offset = position;
-                        if self.resume.open.is_none() {
-                            self.resume.position.offset = position;
-                        }
+                if let Some((file, position)) = gtid_event::heartbeat_v2(&event[HEADER..])
+                    && *file == *self.file
+                    && position > self.offset
+                {
+                    self.offset = position;
+                    if self.resume.open.is_none() {
+                        self.resume.position.offset = position;
                     }
                 }
                 return Ok(Step::Heartbeat);
@@ -338,6 +318,16 @@ impl Framer {
             self.close();
         }
         Ok(Step::Plain)
+    }
+
+    /// Takes an event that has its bytes to itself.
+    pub(crate) fn whole(&mut self, event: Bytes) -> Result<Step, FrameError> {
+        self.close();
+        let step = self.event(&event, 0, event.len())?;
+        if !self.copying {
+            self.close_with(Some(event));
+        }
+        Ok(step)
     }
 
     /// Takes the FORMAT_DESCRIPTION event of a file that is read from the middle.
@@ -561,6 +551,10 @@ impl Framer {
     /// Ends the piece that is being gathered.
     fn close(&mut self) {
         let copied = if self.copying { Some(self.copy.split().freeze()) } else { None };
+        self.close_with(copied);
+    }
+
+    fn close_with(&mut self, copied: Option<Bytes>) {
         self.copying = false;
         let before = self.before.take();
         if let Some(before) = before

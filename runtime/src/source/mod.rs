@@ -146,7 +146,9 @@ impl Source {
                 })
                 .await,
             ),
-            SourceKind::MySql { .. } => Err(Failure::definite("cannot be read", "use a newer version")),
+            SourceKind::MySql { address, server_id } => {
+                mysql::Server::open(name.clone(), address, server_id).await.map(|server| Origin::MySql(Arc::new(server)))
+            }
         };
         let origin = origin.map_err(|f| f.of(&name))?;
         let hub = Arc::new(Hub::new(name.clone(), origin.clone(), WINDOW_BYTES_MAX));
@@ -160,6 +162,7 @@ impl Source {
                 let (files, start) = (files.clone(), start.clone());
                 blocking(tokio::task::spawn_blocking(move || files.resolve(&start)).await)
             }
+            Origin::MySql(server) => server.resolve(start).await,
         };
         result.map_err(|f| f.of(&self.name))
     }
@@ -170,16 +173,18 @@ impl Source {
     }
 
     /// The table as the server describes it now; `None`: it has none of that name, or the source is not a server.
-    pub async fn table(&self, _schema: &str, _table: &str) -> Result<Option<TableInfo>, SourceError> {
+    pub async fn table(&self, schema: &str, table: &str) -> Result<Option<TableInfo>, SourceError> {
         match &self.origin {
             Origin::Files(_) => Ok(None),
+            Origin::MySql(server) => server.table(schema, table).await.map_err(|f| f.of(&self.name)),
         }
     }
 
     /// What would fail. `tables` are the tables that the manifest follows.
-    pub async fn check(&self, _tables: &Patterns) -> Vec<Finding> {
+    pub async fn check(&self, tables: &Patterns) -> Vec<Finding> {
         match &self.origin {
             Origin::Files(_) => Vec::new(),
+            Origin::MySql(server) => server.check(tables).await,
         }
     }
 
@@ -187,6 +192,7 @@ impl Source {
     pub async fn end(&self) -> Result<Position, SourceError> {
         let result = match &self.origin {
             Origin::Files(files) => files.end(),
+            Origin::MySql(server) => server.end().await,
         };
         result.map_err(|f| f.of(&self.name))
     }

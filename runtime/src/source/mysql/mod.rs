@@ -1,12 +1,22 @@
 //! The `mysql` source: follows a live MySQL or MariaDB server as a replica would.
 
 mod address;
+mod catalog;
+mod check;
+mod connect;
+mod dump;
+mod errors;
+mod login;
+mod server;
+mod tls;
 
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 pub use address::{Address, AddressError, SslMode};
+pub(crate) use dump::Dump;
+pub(crate) use server::Server;
 
 /// The server id under which a source registers unless the manifest says another: from the data folder and the source's name, in
 /// the upper half of the range, where hand-numbered servers seldom are.

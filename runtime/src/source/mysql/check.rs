@@ -1,0 +1,195 @@
+//! `tidegate check` for a server: what would fail, or lose changes, once reading begins.
+
+use super::server::{Server, Settings};
+use crate::check::{Finding, Severity};
+use crate::manifest::pattern::Patterns;
+use crate::source::Failure;
+
+/// Below this, a pipeline that stands still over a weekend loses its place.
+const RETENTION_SECONDS_MIN: u64 = 3 * 24 * 3600;
+/// Tables whose SELECT right is tried.
+const TABLES_TRIED_MAX: usize = 1000;
+
+impl Server {
+    /// What would fail. `tables` are those that the manifest follows.
+    pub(crate) async fn check(&self, tables: &Patterns) -> Vec<Finding> {
+        let mut report = Report { subject: format!("source `{}`", self.name), findings: Vec::new() };
+        let checked = async {
+            let settings = self.settings().await?;
+            self.check_settings(&settings, &mut report);
+            if let Some(other) = self.taken_by(&settings).await? {
+                let problem = format!("another replica, `{other}`, has the server_id {}", self.server_id);
+                report.error(problem, "give the source another `server_id`");
+            }
+            self.check_grants(&settings, &mut report).await?;
+            self.check_tables(tables, &mut report).await
+        };
+        match checked.await {
+            Ok(()) => {}
+            Err(Failure::Definite(error)) => report.error(error.problem, error.hint),
+            Err(Failure::Transient(error)) => {
+                report.error(error.problem, "check `url`, and that the server runs and can be reached")
+            }
+        }
+        report.findings
+    }
+
+    fn check_settings(&self, settings: &Settings, report: &mut Report) {
+        if let Some((problem, hint)) = settings.refused(self.server_id) {
+            report.error(problem, hint);
+        }
+        let set = settings.set();
+        let image = settings.get("binlog_row_image");
+        if !image.is_empty() && !image.eq_ignore_ascii_case("FULL") {
+            report.warning(
+                format!("binlog_row_image is {image}: changes hold only some of the columns"),
+                format!("{set} binlog_row_image = 'FULL'").replace("SET binlog", "SET GLOBAL binlog"),
+            );
+        }
+        let metadata = settings.get("binlog_row_metadata");
+        if metadata.is_empty() {
+            report.warning(
+                "the server has no binlog_row_metadata: names and types of columns come from its tables as they are now".into(),
+                "stop the pipeline before a followed table is altered, or use MySQL 8.0 or MariaDB 10.5 and later",
+            );
+        } else if !metadata.eq_ignore_ascii_case("FULL") {
+            report.warning(
+                format!("binlog_row_metadata is {metadata}: an ALTER of a followed table will stop the pipeline"),
+                format!("{set} binlog_row_metadata = 'FULL'").replace("SET binlog", "SET GLOBAL binlog"),
+            );
+        }
+        if settings.get("binlog_row_value_options").contains("PARTIAL_JSON") {
+            report.warning(
+                "binlog_row_value_options is PARTIAL_JSON: changes hold only parts of JSON values".into(),
+                "SET PERSIST binlog_row_value_options = ''",
+            );
+        }
+        let seconds = match settings.get("binlog_expire_logs_seconds").parse::<u64>() {
+            Ok(seconds) if seconds > 0 => Some(seconds),
+            _ => settings.get("expire_logs_days").parse::<f64>().ok().filter(|d| *d > 0.0).map(|d| (d * 86_400.0) as u64),
+        };
+        if let Some(seconds) = seconds.filter(|s| *s < RETENTION_SECONDS_MIN) {
+            report.warning(
+                format!(
+                    "binlogs are kept for {} hours only; a pipeline that stands still for longer loses its place",
+                    seconds / 3600
+                ),
+                format!("{set} binlog_expire_logs_seconds = 604800").replace("SET binlog", "SET GLOBAL binlog"),
+            );
+        }
+        if !settings.has_gtids() {
+            report.warning(
+                "gtid_mode is not ON: positions are files and offsets, which mean nothing to another server after a failover"
+                    .into(),
+                "switch gtid_mode to ON, in the steps of the manual",
+            );
+        }
+    }
+
+    async fn check_grants(&self, settings: &Settings, report: &mut Report) -> Result<(), Failure> {
+        let rows = self.query("SHOW GRANTS").await?;
+        let grants: Vec<String> = rows.iter().filter_map(|row| row.at(0)).map(str::to_ascii_uppercase).collect();
+        let everywhere = |right: &str| grants.iter().any(|g| has_right(g, right));
+        // A role's rights are not listed.
+        let roles = grants.iter().any(|g| !g.contains(" ON ") && g.starts_with("GRANT "));
+        let wanted: [(&str, &[&str]); 2] = [
+            ("REPLICATION SLAVE", &["REPLICATION SLAVE"]),
+            if settings.mariadb && settings.version_number() >= 10_005 {
+                ("BINLOG MONITOR", &["BINLOG MONITOR", "REPLICATION CLIENT"])
+            } else {
+                ("REPLICATION CLIENT", &["REPLICATION CLIENT"])
+            },
+        ];
+        for (name, any) in wanted {
+            if any.iter().any(|right| everywhere(right)) {
+                continue;
+            }
+            let hint = format!("GRANT {name} ON *.* TO {}", account(&self.address.user));
+            if roles {
+                report.warning(format!("the account has {name} only if one of its roles has"), hint);
+            } else {
+                report.error(format!("the account has not the right {name}"), hint);
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_tables(&self, tables: &Patterns, report: &mut Report) -> Result<(), Failure> {
+        let sql = "SELECT t.TABLE_SCHEMA, t.TABLE_NAME, COUNT(k.COLUMN_NAME) FROM information_schema.TABLES t \
+             LEFT JOIN information_schema.STATISTICS k ON k.TABLE_SCHEMA = t.TABLE_SCHEMA AND k.TABLE_NAME = t.TABLE_NAME \
+             AND k.INDEX_NAME = 'PRIMARY' WHERE t.TABLE_TYPE = 'BASE TABLE' AND t.TABLE_SCHEMA NOT IN \
+             ('mysql', 'sys', 'performance_schema', 'information_schema') GROUP BY t.TABLE_SCHEMA, t.TABLE_NAME";
+        let rows = self.query(sql).await?;
+        let all = rows.iter().filter_map(|row| Some((row.at(0)?, row.at(1)?, row.at(2)? != "0")));
+        let followed: Vec<(&str, &str, bool)> = all.filter(|(schema, table, _)| tables.matches(schema, table)).collect();
+        if followed.is_empty() {
+            report.error(
+                "no table that the account may see is taken by `tables`",
+                "check the patterns (capital letters matter), and GRANT SELECT on the tables",
+            );
+        }
+        for (schema, table, keyed) in followed.iter().take(TABLES_TRIED_MAX) {
+            let name = format!("{schema}.{table}");
+            if !keyed {
+                report.warning(
+                    format!("table {name} has no primary key"),
+                    format!("add one, or leave the table out with \"!{name}\" in `tables`"),
+                );
+            }
+            let sql = format!("SELECT 1 FROM {}.{} LIMIT 0", identifier(schema), identifier(table));
+            if let Err(Failure::Definite(error)) = self.query(&sql).await {
+                let hint =
+                    format!("GRANT SELECT ON {}.{} TO {}", identifier(schema), identifier(table), account(&self.address.user));
+                report.error(format!("table {name} cannot be read: {}", error.problem), hint);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Report {
+    subject: String,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn add(&mut self, severity: Severity, problem: String, hint: String) {
+        self.findings.push(Finding { severity, subject: self.subject.clone(), problem, hint });
+    }
+
+    fn error(&mut self, problem: impl Into<String>, hint: impl Into<String>) {
+        self.add(Severity::Error, problem.into(), hint.into());
+    }
+
+    fn warning(&mut self, problem: String, hint: impl Into<String>) {
+        self.add(Severity::Warning, problem, hint.into());
+    }
+}
+
+/// Whether a line of SHOW GRANTS, in capitals, gives a right on everything.
+fn has_right(grant: &str, right: &str) -> bool {
+    let Some((rights, on)) = grant.strip_prefix("GRANT ").and_then(|g| g.split_once(" ON ")) else { return false };
+    on.starts_with("*.*") && rights.split(',').any(|r| matches!(r.trim(), "ALL PRIVILEGES" | "ALL") || r.trim() == right)
+}
+
+fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+fn account(user: &str) -> String {
+    format!("'{}'", user.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_found_in_grants() {
+        assert!(has_right("GRANT SELECT, REPLICATION SLAVE ON *.* TO `A`@`%`", "REPLICATION SLAVE"));
+        assert!(has_right("GRANT ALL PRIVILEGES ON *.* TO `A`@`%` WITH GRANT OPTION", "REPLICATION SLAVE"));
+        assert!(!has_right("GRANT ALL PRIVILEGES ON `SHOP`.* TO `A`@`%`", "REPLICATION SLAVE"));
+        assert!(!has_right("GRANT REPLICATION SLAVE ADMIN ON *.* TO `A`@`%`", "REPLICATION SLAVE"));
+        assert!(!has_right("GRANT `ROLE`@`%` TO `A`@`%`", "REPLICATION SLAVE"));
+    }
+}

@@ -1,0 +1,434 @@
+//! The dump: the binlog from a server, as a replica asks for it.
+//!
+//! Events are framed where the socket's bytes were read; only the part of an event that is not whole yet moves to the next buffer.
+//! A segment is handed on as soon as the socket has nothing more. A connection that says nothing for 8 s (the server sends a
+//! heartbeat every second) is dead; reading then goes on at the last transaction boundary, however long that takes.
+
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::time::{sleep, timeout};
+
+use super::connect::{Connection, PACKET_MAX};
+use super::server::{SETTINGS, Server, Settings, settings_of};
+use crate::position::{GtidSet, Position};
+use crate::source::Failure;
+use crate::source::feed::Produced;
+use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, Framer, Offsets, Resume, SEGMENT_BYTES, Step, kind};
+use crate::source::gtid_event::encode_set;
+
+const HEARTBEAT_NS: u64 = 1_000_000_000;
+const READ_TIMEOUT: Duration = Duration::from_secs(8);
+/// Until the first event: the server may search many files for the position.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(60);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// A buffer with less room than this is given up for a new one.
+const ROOM_MIN: usize = 32 * 1024;
+
+/// One reading of a server; it connects by itself, again and again.
+pub(crate) struct Dump {
+    server: Arc<Server>,
+    slot: u32,
+    framer: Framer,
+    link: Option<Link>,
+    backoff: Duration,
+    /// Found after what was delivered last.
+    fault: Option<Failure>,
+    /// Ends where the server's binlog ends.
+    ends: bool,
+    /// The server that was read first.
+    identity: Option<String>,
+}
+
+/// A connection that dumps.
+struct Link {
+    connection: Connection,
+    /// Framed up to here in the connection's buffer.
+    at: usize,
+    inflating: bool,
+    /// An event that takes several packets.
+    large: Option<BytesMut>,
+    heartbeat: bool,
+    timeout: Duration,
+    ended: bool,
+}
+
+impl Dump {
+    pub(crate) fn new(server: Arc<Server>, resume: Resume, slot: u32) -> Dump {
+        Dump {
+            server,
+            slot,
+            framer: Framer::new(resume, Offsets::FromHeader, false),
+            link: None,
+            backoff: BACKOFF_MIN,
+            fault: None,
+            ends: false,
+            identity: None,
+        }
+    }
+
+    /// Stops at the end of what the server has, with [`Produced::End`].
+    pub(crate) fn until_end(mut self) -> Dump {
+        self.ends = true;
+        self
+    }
+
+    /// The last transaction boundary.
+    pub(crate) fn position(&self) -> &Position {
+        self.framer.position()
+    }
+
+    /// The next step. What can mend itself is tried again without end; an error is definite.
+    pub(crate) async fn next(&mut self) -> Result<Produced, Failure> {
+        loop {
+            match self.fault.take() {
+                None => {}
+                Some(Failure::Definite(error)) => return Err(Failure::Definite(error)),
+                Some(Failure::Transient(error)) => {
+                    let wait = jittered(self.backoff);
+                    self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+                    self.link = None;
+                    tracing::warn!(source = &*self.server.name, wait_ms = wait.as_millis() as u64, "{error}; connecting again");
+                    sleep(wait).await;
+                }
+            }
+            let step = match &mut self.link {
+                None => match self.connect().await {
+                    Ok(link) => {
+                        self.link = Some(link);
+                        continue;
+                    }
+                    Err(failure) => Err(failure),
+                },
+                Some(link) => link.step(&mut self.framer, self.ends).await,
+            };
+            match step {
+                Ok(produced) => {
+                    self.backoff = BACKOFF_MIN;
+                    return Ok(produced);
+                }
+                Err(failure) => {
+                    let failure = self.explain(failure).await;
+                    self.fault = Some(failure);
+                    if let Some(link) = &mut self.link
+                        && self.framer.has_events()
+                    {
+                        return Ok(link.cut(&mut self.framer));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Link, Failure> {
+        let server = self.server.clone();
+        let mut connection = Connection::open(&server.address, &server.tls).await?;
+        let settings = settings_of(&connection.query(SETTINGS).await?, &connection.query("SELECT VERSION()").await?);
+        if let Some((problem, hint)) = settings.refused(server.server_id) {
+            return Err(Failure::definite(problem, hint));
+        }
+        self.framer.reconnect(settings.checksum());
+        let position = self.framer.position().clone();
+        let gtids = position.gtids.clone().filter(|_| settings.has_gtids());
+        let gtids = gtids.map(|set| server.of_flavour(set, &settings)).transpose()?;
+        if settings.has_gtids() {
+            self.framer.learn_gtids();
+        }
+        let known = self.identity.get_or_insert_with(|| settings.identity().to_owned());
+        if gtids.is_none() && known != settings.identity() {
+            return Err(Failure::definite(
+                "there is another server at the address than before, and file offsets mean nothing to it",
+                "begin anew with `tidegate cursor reset PIPELINE`, and use GTIDs",
+            ));
+        }
+        prepare(&mut connection, &server, &settings, self.slot, gtids.as_ref()).await?;
+        let id = server.reading_id(self.slot);
+        connection.command(&register(id, &server.reading_host())).await?;
+        let answer = connection.packet().await?;
+        if answer.first() == Some(&0xff) {
+            return Err(connection.server_error(&answer));
+        }
+        let command = match &gtids {
+            Some(GtidSet::MySql(set)) => dump_gtid(id, &encode_set(set)),
+            Some(GtidSet::MariaDb(_)) => dump(id, 4, "", self.ends),
+            None => {
+                let offset = u32::try_from(position.offset).map_err(|_| {
+                    Failure::definite(
+                        format!("{position} is beyond 4 GiB, from where the server cannot send without GTIDs"),
+                        "set gtid_mode = ON, or max_binlog_size below 4 GiB and smaller transactions",
+                    )
+                })?;
+                dump(id, offset.max(4), &position.file, self.ends)
+            }
+        };
+        connection.command(&command).await?;
+        tracing::info!(source = &*server.name, %position, tls = connection.is_tls(), version = settings.version, "reading the binlog");
+        Ok(Link { connection, at: 0, inflating: false, large: None, heartbeat: false, timeout: FIRST_TIMEOUT, ended: false })
+    }
+
+    /// Says what is left of the binlog, where the server refused to read it.
+    async fn explain(&self, failure: Failure) -> Failure {
+        let Failure::Definite(mut error) = failure else { return failure };
+        if error.problem.contains("(error 1236)") {
+            if let Ok(files) = self.server.files().await {
+                error.problem.push_str(&format!("; the first binlog file left is {}", files[0].0));
+            }
+            if let Ok(purged) = self.server.purged().await
+                && !purged.is_empty()
+            {
+                error.problem.push_str(&format!("; purged are {}", purged.replace('\n', "")));
+            }
+            error.problem.push_str(&format!("; asked for was what follows {}", self.framer.position()));
+        }
+        Failure::Definite(error)
+    }
+}
+
+impl Link {
+    async fn step(&mut self, framer: &mut Framer, ends: bool) -> Result<Produced, Failure> {
+        loop {
+            if self.inflating {
+                self.inflating = framer.inflate()?;
+                if framer.copied_enough() {
+                    return Ok(self.cut(framer));
+                }
+                continue;
+            }
+            self.frame(framer)?;
+            if self.inflating {
+                continue;
+            }
+            if self.at >= SEGMENT_BYTES || framer.copied_enough() {
+                return Ok(self.cut(framer));
+            }
+            if self.ended {
+                if framer.has_events() {
+                    return Ok(self.cut(framer));
+                }
+                if ends {
+                    return Ok(Produced::End);
+                }
+                return Err(self.connection.lost(&"the server ended it"));
+            }
+            if self.make_room(framer) {
+                return Ok(self.cut(framer));
+            }
+            let read = {
+                let mut read = pin!(self.connection.stream.read_buf(&mut self.connection.buffer));
+                let now = poll_fn(|cx| {
+                    Poll::Ready(match read.as_mut().poll(cx) {
+                        Poll::Ready(result) => Some(result),
+                        Poll::Pending => None,
+                    })
+                });
+                match now.await {
+                    Some(result) => Some(result),
+                    None if framer.has_events() || self.heartbeat => None,
+                    None => Some(match timeout(self.timeout, read).await {
+                        Ok(result) => result,
+                        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no heartbeat")),
+                    }),
+                }
+            };
+            match read {
+                Some(Ok(0)) => return Err(self.connection.lost(&"closed by the server")),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(self.connection.lost(&error)),
+                None if framer.has_events() => return Ok(self.cut(framer)),
+                None => {
+                    self.heartbeat = false;
+                    return Ok(Produced::Idle);
+                }
+            }
+        }
+    }
+
+    /// Frames the packets that are whole.
+    fn frame(&mut self, framer: &mut Framer) -> Result<(), Failure> {
+        loop {
+            let buffer = &self.connection.buffer;
+            let Some(head) = buffer.get(self.at..self.at + 4) else { return Ok(()) };
+            let len = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
+            if buffer.len() < self.at + 4 + len {
+                return Ok(());
+            }
+            if head[3] != self.connection.sequence {
+                return Err(self.connection.lost(&"packets arrive out of order"));
+            }
+            self.connection.sequence = self.connection.sequence.wrapping_add(1);
+            let start = self.at + 4;
+            self.at = start + len;
+            if len == PACKET_MAX || self.large.is_some() {
+                self.part(framer, start, len)?;
+                if self.inflating {
+                    return Ok(());
+                }
+                continue;
+            }
+            let payload = &buffer[start..start + len];
+            match payload.first() {
+                Some(0) => {}
+                Some(0xff) => return Err(self.connection.server_error(payload)),
+                Some(0xfe) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                _ => return Err(self.connection.malformed()),
+            }
+            if payload.get(5) == Some(&kind::TRANSACTION_PAYLOAD) {
+                let event = Bytes::copy_from_slice(&payload[1..]);
+                framer.payload(event)?;
+                self.inflating = true;
+                self.timeout = READ_TIMEOUT;
+                return Ok(());
+            }
+            match framer.event(buffer, start + 1, len - 1)? {
+                Step::Heartbeat => {
+                    self.heartbeat = true;
+                    self.timeout = READ_TIMEOUT;
+                }
+                Step::Rotated => {}
+                Step::Plain => {
+                    self.heartbeat = false;
+                    if framer.in_transaction() {
+                        self.timeout = READ_TIMEOUT;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gathers an event of several packets.
+    fn part(&mut self, framer: &mut Framer, start: usize, len: usize) -> Result<(), Failure> {
+        let payload = &self.connection.buffer[start..start + len];
+        let large = match &mut self.large {
+            Some(large) => {
+                large.extend_from_slice(payload);
+                large
+            }
+            None => {
+                if payload.first() != Some(&0) {
+                    return Err(self.connection.malformed());
+                }
+                self.large.insert(BytesMut::from(&payload[1..]))
+            }
+        };
+        if large.len() > EVENT_BYTES_MAX {
+            return Err(framer.error_here(Fault::TooLarge).into());
+        }
+        if len < PACKET_MAX
+            && let Some(event) = self.large.take()
+        {
+            let event = event.freeze();
+            if event.get(4) == Some(&kind::TRANSACTION_PAYLOAD) {
+                framer.payload(event)?;
+                self.inflating = true;
+            } else {
+                framer.whole(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room to read into. True: what is framed must be taken first.
+    fn make_room(&mut self, framer: &Framer) -> bool {
+        let buffer = &mut self.connection.buffer;
+        let need = match buffer.get(self.at..self.at + 4) {
+            Some(head) => {
+                let len = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
+                (self.at + 4 + len).saturating_sub(buffer.len())
+            }
+            None => 0,
+        };
+        if buffer.capacity() - buffer.len() >= need.max(ROOM_MIN) {
+            return false;
+        }
+        if framer.has_events() {
+            return true;
+        }
+        buffer.advance(self.at);
+        self.at = 0;
+        buffer.reserve(need.max(SEGMENT_BYTES));
+        false
+    }
+
+    fn cut(&mut self, framer: &mut Framer) -> Produced {
+        let data = self.connection.buffer.split_to(self.at).freeze();
+        self.at = 0;
+        let mut entries: Vec<Entry> = Vec::new();
+        framer.take(&data, &mut entries);
+        Produced::Entries(entries)
+    }
+}
+
+/// Tells the server what this replica can take.
+async fn prepare(
+    connection: &mut Connection,
+    server: &Server,
+    settings: &Settings,
+    slot: u32,
+    gtids: Option<&GtidSet>,
+) -> Result<(), Failure> {
+    let uuid = server.reading_uuid(slot);
+    // MySQL renamed its variables in 8.0.26 and reads either.
+    let mut sql = format!(
+        "SET @master_heartbeat_period = {HEARTBEAT_NS}, @source_heartbeat_period = {HEARTBEAT_NS}, \
+         @master_binlog_checksum = @@GLOBAL.binlog_checksum, @source_binlog_checksum = @@GLOBAL.binlog_checksum, \
+         @slave_uuid = '{uuid}', @replica_uuid = '{uuid}'"
+    );
+    if settings.mariadb {
+        sql.push_str(", @mariadb_slave_capability = 4");
+        if let Some(set) = gtids {
+            let state = if set.is_empty() { String::new() } else { set.to_string() };
+            sql.push_str(&format!(
+                ", @slave_connect_state = '{state}', @slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0"
+            ));
+        }
+    }
+    connection.query(&sql).await.map(drop)
+}
+
+/// COM_REGISTER_SLAVE: server id 4, host, user, password (length 1 each), port 2, rank 4, source id 4.
+fn register(id: u32, host: &str) -> Vec<u8> {
+    let mut out = vec![0x15];
+    out.extend_from_slice(&id.to_le_bytes());
+    out.push(host.len() as u8);
+    out.extend_from_slice(host.as_bytes());
+    out.extend_from_slice(&[0; 12]);
+    out
+}
+
+/// COM_BINLOG_DUMP: offset 4, flags 2 (1: end where the binlog ends), server id 4, file.
+fn dump(id: u32, offset: u32, file: &str, ends: bool) -> Vec<u8> {
+    let mut out = vec![0x12];
+    out.extend_from_slice(&offset.to_le_bytes());
+    out.extend_from_slice(&u16::from(ends).to_le_bytes());
+    out.extend_from_slice(&id.to_le_bytes());
+    out.extend_from_slice(file.as_bytes());
+    out
+}
+
+/// COM_BINLOG_DUMP_GTID: flags 2 (4: by GTIDs), server id 4, file length 4, file, offset 8, set length 4, set.
+fn dump_gtid(id: u32, set: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x1e, 4, 0];
+    out.extend_from_slice(&id.to_le_bytes());
+    out.extend_from_slice(&0u32.to_le_bytes());
+    out.extend_from_slice(&4u64.to_le_bytes());
+    out.extend_from_slice(&(set.len() as u32).to_le_bytes());
+    out.extend_from_slice(set);
+    out
+}
+
+/// Between half of it and all of it, so that many replicas do not come back at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0) % 512;
+    wait.mul_f64(0.5 + random as f64 / 1024.0)
+}

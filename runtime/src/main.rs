@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `tidegate`; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    tidegate::cli::main()
+}

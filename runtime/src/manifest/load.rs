@@ -1,7 +1,6 @@
 //! From a file to a [`Manifest`].
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use super::pattern::Patterns;
 use super::problem::{Excerpts, ManifestError, Problem, SHOWN_MAX, hidden_in_broken_text};
 use super::schema::schema;
 use super::tree::{Node, Value};
-use super::validate::Findings;
+use super::validate::{Findings, printable};
 
 /// Most bytes of a manifest.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -76,7 +75,7 @@ pub fn parse(text: &str, shown: &Path, file: &Path, env: &dyn Fn(&str) -> Option
     meaning::check(&root, &mut findings.problems);
 
     excerpts.hidden = strings_but(&root, &findings.harmless);
-    let (warnings, errors): (Vec<Problem>, Vec<Problem>) = findings.problems.into_iter().partition(|p| p.is_warning);
+    let (mut warnings, errors): (Vec<Problem>, Vec<Problem>) = findings.problems.into_iter().partition(|p| p.is_warning);
     if !errors.is_empty() {
         return Err(failure(shown, &excerpts, errors));
     }
@@ -84,6 +83,7 @@ pub fn parse(text: &str, shown: &Path, file: &Path, env: &dyn Fn(&str) -> Option
     match made {
         Ok(made) => {
             let mut manifest = resolve(made, file, folder);
+            warnings.sort_by_key(|w| w.span.start);
             manifest.warnings = warnings.iter().map(|w| excerpts.show(w)).collect();
             Ok(manifest)
         }
@@ -106,19 +106,33 @@ fn failure(shown: &Path, excerpts: &Excerpts<'_>, mut problems: Vec<Problem>) ->
     ManifestError { file: shown.to_owned(), problems, left_out }
 }
 
-/// One problem a line: what the parser says after the first on a line is mostly its confusion.
+/// One problem a line, for what the parser says after the first is mostly its confusion; and of what stands twice the first line.
 fn syntax_problems(text: &str, broken: &[toml::de::Error]) -> Vec<Problem> {
     let mut problems: BTreeMap<usize, Problem> = BTreeMap::new();
+    let mut last_twice = None;
     for error in broken {
         let span = error.span().unwrap_or(0..0);
-        let line = text.get(..span.start).map_or(0, |before| before.matches('\n').count());
-        let hint = match error.message() {
-            m if m.contains("duplicate key") => "a key or table may stand once; names under [source.…], [sink.…] and so on differ",
-            m if m.contains("string values must be quoted") => "put the value in quotes",
-            m if m.contains("recursion") => "nothing in a manifest nests that deep",
-            _ => "",
+        let before = text.get(..span.start).unwrap_or_default();
+        let line = before.matches('\n').count();
+        let word = text.get(span.clone()).unwrap_or_default();
+        let next = text.get(span.start..).and_then(|rest| rest.chars().next()).unwrap_or(' ');
+        let (what, hint) = match error.message() {
+            m if m.contains("duplicate key") => {
+                if last_twice.replace(line).is_some_and(|last| line <= last + 1) {
+                    continue;
+                }
+                (format!("`{}` is there twice", printable(word)), "take one out, or give it another name")
+            }
+            m if m.contains("recurs") => ("it is nested too deep".to_owned(), "nothing in a manifest nests that deep"),
+            _ if next.is_control() && !next.is_whitespace() => {
+                ("this is not TOML: a control character".to_owned(), "take it out; in a string it can be written as \\u0000")
+            }
+            m if m.contains("must be quoted") || (before.trim_end().ends_with('=') && next.is_alphabetic()) => {
+                ("this is not TOML: a text needs quotes".to_owned(), "put the value in quotes")
+            }
+            m => (format!("this is not TOML: {m}"), ""),
         };
-        problems.entry(line).or_insert_with(|| Problem::error(span, format!("this is not TOML: {}", error.message()), hint));
+        problems.entry(line).or_insert_with(|| Problem::error(span, what, hint));
     }
     problems.into_values().collect()
 }
@@ -145,10 +159,7 @@ fn resolve(made: ManifestFile, file: &Path, folder: &Path) -> Manifest {
         .into_iter()
         .map(|(name, mut config)| {
             match &mut config {
-                SourceConfig::Mysql(c) => {
-                    absolute(&mut c.ca, folder);
-                    c.server_id.get_or_insert_with(|| server_id(&data_dir, &name));
-                }
+                SourceConfig::Mysql(c) => absolute(&mut c.ca, folder),
                 SourceConfig::BinlogFiles(c) => {
                     c.paths.iter_mut().for_each(|p| *p = folder.join(&*p).to_string_lossy().into_owned());
                 }
@@ -232,17 +243,6 @@ fn absolute(path: &mut Option<PathBuf>, folder: &Path) {
     }
 }
 
-/// Above 2^31, where people seldom number their servers; the same each time, so that a server closes what a killed process left open.
-fn server_id(data_dir: &Path, source: &str) -> u32 {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
-    for part in [host.as_bytes(), data_dir.as_os_str().as_encoded_bytes(), source.as_bytes()] {
-        hasher.write(part);
-        hasher.write_u8(0);
-    }
-    (hasher.finish() as u32) | 1 << 31
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,7 +305,6 @@ sink = "file"
         let SourceConfig::Mysql(source) = &replica.source.config else { panic!("a MySQL source") };
         assert_eq!(source.password.as_ref().unwrap().expose(), "hunter2");
         assert_eq!(source.tls(), Tls::Off);
-        assert!(source.server_id.unwrap() >= 1 << 31);
         let SinkConfig::Postgres(sink) = &replica.routes[0].sink.config else { panic!("a Postgres sink") };
         assert_eq!(sink.tls(), Tls::Verify);
         assert!(manifest.warnings.is_empty());

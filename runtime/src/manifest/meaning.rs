@@ -86,8 +86,16 @@ impl<'a> Meaning<'a> {
             self.error(&place.span, format!("`{path}.url` names no host"), hint);
         } else if url.port.is_some_and(|p| p.parse::<u16>().is_err()) {
             self.error(&place.span, format!("`{path}.url`: the port is not a number up to 65535"), hint);
+        } else if url.has_parameters {
+            self.error(
+                &place.span,
+                format!("`{path}.url` has parameters after a ?"),
+                "leave them out; tls and ca are keys of their own",
+            );
         } else if section == "sink" && url.database.is_empty() {
             self.error(&place.span, format!("`{path}.url` names no database"), hint);
+        } else if section == "source" && !url.database.is_empty() {
+            self.error(&place.span, format!("`{path}.url` names a database"), "leave it out; `tables` says what is read");
         }
         if let Some(password) = node.entry("password").filter(|_| url.has_password) {
             self.error(
@@ -200,7 +208,7 @@ impl<'a> Meaning<'a> {
         if known.iter().any(|e| e.key == name) {
             return;
         }
-        let shown = if node.replaced { String::new() } else { format!(" `{}`", printable(name)) };
+        let shown = if node.replaced { " of that name".to_owned() } else { format!(" `{}`", printable(name)) };
         let hint = match nearest(name, known.iter().map(|e| e.key.as_str())) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None if known.is_empty() => {
@@ -208,7 +216,7 @@ impl<'a> Meaning<'a> {
             }
             None => format!("known: {}", known.iter().map(|e| format!("\"{}\"", printable(&e.key))).collect::<Vec<_>>().join(", ")),
         };
-        self.error(&node.span, format!("`{path}` names a {section}{shown} that is not there"), hint);
+        self.error(&node.span, format!("`{path}`: there is no {section}{shown}"), hint);
     }
 
     fn warn_unused(&mut self) {

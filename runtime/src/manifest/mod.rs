@@ -12,6 +12,8 @@ pub mod model;
 pub(crate) mod nearest;
 pub mod pattern;
 mod problem;
+#[cfg(test)]
+mod reference;
 pub mod schema;
 pub mod secret;
 mod server_url;

@@ -128,7 +128,7 @@ pub enum Unrouted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batch {
-    /// Most rows in a batch. Default 1000: larger ones gained nothing and hold more memory.
+    /// Most rows in a batch. Default 1000. More hold more memory and settle later.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub rows: usize,
     /// Most bytes in a batch, as the rows are long in the binlog. Default `"4MiB"`.
@@ -174,7 +174,7 @@ pub struct MysqlSource {
     pub tables: Patterns,
     /// Where to begin when a pipeline has no cursor yet.
     pub start: Start,
-    /// The number by which the server knows this replica: unique among its replicas. Default: made from the host's name,
+    /// The number by which the server knows this replica: unique among its replicas. Default: made from
     /// `data_dir` and the source's name, and above 2^31.
     #[schemars(range(min = 1), example = 4711)]
     pub server_id: Option<u32>,
@@ -309,7 +309,7 @@ pub enum SinkConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSink {
-    /// The server and the database: `mysql://USER@HOST:PORT/DATABASE` or `postgres://USER@HOST:PORT/DATABASE`.
+    /// The server and the database: `TYPE://USER@HOST:PORT/DATABASE`.
     #[schemars(example = "postgres://tidegate@127.0.0.1/shop")]
     pub url: Secret,
     /// The user's password, where the URL has none.

@@ -46,10 +46,18 @@ impl fmt::Display for ManifestError {
         for problem in &self.problems {
             writeln!(f, "{problem}\n")?;
         }
+        f.write_str(&self.sum())
+    }
+}
+
+impl ManifestError {
+    /// How many errors there are, in a sentence.
+    pub fn sum(&self) -> String {
+        let file = self.file.display();
         match self.problems.len() + self.left_out {
-            1 => write!(f, "{} has an error", self.file.display()),
-            n if self.left_out > 0 => write!(f, "{} has {n} errors, of which {} are not shown", self.file.display(), self.left_out),
-            n => write!(f, "{} has {n} errors", self.file.display()),
+            1 => format!("{file} has an error"),
+            n if self.left_out > 0 => format!("{file} has {n} errors, of which {} are not shown", self.left_out),
+            n => format!("{file} has {n} errors"),
         }
     }
 }
@@ -145,10 +153,17 @@ pub(super) fn hidden_in_broken_text(text: &str) -> Vec<Range<usize>> {
         let end = start + line.trim_end().len();
         let quotes = line.bytes().filter(|b| matches!(b, b'"' | b'\'')).count();
         if let Some(quote) = line.find(['"', '\'']) {
-            hidden.push(if quotes % 2 == 1 { start..end } else { start + quote + 1..end });
+            let key =
+                line[..quote].find('=').filter(|at| line[..*at].bytes().all(|b| b.is_ascii_alphanumeric() || b"_-. ".contains(&b)));
+            hidden.push(match key {
+                _ if quotes % 2 == 0 => start + quote + 1..end,
+                Some(equals) => start + equals + 1..end,
+                None => start..end,
+            });
         }
         if let Some(at) = ["pass", "secret", "token", "key", "cred", "pwd", "://"].iter().filter_map(|w| lower.find(w)).min() {
-            let after = lower[at..].find(['=', ':', ' ']).map_or(lower.len(), |i| at + i + 1);
+            let rest = &lower[at..];
+            let after = rest.find('=').or(rest.find([':', ' '])).map_or(lower.len(), |i| at + i + 1);
             hidden.push(start + after..end.max(start + after));
         }
         start += line.len();

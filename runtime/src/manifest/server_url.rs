@@ -9,13 +9,18 @@ pub(super) struct ServerUrl<'a> {
     pub host: &'a str,
     pub port: Option<&'a str>,
     pub database: &'a str,
+    /// There is something after a `?` or `#`.
+    pub has_parameters: bool,
 }
 
 impl<'a> ServerUrl<'a> {
     /// `None`: there is no `://`.
     pub fn split(url: &'a str) -> Option<ServerUrl<'a>> {
         let (scheme, rest) = url.split_once("://")?;
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let (rest, has_parameters) = match rest.split_once(['?', '#']) {
+            Some((rest, _)) => (rest, true),
+            None => (rest, false),
+        };
         let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (user, has_password) = match user.split_once(':') {
             Some((user, password)) => (user, !password.is_empty()),
@@ -26,7 +31,7 @@ impl<'a> ServerUrl<'a> {
             Some((host, after)) => (host, after),
             None => server.split_at(server.find(':').unwrap_or(server.len())),
         };
-        Some(ServerUrl { scheme, user, has_password, host, port: after.strip_prefix(':'), database })
+        Some(ServerUrl { scheme, user, has_password, host, port: after.strip_prefix(':'), database, has_parameters })
     }
 
     /// True for a server on this machine.

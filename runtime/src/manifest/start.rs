@@ -143,8 +143,8 @@ impl JsonSchema for Start {
                     "type": "object", "additionalProperties": false, "required": ["file", "offset"],
                     "description": "At a place in a binlog file.",
                     "properties": {
-                        "file": { "type": "string", "minLength": 1, "description": "Name of the binlog file, without folder." },
-                        "offset": { "type": "integer", "minimum": 4, "description": "Byte at which an event begins; the first is 4." }
+                        "file": { "type": "string", "minLength": 1, "examples": ["binlog.000012"], "description": "Name of the binlog file, without folder." },
+                        "offset": { "type": "integer", "minimum": 4, "examples": [4], "description": "Byte at which an event begins; the first is 4." }
                     }
                 },
                 {

@@ -41,7 +41,9 @@ impl Findings {
             Some("array") => self.check_array(schema, node, path),
             Some("string") => self.check_text(schema, node, path),
             Some("integer") => self.check_integer(schema, node, path),
-            Some("boolean") if !matches!(node.value, Value::Boolean(_)) => self.wrong_type(node, path, "true or false", ""),
+            Some("boolean") if !matches!(node.value, Value::Boolean(_)) => {
+                self.wrong_type(node, path, "true or false", "write it without quotes")
+            }
             _ => {}
         }
     }
@@ -56,7 +58,7 @@ impl Findings {
 
     fn check_table(&mut self, schema: &Json, node: &Node, path: &str) {
         if !matches!(node.value, Value::Table(_)) {
-            let hint = match path.rsplit_once('.') {
+            let hint = match path.split_once('.') {
                 None => format!("write [{path}.NAME] on a line of its own, and the keys below"),
                 Some(_) => String::new(),
             };
@@ -80,8 +82,11 @@ impl Findings {
                 (None, _) => {}
             }
         }
+        // A key that is there, but misspelt, is told once.
+        let unknown = node.entries().iter().filter(|e| !known.contains_key(&e.key));
+        let meant: Vec<&str> = unknown.filter_map(|e| nearest(&e.key, known.keys().map(String::as_str))).collect();
         for key in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-            if node.get(key).is_none() {
+            if node.get(key).is_none() && !meant.contains(&key) {
                 self.error(&node.span, format!("`{path}` has no `{key}`"), hint_for_missing(key, &known[key]));
             }
         }
@@ -93,7 +98,7 @@ impl Findings {
                 (Some(text), false) => format!("write [{text:?}]"),
                 _ => "put it in brackets: […]".to_owned(),
             };
-            return self.wrong_type(node, path, "a list", &hint);
+            return self.wrong_type(node, path, "an array", &hint);
         };
         let before = self.problems.len();
         for item in items {
@@ -131,7 +136,8 @@ impl Findings {
             return self.wrong_type(node, path, "a string", &hint);
         };
         if (text.chars().count() as u64) < schema["minLength"].as_u64().unwrap_or(0) {
-            return self.error(&node.span, format!("`{path}` is empty"), hint_of_example(path, schema));
+            let hint = if schema.get("x-secret").is_some() { String::new() } else { hint_of_example(path, schema) };
+            return self.error(&node.span, format!("`{path}` is empty"), hint);
         }
         if text.contains('\0') {
             return self.error(&node.span, format!("`{path}` has a NUL character in it"), "");
@@ -194,11 +200,18 @@ impl Findings {
                 if known(best) > 0 {
                     return self.check_table(best, node, path);
                 }
-                self.error(
-                    &node.span,
-                    format!("`{path}` has none of its keys"),
-                    format!("write {}", alternatives(&words, &tables)),
-                );
+                let all: Vec<&String> = tables.iter().filter_map(|t| t["properties"].as_object()).flat_map(|p| p.keys()).collect();
+                for entry in node.entries() {
+                    let hint = match nearest(&entry.key, all.iter().map(|k| k.as_str())) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("write {}", alternatives(&words, &tables)),
+                    };
+                    self.error(&entry.key_span, format!("unknown key `{}` in `{path}`", printable(&entry.key)), hint);
+                }
+                if !node.entries().is_empty() {
+                    return;
+                }
+                self.error(&node.span, format!("`{path}` is empty"), format!("write {}", alternatives(&words, &tables)));
             }
             _ => {
                 let wanted = if tables.is_empty() { "a string" } else { "a string or a table" };
@@ -211,7 +224,13 @@ impl Findings {
     fn check_tagged(&mut self, schema: &Json, choices: &[Json], node: &Node, path: &str) {
         let words: Vec<&str> = choices.iter().filter_map(|c| c["properties"]["type"]["const"].as_str()).collect();
         if !matches!(node.value, Value::Table(_)) {
-            return self.wrong_type(node, path, "a table", "");
+            let section = path.split('.').next().unwrap_or(path);
+            return self.wrong_type(
+                node,
+                path,
+                "a table",
+                &format!("write [{section}.NAME] on a line of its own, and the keys below"),
+            );
         }
         let Some(tag) = node.get("type") else {
             return self.error(

@@ -1,0 +1,125 @@
+//! `tidegate cursor`: where pipelines stand.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::table::table;
+use super::{CursorCommand, Format};
+use crate::cursor::{Cursor, Store};
+use crate::error::Error;
+use crate::manifest::model::{Manifest, Pipeline};
+use crate::manifest::nearest::nearest;
+use crate::manifest::{self};
+
+pub(super) fn run(command: &CursorCommand, format: Format) -> Result<(), Error> {
+    match command {
+        CursorCommand::List { manifest } => list(&open(&manifest.manifest)?, format),
+        CursorCommand::Show { pipeline, manifest } => show(&open(&manifest.manifest)?, pipeline, format),
+        CursorCommand::Reset { pipeline, manifest } => reset(&open(&manifest.manifest)?, pipeline, format),
+    }
+}
+
+fn open(file: &Path) -> Result<(Manifest, Store), Error> {
+    let manifest = manifest::load(file)?;
+    let store = Store::open(&manifest.data_dir)?;
+    Ok((manifest, store))
+}
+
+/// Every pipeline of the manifest, and what else the store knows: a pipeline that was renamed or taken out.
+fn list((manifest, store): &(Manifest, Store), format: Format) -> Result<(), Error> {
+    let stored = store.list()?;
+    let mut all: Vec<(String, Option<&Cursor>, bool)> = Vec::new();
+    for pipeline in &manifest.pipelines {
+        let cursor = stored.iter().find(|(name, _)| *name == pipeline.name).map(|(_, cursor)| cursor);
+        all.push((pipeline.name.clone(), cursor, true));
+    }
+    for (name, cursor) in &stored {
+        if !manifest.pipelines.iter().any(|p| p.name == *name) {
+            all.push((name.clone(), Some(cursor), false));
+        }
+    }
+    match format {
+        Format::Text => {
+            let mut rows = vec![["pipeline", "position", "written", ""].map(str::to_owned).to_vec()];
+            for (name, cursor, in_manifest) in all {
+                let note = if in_manifest { "" } else { "not in the manifest" };
+                let position = cursor.map_or("none yet".to_owned(), |c| c.position.to_string());
+                rows.push(vec![name, position, cursor.map_or(String::new(), |c| utc(c.written)), note.to_owned()]);
+            }
+            print!("{}", table(&rows, 0..0));
+        }
+        Format::Json => {
+            let all: Vec<_> = all.iter().map(|(name, cursor, known)| as_json(name, *cursor, *known)).collect();
+            println!("{}", json!({ "cursors": all }));
+        }
+    }
+    Ok(())
+}
+
+fn show((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Result<(), Error> {
+    let cursor = store.get(name)?;
+    if cursor.is_none() {
+        find(manifest, name)?;
+    }
+    match (format, &cursor) {
+        (Format::Text, Some(c)) => println!("{}\nwritten {}", c.position, utc(c.written)),
+        (Format::Text, None) => println!("none yet: the pipeline begins at the `start` of its source"),
+        (Format::Json, cursor) => println!("{}", as_json(name, cursor.as_ref(), manifest.pipelines.iter().any(|p| p.name == name))),
+    }
+    Ok(())
+}
+
+fn reset((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Result<(), Error> {
+    let removed = store.remove(name)?;
+    if !removed {
+        find(manifest, name)?;
+    }
+    match format {
+        Format::Text if removed => println!("forgotten: the pipeline begins again at the `start` of its source"),
+        Format::Text => println!("there was none"),
+        Format::Json => println!("{}", json!({ "pipeline": name, "removed": removed })),
+    }
+    Ok(())
+}
+
+/// The pipeline of that name.
+pub(super) fn find<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a Pipeline, Error> {
+    let names = || manifest.pipelines.iter().map(|p| p.name.as_str());
+    manifest.pipelines.iter().find(|p| p.name == name).map(|p| &**p).ok_or_else(|| Error::NoPipeline {
+        name: name.escape_debug().to_string(),
+        hint: match nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+        },
+    })
+}
+
+fn as_json(name: &str, cursor: Option<&Cursor>, in_manifest: bool) -> serde_json::Value {
+    json!({
+        "pipeline": name,
+        "in_manifest": in_manifest,
+        "file": cursor.map(|c| c.position.file.to_string()),
+        "offset": cursor.map(|c| c.position.offset),
+        "gtids": cursor.and_then(|c| c.position.gtids.as_ref()).map(ToString::to_string),
+        "written": cursor.map(|c| utc(c.written)),
+    })
+}
+
+/// `2026-11-21 08:00:00 UTC`
+fn utc(seconds: u64) -> String {
+    let mut text = String::new();
+    let micros = i64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
+    crate::temporal::write_datetime(&mut text, micros, 0);
+    text + " UTC"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown() {
+        assert_eq!(utc(1_793_491_200), "2026-11-01 00:00:00 UTC");
+    }
+}

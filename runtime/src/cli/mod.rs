@@ -1,0 +1,161 @@
+//! The command line: what people type, and what they see.
+//!
+//! Results go to standard output, everything else to standard error. The exit code comes from [`crate::error::Error`].
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::Error;
+
+mod check;
+mod cursor;
+mod init;
+mod screen;
+mod table;
+
+/// Keeps other systems in step with a database while it changes.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate init                      write a commented tidegate.toml to start from
+  tidegate check                     say what would fail, before the first row
+
+Exit codes:
+  0 done · 1 a defect of Tidegate · 2 command line or manifest · 3 source · 4 plugin · 5 sink · 6 data_dir
+
+Environment:
+  TIDEGATE_LOG   what is logged to standard error: error, warn, info (the default), debug, trace;
+                 or by module, as tidegate::source=debug";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON document, for programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what would fail: manifest, plugins, and servers, grants, settings, tables and keys.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Write a commented manifest to start from.
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
+    /// Look at or change where pipelines stand. Refuses while one of them runs.
+    #[command(subcommand, after_help = CURSOR_EXAMPLES)]
+    Cursor(CursorCommand),
+}
+
+const MANIFEST: &str = "tidegate.toml";
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The manifest.
+    #[arg(default_value = MANIFEST)]
+    manifest: PathBuf,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Changes nothing. The exit code is that of the first error.
+
+Examples:
+  tidegate check
+  tidegate check shop.toml";
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    /// The file to write; one that is there is never overwritten.
+    #[arg(default_value = MANIFEST)]
+    manifest: PathBuf,
+}
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  tidegate init
+  tidegate init shop/tidegate.toml";
+
+#[derive(Debug, Subcommand)]
+enum CursorCommand {
+    /// Where all pipelines stand.
+    List {
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Where one pipeline stands.
+    Show {
+        /// The pipeline.
+        pipeline: String,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Forget where a pipeline stands: it begins again at the `start` of its source.
+    Reset {
+        /// The pipeline.
+        pipeline: String,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ManifestArg {
+    /// The manifest.
+    #[arg(long, short, default_value = MANIFEST, value_name = "FILE")]
+    manifest: PathBuf,
+}
+
+const CURSOR_EXAMPLES: &str = "\
+Examples:
+  tidegate cursor list
+  tidegate cursor show replica --manifest shop.toml
+  tidegate cursor reset replica";
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are results; the rest is a wrong command line. Where nobody reads, there is nobody to tell.
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    screen::start_log();
+    let ended = match &cli.command {
+        Command::Check(args) => check::run(args, cli.format),
+        Command::Init(args) => init::run(args, cli.format),
+        Command::Cursor(command) => cursor::run(command, cli.format),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen::print_error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -4,8 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-pub mod flow;
-pub mod load;
 pub mod program;
 pub mod servers;
 

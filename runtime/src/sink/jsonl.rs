@@ -396,3 +396,50 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
         out.extend_from_slice(&quad);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(cell: Cell<'_>, fsp: u8) -> String {
+        let mut out = Vec::new();
+        write_value(&mut out, &mut String::new(), cell, fsp);
+        String::from_utf8(out).expect("JSON is text")
+    }
+
+    #[test]
+    fn values_are_written_as_documented() {
+        assert_eq!(json(Cell::UInt(u64::MAX), 0), "18446744073709551615");
+        assert_eq!(json(Cell::Decimal("-0.50"), 0), "\"-0.50\"");
+        assert_eq!(json(Cell::Json("{\"a\":\n1}"), 0), "{\"a\": 1}");
+        assert_eq!(json(Cell::Timestamp(0), 3), "\"1970-01-01 00:00:00.000Z\"");
+        assert_eq!(json(Cell::Boolean(true), 0), "true");
+        for (bytes, text) in [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"\xff\xfe\xfd\xfc", "//79/A==")]
+        {
+            assert_eq!(json(Cell::Bytes(bytes), 0), format!("\"{text}\""));
+        }
+    }
+
+    #[test]
+    fn strings_are_read_back_by_another_parser() {
+        for s in ["", "plain", "q\"b\\n\nt\tr\r0\0 \u{1f} \u{7f} é 😀"] {
+            assert_eq!(serde_json::from_str::<String>(&json(Cell::Text(s), 0)).expect("JSON"), s);
+        }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.jsonl");
+        let long = "x".repeat(200_000);
+        for (before, after) in
+            [("", ""), ("{}\n", "{}\n"), ("{}\n{\"a\"", "{}\n"), ("{\"a\"", ""), (&*format!("{{}}\n{long}"), "{}\n")]
+        {
+            std::fs::write(&path, before).expect("write");
+            let mut output = open_file(&path).expect("open");
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), after);
+            output.append(b"1\n").expect("append");
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), format!("{after}1\n"));
+        }
+    }
+}

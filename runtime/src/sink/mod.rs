@@ -26,12 +26,7 @@ pub fn open(name: &str, config: &SinkConfig, pipeline: &str) -> Result<Arc<dyn S
         SinkConfig::Jsonl(config) => Arc::new(jsonl::JsonlSink::new(name, config)),
         SinkConfig::Mysql(config) => Arc::new(sql::mysql::MysqlSink::new(name, config, pipeline)?),
         SinkConfig::Null(_) => Arc::new(null::NullSink),
-        SinkConfig::Postgres(_) => {
-            return Err(SinkError::Configuration {
-                reason: format!("sink `{name}`: PostgreSQL cannot be written to yet"),
-                hint: "use `mysql` or `sqlite`".to_owned(),
-            });
-        }
+        SinkConfig::Postgres(config) => Arc::new(sql::postgres::PostgresSink::new(name, config, pipeline)?),
         SinkConfig::Sqlite(config) => Arc::new(sql::sqlite::SqliteSink::new(name, config, pipeline)?),
     })
 }

@@ -471,3 +471,152 @@ impl<'u, 'a> Groups<'u, 'a> {
         GroupColumn { def: self.unit.columns[at], image, role, at }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batcher::{Batcher, ColumnBuilder, Wanted};
+    use crate::change::{Batch, SourceType, Transaction};
+    use crate::position::Position;
+
+    /// A change of key `key`: the columns of the image that are there, of two.
+    #[derive(Clone, Debug)]
+    struct Change {
+        op: Op,
+        key: i64,
+        values: [Option<i64>; 2],
+    }
+
+    type State = BTreeMap<i64, [Option<i64>; 2]>;
+
+    /// What a server does, one change at a time: an update of a row that is not there changes nothing, unless its image is whole.
+    fn apply(state: &mut State, action: Action, key: i64, values: [Option<i64>; 2]) {
+        let overlay = |row: &mut [Option<i64>; 2]| row.iter_mut().zip(values).for_each(|(old, new)| *old = new.or(*old));
+        match action {
+            Action::Upsert => overlay(state.entry(key).or_default()),
+            Action::Update => {
+                if let Some(row) = state.get_mut(&key) {
+                    overlay(row);
+                }
+            }
+            Action::Delete => {
+                state.remove(&key);
+            }
+            Action::Insert | Action::UpdateWhole | Action::DeleteWhole => unreachable!("the table has a key"),
+        }
+    }
+
+    fn run(state: &mut State, groups: &[Group<'_, '_>]) {
+        for group in groups {
+            for row in 0..group.rows.len() {
+                let value = |name: &str| {
+                    let column = group.columns.iter().position(|c| &*c.def.name == name)?;
+                    let Cell::Int(value) = group.cell(row, column) else { panic!("a value is there") };
+                    Some(value)
+                };
+                apply(state, group.action, value("id").expect("a key"), [value("a"), value("b")]);
+            }
+        }
+    }
+
+    fn relation() -> Arc<Relation> {
+        let column = |name: &str| ColumnDef {
+            name: name.into(),
+            source_type: SourceType::Int { bits: 64, unsigned: false },
+            nullable: true,
+        };
+        Arc::new(Relation {
+            id: Relation::next_id(),
+            schema: "s".into(),
+            table: "t".into(),
+            columns: ["id", "a", "b"].map(column).into(),
+            key: vec![0],
+            key_origin: KeyOrigin::Primary,
+        })
+    }
+
+    fn batch(changes: &[Change]) -> Batch {
+        let relation = relation();
+        let wanted = Arc::new(Wanted { after: vec![true; 3], before: vec![true, false, false] });
+        let mut batcher = Batcher::new(1000, usize::MAX);
+        for (n, change) in changes.iter().enumerate() {
+            let id = RowId { transaction: n as u64, place: 0 };
+            let transaction = || Transaction { number: n as u64, gtid: None, file: "f".into(), offset: 4, commit_time_us: 0 };
+            let rows = batcher.row(&relation, &wanted, change.op, id, 1, transaction);
+            if change.op == Op::Delete {
+                rows.before().iter_mut().flatten().for_each(|b| b.word(change.key));
+                rows.no_after();
+                continue;
+            }
+            rows.no_before();
+            let put = |(builder, value): (&mut ColumnBuilder, Option<i64>)| match value {
+                Some(value) => builder.word(value),
+                None => builder.absent(),
+            };
+            let values = [Some(change.key), change.values[0], change.values[1]];
+            rows.after().iter_mut().flatten().zip(values).for_each(put);
+        }
+        let position = Arc::new(Position { file: "f".into(), offset: 4, gtids: None });
+        batcher.finish(position, true).expect("the values fit").expect("there are rows")
+    }
+
+    /// One slice, or the rows dealt to two topics: both go to the same table.
+    fn slices(batch: &Batch, deal: bool) -> Vec<Slice<'_>> {
+        let rows = &batch.relations[0];
+        let all = 0..rows.len() as u32;
+        let slice = |topic: &str, picks: Vec<u32>| Slice { rows, topic: topic.into(), picks };
+        match deal {
+            false => vec![slice("s.t", all.collect())],
+            true => {
+                vec![slice("s.t", all.clone().filter(|r| r % 2 == 0).collect()), slice("x", all.filter(|r| r % 2 == 1).collect())]
+            }
+        }
+    }
+
+    proptest! {
+        /// Folded, a delivery ends as its changes one by one do: every key as the source makes it (insert before update, no
+        /// insert of what is there).
+        #[test]
+        fn folding_ends_as_the_changes_one_by_one(
+            seeds in prop::collection::vec((0i64..4, 0u8..4, 0u8..4), 1..60), before in 0u8..16, deal: bool,
+        ) {
+            let mut there: Vec<bool> = (0..4).map(|k| before >> k & 1 == 1).collect();
+            let mut state: State = (0..4).filter(|k| there[*k as usize]).map(|k| (k, [Some(-1), Some(-2)])).collect();
+            let mut changes = Vec::new();
+            for (n, (key, kind, absent)) in seeds.into_iter().enumerate() {
+                let is_there = &mut there[key as usize];
+                let op = match (*is_there, kind) {
+                    (true, 0) => Op::Delete,
+                    (true, _) => Op::Update,
+                    (false, 0) => Op::Snapshot,
+                    (false, _) => Op::Insert,
+                };
+                *is_there = op != Op::Delete;
+                let value = |column: u8| (op == Op::Snapshot || absent != column).then_some(n as i64 * 2 + i64::from(column));
+                changes.push(Change { op, key, values: [value(0), value(1)] });
+            }
+            let batch = batch(&changes);
+            let slices = slices(&batch, deal);
+            let units = units(&slices, &TableTemplate::default()).expect("the kinds are right");
+            prop_assert_eq!(units.len(), 1);
+            let mut folded = state.clone();
+            run(&mut folded, &units[0].folded());
+            run(&mut state, &units[0].unfolded());
+            prop_assert_eq!(folded, state);
+        }
+    }
+
+    #[test]
+    fn whole_rows_make_one_group_of_each_kind() {
+        let change = |op, key| Change { op, key, values: [Some(1), Some(2)] };
+        let batch = batch(&[change(Op::Insert, 1), change(Op::Update, 1), change(Op::Insert, 2), change(Op::Delete, 3)]);
+        let slices = slices(&batch, false);
+        let units = units(&slices, &TableTemplate::default()).expect("the kinds are right");
+        let groups: Vec<(Action, usize)> = units[0].folded().iter().map(|g| (g.action, g.rows.len())).collect();
+        assert_eq!(groups, [(Action::Delete, 1), (Action::Upsert, 2)]);
+    }
+}

@@ -19,7 +19,7 @@ mod ddl;
 pub mod fold;
 mod marks;
 pub mod mysql;
-//PG
+pub mod postgres;
 pub mod sqlite;
 mod table;
 
@@ -168,7 +168,12 @@ impl<S: Session> SqlWriter<S> {
             Failure::Row { at: None, reason } => {
                 self.session.rollback().await;
                 self.open = false;
-                if let Err(failure) = self.session.begin().await {
+                // A table that was made in the transaction has to be made again.
+                let begun = match self.session.prepare(group.unit).await {
+                    Ok(()) => self.session.begin().await,
+                    Err(failure) => Err(failure),
+                };
+                if let Err(failure) = begun {
                     return failure.within(&self.place).into_error();
                 }
                 self.open = true;
@@ -219,3 +224,9 @@ impl<S: Session> Writer for SqlWriter<S> {
 
 /// What the writers of one sink share: the target's tables, looked up once.
 pub(crate) type Catalog = Arc<Mutex<HashMap<TableName, Arc<Table>>>>;
+
+/// Without `tls`, connections within this machine are not encrypted.
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

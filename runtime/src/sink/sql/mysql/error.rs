@@ -13,10 +13,9 @@ pub(super) const BAD_NULL: u16 = 1048;
 pub(super) fn failure(e: &Error) -> Failure {
     match e {
         Error::Server(server) => of_server(server.code, &server.state, &server.message),
-        Error::Io(IoError::Tls(e)) => Failure::configuration(
-            format!("TLS: {e}"),
-            "give `ca` the certificates that sign the server's, or set tls = \"encrypt\" to believe whoever answers",
-        ),
+        Error::Io(IoError::Tls(e)) => tls(e),
+        // rustls hands its errors over as I/O errors.
+        Error::Io(IoError::Io(e)) if e.kind() == std::io::ErrorKind::InvalidData => tls(e),
         Error::Io(IoError::Io(e)) => Failure::Retry(format!("connection: {e}")),
         Error::Driver(e) => Failure::Retry(format!("connection: {e}")),
         Error::Other(e) => Failure::Retry(format!("connection: {e}")),
@@ -24,6 +23,13 @@ pub(super) fn failure(e: &Error) -> Failure {
             Failure::configuration("the URL cannot be read", "mysql://USER@HOST[:PORT]/DATABASE; special characters as %XX")
         }
     }
+}
+
+fn tls(e: &dyn std::fmt::Display) -> Failure {
+    Failure::configuration(
+        format!("TLS: {e}"),
+        "give `ca` the certificates that sign the server's, or set tls = \"encrypt\" to believe whoever answers",
+    )
 }
 
 /// By error number, then by the class of the SQL state.

@@ -13,7 +13,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Params, SslOpts, Statement, Value};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Failure, Session, SqlWriter, ddl, marks, table};
+use super::{Catalog, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::manifest::model::{ServerSink, Tls};
@@ -57,7 +57,7 @@ impl MysqlSink {
             reason: format!("{place}: the URL cannot be read"),
             hint: "mysql://USER@HOST[:PORT]/DATABASE; special characters as %XX".to_owned(),
         })?;
-        let local = opts.addr_is_loopback();
+        let local = is_this_machine(opts.ip_or_hostname());
         let tls = config.tls.unwrap_or(if local { Tls::Off } else { Tls::Verify });
         let roots: Vec<_> = config.ca.iter().map(|ca: &PathBuf| ca.clone().into()).collect();
         let ssl = match tls {

@@ -1,0 +1,264 @@
+//! Sink `postgres`: PostgreSQL servers. One statement writes any number of rows: each column goes as one binary array, made straight
+//! from the Arrow column, and the server unnests them.
+//!
+//! Sessions work in UTC, in UTF-8, at READ COMMITTED.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+
+use super::fold::{Group, Unit};
+use super::table::{Table, plain_name};
+use super::{Catalog, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
+use crate::change::{KeyOrigin, Relation};
+use crate::check::{Finding, Severity};
+use crate::manifest::model::{ServerSink, Tls};
+use crate::manifest::template::{TableName, TableTemplate};
+use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
+
+mod catalog;
+mod error;
+mod statement;
+
+use error::failure;
+
+/// Rows in one statement, at most.
+const STATEMENT_ROWS_MAX: usize = 4096;
+
+pub struct PostgresSink {
+    target: Target,
+    template: TableTemplate,
+    pipeline: String,
+    catalog: Catalog,
+}
+
+/// Where to connect, and for which manifest item.
+#[derive(Clone)]
+struct Target {
+    /// ``sink `replica` ``.
+    place: String,
+    options: PgConnectOptions,
+    create: bool,
+}
+
+impl PostgresSink {
+    pub fn new(name: &str, config: &ServerSink, pipeline: &str) -> Result<PostgresSink, SinkError> {
+        let place = format!("sink `{name}`");
+        // The error of the URL parser may quote the URL, which may hold a password.
+        let mut options = PgConnectOptions::from_str(config.url.expose()).map_err(|_| SinkError::Configuration {
+            reason: format!("{place}: the URL cannot be read"),
+            hint: "postgres://USER@HOST[:PORT]/DATABASE; special characters as %XX".to_owned(),
+        })?;
+        if let Some(password) = &config.password {
+            options = options.password(password.expose());
+        }
+        let local = options.get_socket().is_some() || is_this_machine(options.get_host());
+        let tls = config.tls.unwrap_or(if local { Tls::Off } else { Tls::Verify });
+        options = options.application_name("tidegate").ssl_mode(match tls {
+            Tls::Off => PgSslMode::Disable,
+            Tls::Encrypt => PgSslMode::Require,
+            Tls::Verify => PgSslMode::VerifyFull,
+        });
+        if let Some(ca) = &config.ca {
+            options = options.ssl_root_cert(ca);
+        }
+        let target = Target { place, options, create: config.create };
+        Ok(PostgresSink { target, template: config.table.clone(), pipeline: pipeline.to_owned(), catalog: Catalog::default() })
+    }
+
+    async fn check_tables(&self, relations: &[Arc<Relation>]) -> Result<Vec<Finding>, Failure> {
+        let mut conn = self.target.connect().await?;
+        let mut findings = Vec::new();
+        for relation in relations {
+            let name = self.template.render(&relation.schema, &relation.table, &relation.to_string());
+            let error = |problem: String, hint: &str| Finding {
+                severity: Severity::Error,
+                subject: self.target.place.clone(),
+                problem,
+                hint: hint.to_owned(),
+            };
+            match catalog::table(&mut conn, &name).await? {
+                Some(table) => {
+                    findings.extend(table.check(&self.target.place, relation, catalog::fits));
+                    let missing = catalog::missing_rights(&mut conn, &table).await?;
+                    if !missing.is_empty() {
+                        let problem = format!("the user may not {} table {}", missing.join(", "), table.sql);
+                        findings.push(error(problem, "GRANT SELECT, INSERT, UPDATE, DELETE ON the table TO the user"));
+                    }
+                }
+                None if self.target.create => {}
+                None => {
+                    let problem = format!("there is no table `{}`, which `{relation}` goes to", plain_name(&name));
+                    findings.push(error(problem, "create it, or set create = true"));
+                }
+            }
+        }
+        let _ = conn.close().await;
+        Ok(findings)
+    }
+}
+
+impl Target {
+    async fn connect(&self) -> Result<PgConnection, Failure> {
+        self.options.connect().await.map_err(|e| failure(&e))
+    }
+}
+
+#[async_trait]
+impl Sink for PostgresSink {
+    fn before_need(&self) -> BeforeNeed {
+        BeforeNeed::Key
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding> {
+        self.check_tables(relations).await.unwrap_or_else(|failure| vec![failure.into_finding(&self.target.place)])
+    }
+
+    async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {
+        let session = PostgresSession {
+            target: self.target.clone(),
+            pipeline: self.pipeline.clone(),
+            catalog: Arc::clone(&self.catalog),
+            tables: HashMap::new(),
+            conn: None,
+        };
+        Ok(Box::new(SqlWriter::new(&self.target.place, &self.template, session)))
+    }
+
+    async fn marks(&self, pipeline: &str) -> Result<Vec<Mark>, SinkError> {
+        let read = async {
+            let mut conn = self.target.connect().await?;
+            sqlx::query(marks::POSTGRES.create).execute(&mut conn).await.map_err(|e| failure(&e))?;
+            let rows = sqlx::query(marks::POSTGRES.select).bind(pipeline).fetch_all(&mut conn).await.map_err(|e| failure(&e))?;
+            let _ = conn.close().await;
+            rows.iter().map(|row| marks::parse(row.try_get(0).map_err(|e| failure(&e))?)).collect::<Result<Vec<_>, _>>()
+        };
+        read.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+    }
+
+    async fn set_marks(&self, pipeline: &str, all: &[Mark]) -> Result<(), SinkError> {
+        let write = async {
+            let mut conn = self.target.connect().await?;
+            let run = async {
+                sqlx::query(marks::POSTGRES.create).execute(&mut conn).await?;
+                sqlx::query("BEGIN").execute(&mut conn).await?;
+                sqlx::query(marks::POSTGRES.delete).bind(pipeline).execute(&mut conn).await?;
+                for mark in all {
+                    let query = sqlx::query(marks::POSTGRES.upsert).bind(pipeline).bind(i64::from(mark.lane));
+                    query.bind(marks::text(mark)).execute(&mut conn).await?;
+                }
+                sqlx::query("COMMIT").execute(&mut conn).await?;
+                conn.close().await
+            };
+            run.await.map_err(|e| failure(&e))
+        };
+        write.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+    }
+}
+
+struct PostgresSession {
+    target: Target,
+    pipeline: String,
+    catalog: Catalog,
+    /// Those of the catalog that this writer has used.
+    tables: HashMap<TableName, Arc<Table>>,
+    conn: Option<PgConnection>,
+}
+
+impl PostgresSession {
+    fn conn(&mut self) -> Result<&mut PgConnection, Failure> {
+        self.conn.as_mut().ok_or_else(|| Failure::Retry("the connection is lost".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Session for PostgresSession {
+    async fn begin(&mut self) -> Result<(), Failure> {
+        if self.conn.is_none() {
+            self.conn = Some(self.target.connect().await?);
+        }
+        let begun = sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED").execute(self.conn()?).await;
+        if begun.is_err() {
+            // Closed by the server while it was idle: the next try connects again.
+            self.conn = None;
+        }
+        begun.map_err(|e| failure(&e))?;
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        sqlx::raw_sql("COMMIT").execute(self.conn()?).await.map_err(|e| failure(&e))?;
+        Ok(())
+    }
+
+    async fn rollback(&mut self) {
+        if let Some(mut conn) = self.conn.take()
+            && sqlx::raw_sql("ROLLBACK").execute(&mut conn).await.is_ok()
+        {
+            self.conn = Some(conn);
+        }
+    }
+
+    async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
+        if self.tables.contains_key(&unit.target) {
+            return Ok(());
+        }
+        let mut known = self.catalog.lock().await;
+        let table = match known.get(&unit.target) {
+            Some(table) => Arc::clone(table),
+            None => {
+                // A connection of its own: other lanes must see a table that is made, and not wait for this lane's transaction.
+                let mut conn = self.target.connect().await?;
+                let mut found = catalog::table(&mut conn, &unit.target).await?;
+                if found.is_none() && self.target.create {
+                    let sql = ddl::postgres(&unit.target, &unit.relation);
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map_err(|e| failure(&e))?;
+                    found = catalog::table(&mut conn, &unit.target).await?;
+                }
+                let _ = conn.close().await;
+                let table = Arc::new(found.ok_or_else(|| table::missing(&unit.target))?);
+                known.insert(unit.target.clone(), Arc::clone(&table));
+                table
+            }
+        };
+        if unit.relation.key_origin != KeyOrigin::WholeRow && !table.has_key(&unit.relation) {
+            return Err(table::no_key(&unit.target, &unit.relation));
+        }
+        self.tables.insert(unit.target.clone(), table);
+        Ok(())
+    }
+
+    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
+        let table = self.tables.get(&group.unit.target).cloned().ok_or_else(|| table::missing(&group.unit.target))?;
+        let shape = statement::Shape::new(&table, group)?;
+        let conn = self.conn()?;
+        let rows_max = if shape.is_single() { 1 } else { STATEMENT_ROWS_MAX };
+        let (mut at, mut found) = (0, 0);
+        while at < group.rows.len() {
+            let rows = (group.rows.len() - at).min(rows_max);
+            let arguments = shape.arguments(group, at, rows)?;
+            let done = sqlx::query_with(AssertSqlSafe(shape.text().to_owned()), arguments).execute(&mut *conn).await;
+            found += done.map_err(|e| error::at(failure(&e), rows, at))?.rows_affected();
+            at += rows;
+        }
+        if !group.action.is_multi() {
+            table::report_missed(group, (group.rows.len() as u64).saturating_sub(found));
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self, mark: &Mark) -> Result<(), Failure> {
+        let pipeline = self.pipeline.clone();
+        let query = sqlx::query(marks::POSTGRES.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
+        query.execute(self.conn()?).await.map_err(|e| failure(&e))?;
+        Ok(())
+    }
+}

@@ -4,6 +4,9 @@
 .PHONY: help demo test install lint fmt docs plugins servers clean-servers
 CARGO ?= cargo
 FEATURES := tidegate/failpoints
+# Guest code: workspaces of their own, because they are built for another machine.
+GUESTS := plugins sdk/rust
+GUEST_TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/guests
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -21,12 +24,17 @@ install: ## install tidegate into ~/.cargo/bin
 
 lint: ## formatting, clippy, and the rules for dependencies
 	$(CARGO) fmt --check
+	for guest in $(GUESTS); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
 	$(CARGO) clippy --quiet --workspace --all-targets --features $(FEATURES) -- -D warnings
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	for guest in $(GUESTS); do \
+	  $(CARGO) clippy --quiet --locked --all-targets --manifest-path $$guest/Cargo.toml --target-dir $(GUEST_TARGET) -- -D warnings || exit 1; \
+	done
 	scripts/deny.sh
 
 fmt: ## format all Rust code
 	$(CARGO) fmt
+	for guest in $(GUESTS); do $(CARGO) fmt --manifest-path $$guest/Cargo.toml; done
 
 docs: ## build the API documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace

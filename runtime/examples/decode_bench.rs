@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use tidegate::batcher::Wanted;
+use tidegate::batcher::{Batcher, Wanted};
 use tidegate::lane::Lanes;
 use tidegate::manifest::model::Ordering;
 use tidegate::position::Position;
@@ -97,7 +97,7 @@ fn run(segments: &[Arc<Segment>], lane_count: usize, rows_max: usize) -> Result<
                 decoder.provide(&schema, &table, None);
                 decoder.event(segment, index, &mut lanes)?;
             }
-            if lanes.any_full() {
+            if lanes.batchers.iter().any(Batcher::is_full) {
                 take(&mut lanes, true)?;
             }
         }

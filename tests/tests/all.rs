@@ -4,3 +4,4 @@ mod layout;
 mod manifests;
 mod real_servers;
 mod sinks;
+mod source;

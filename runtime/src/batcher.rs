@@ -77,7 +77,7 @@ pub struct ColumnBuilder {
 }
 
 impl ColumnBuilder {
-    fn new(kind: Kind, rows: usize, bytes: usize) -> ColumnBuilder {
+    pub(crate) fn new(kind: Kind, rows: usize, bytes: usize) -> ColumnBuilder {
         let is_word = kind.is_word();
         let (words, offsets, data) = if is_word {
             (Vec::with_capacity(rows), Vec::new(), Vec::new())
@@ -136,7 +136,8 @@ impl ColumnBuilder {
         self.null();
     }
 
-    fn finish(self, kind: Kind, rows: usize, relation: &Relation, column: usize) -> Result<Column, BatchError> {
+    /// `relation` and `column` name it in an error.
+    pub(crate) fn finish(self, kind: Kind, rows: usize, relation: &Relation, column: usize) -> Result<Column, BatchError> {
         assert_eq!(self.len(), rows, "{relation}, column {column}: every column gets one value a row");
         let name = || relation.columns[column].name.clone();
         if self.data.len() > COLUMN_BYTES_MAX {
@@ -320,6 +321,11 @@ impl Batcher {
     /// The id of the first row of the open batch; `None` while it is empty.
     pub fn first(&self) -> Option<RowId> {
         (self.rows > 0).then_some(self.first)
+    }
+
+    /// The id of the last row that was appended.
+    pub fn last(&self) -> RowId {
+        self.last
     }
 
     /// Counts one row of `bytes` value bytes and returns where to append it. `transaction` is called for the first row of a

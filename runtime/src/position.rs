@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ack::Passed;
+
 /// The id of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Gtid {
@@ -135,6 +137,23 @@ impl GtidSet {
         }
     }
 
+    /// Adds all transactions of `other`, which were executed after those of `self`.
+    pub fn append(&mut self, other: GtidSet) {
+        match (&mut *self, other) {
+            (GtidSet::MySql(a), GtidSet::MySql(b)) => {
+                for ((source, tag), intervals) in b.0 {
+                    intervals.iter().for_each(|(low, high)| a.insert(source, tag.clone(), *low, *high));
+                }
+            }
+            (GtidSet::MariaDb(a), GtidSet::MariaDb(b)) => a.0.extend(b.0),
+            (GtidSet::MySql(_), other @ GtidSet::MariaDb(_)) | (GtidSet::MariaDb(_), other @ GtidSet::MySql(_)) => {
+                if self.is_empty() {
+                    *self = other;
+                }
+            }
+        }
+    }
+
     /// True if every transaction of `other` is in `self`.
     pub fn contains_set(&self, other: &GtidSet) -> bool {
         match (self, other) {
@@ -232,6 +251,62 @@ impl fmt::Display for Position {
         match &self.gtids {
             Some(gtids) if !gtids.is_empty() => write!(f, " ({gtids})"),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Position {
+    /// Moves over the transactions that were passed.
+    pub fn advance(&mut self, progress: Progress) {
+        if let Some((file, offset)) = progress.end {
+            (self.file, self.offset) = (file, offset);
+        }
+        match (&mut self.gtids, progress.gtids) {
+            (Some(gtids), Some(passed)) => gtids.append(passed),
+            (gtids @ None, passed @ Some(_)) => *gtids = passed,
+            (_, None) => {}
+        }
+    }
+
+    /// True if everything before `other` is before `self`, too: both of one source.
+    pub fn covers(&self, other: &Position) -> bool {
+        match (&self.gtids, &other.gtids) {
+            (Some(a), Some(b)) => a.contains_set(b),
+            _ => (file_number(&self.file), self.offset) >= (file_number(&other.file), other.offset),
+        }
+    }
+}
+
+/// The transactions between two positions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// File and offset behind the last of them.
+    end: Option<(Arc<str>, u64)>,
+    gtids: Option<GtidSet>,
+}
+
+impl Progress {
+    /// Passes one transaction, which ends before `offset` of `file`.
+    pub fn pass(&mut self, gtid: Option<&Gtid>, file: &Arc<str>, offset: u64) {
+        match &mut self.end {
+            Some(end) if Arc::ptr_eq(&end.0, file) => end.1 = offset,
+            end => *end = Some((Arc::clone(file), offset)),
+        }
+        if let Some(gtid) = gtid {
+            self.gtids.get_or_insert_with(|| GtidSet::MySql(MySqlGtidSet::default())).add(gtid);
+        }
+    }
+}
+
+impl Passed for Progress {
+    fn append(&mut self, later: Progress) {
+        if later.end.is_some() {
+            self.end = later.end;
+        }
+        match (&mut self.gtids, later.gtids) {
+            (Some(gtids), Some(later)) => gtids.append(later),
+            (gtids @ None, later) => *gtids = later,
+            (Some(_), None) => {}
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod flow;
+pub mod load;
 pub mod program;
 pub mod servers;
 

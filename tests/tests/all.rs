@@ -1,7 +1,7 @@
 //! All integration tests, in one binary: one link, and servers that tests share are started once.
 
+mod crash;
 mod layout;
 mod manifests;
 mod real_servers;
 mod sinks;
-mod source;

@@ -163,6 +163,19 @@ mod tests {
         Ok(String::from_utf8(out).unwrap())
     }
 
+    /// Of `scripts/record-values.sh`: precision, scale, bytes of a row image in hex, and what SELECT prints.
+    #[test]
+    fn recorded_decimals_print_as_the_server_prints_them() {
+        for line in include_str!("recorded/decimal.tsv").lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [precision, scale] = [fields[0], fields[1]].map(|n| n.parse().unwrap());
+            let hex = fields[2];
+            let bytes: Vec<u8> = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+            assert_eq!(len(precision, scale), bytes.len(), "{line}");
+            assert_eq!(text(&bytes, precision, scale).as_deref(), Ok(fields[3]), "{line}");
+        }
+    }
+
     #[test]
     fn the_manual_example() {
         // decimal.cc: 1234567890.1234 as decimal(14,4).

@@ -6,6 +6,7 @@ pub mod collation;
 pub mod decimal;
 pub mod json;
 
+mod collation_folds;
 mod collation_ids;
 mod multi_byte;
 mod single_byte;

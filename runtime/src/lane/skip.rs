@@ -1,0 +1,154 @@
+//! What an exactly-once pipeline leaves out after a restart: reading begins at the lowest mark, and every lane skips what it has.
+//!
+//! A row belongs to the lane that it had when the marks were written, so the number of lanes and the ordering may change between
+//! two runs.
+
+use std::sync::Arc;
+
+use super::lane_of;
+use crate::change::{Relation, Transaction};
+use crate::manifest::model::Ordering;
+use crate::position::{Position, file_number};
+use crate::sink::{Mark, Partial};
+
+/// The marks found in the target, and what they mean for the transaction that is being read.
+#[derive(Debug)]
+pub struct Skip {
+    ordering: Ordering,
+    lanes: Vec<LaneMark>,
+}
+
+#[derive(Debug)]
+struct LaneMark {
+    resume: Arc<Position>,
+    /// The transaction that was cut; `None` once it was read.
+    partial: Option<Partial>,
+    /// Rows of the current transaction below this place are written.
+    below: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the target's marks of this pipeline do not fit together: {0}\nhint: they were changed from outside; say where to go on with \
+     `tidegate cursor set PIPELINE POSITION`"
+)]
+pub struct MarksError(&'static str);
+
+impl Skip {
+    /// From the marks in the target, and where reading begins: the lowest of them.
+    pub fn new(mut marks: Vec<Mark>) -> Result<(Skip, Position), MarksError> {
+        marks.sort_by_key(|m| m.lane);
+        let first = marks.first().ok_or(MarksError("there are none"))?;
+        let (ordering, lanes) = (first.ordering, first.lanes);
+        if marks.iter().any(|m| (m.ordering, m.lanes) != (ordering, lanes)) || marks.len() != lanes as usize {
+            return Err(MarksError("they are of different numbers of lanes"));
+        }
+        if (0..).zip(&marks).any(|(n, m)| m.lane != n) {
+            return Err(MarksError("a lane's mark is missing"));
+        }
+        let lowest = marks.iter().find(|m| marks.iter().all(|other| other.resume.covers(&m.resume)));
+        let start = Position::clone(&lowest.ok_or(MarksError("no lane's position lies before all others"))?.resume);
+        let lane = |m: Mark| LaneMark { resume: m.resume, partial: m.partial, below: 0 };
+        Ok((Skip { ordering, lanes: marks.into_iter().map(lane).collect() }, start))
+    }
+
+    /// A transaction begins, and everything in `executed` was read. True if nothing is left to skip, from here on.
+    pub fn begin(&mut self, transaction: &Transaction, executed: &Position) -> bool {
+        for lane in &mut self.lanes {
+            lane.begin(transaction);
+        }
+        self.lanes.iter().all(|lane| lane.below == 0) && self.is_level_at(executed)
+    }
+
+    /// True if no lane has written anything behind `executed`.
+    pub fn is_level_at(&self, executed: &Position) -> bool {
+        self.lanes.iter().all(|lane| lane.partial.is_none() && executed.covers(&lane.resume))
+    }
+
+    /// True if the row at `place` of the current transaction is in the target.
+    pub fn covers(&self, relation: &Relation, key_hash: u64, place: u64) -> bool {
+        let lane = lane_of(self.ordering, self.lanes.len(), relation, key_hash);
+        place < self.lanes[lane].below
+    }
+}
+
+impl LaneMark {
+    fn begin(&mut self, transaction: &Transaction) {
+        let at = (file_number(&transaction.file), transaction.offset);
+        let (all, none) = (u64::MAX, 0);
+        self.below = match &self.partial {
+            // Up to the transaction that was cut, everything is written.
+            Some(cut) => {
+                let is_it = match (&cut.gtid, &transaction.gtid) {
+                    (Some(cut), Some(gtid)) => *cut == gtid.to_string(),
+                    _ => *cut.file == *transaction.file && cut.offset == transaction.offset,
+                };
+                let is_past = transaction.gtid.is_none() && at > (file_number(&cut.file), cut.offset);
+                let below = match (is_it, is_past) {
+                    (true, _) => cut.place.saturating_add(1),
+                    (false, true) => none,
+                    (false, false) => all,
+                };
+                if is_it || is_past {
+                    self.partial = None;
+                }
+                below
+            }
+            None => {
+                let written = match (&self.resume.gtids, &transaction.gtid) {
+                    (Some(set), Some(gtid)) => set.contains(gtid),
+                    _ => at < (file_number(&self.resume.file), self.resume.offset),
+                };
+                if written { all } else { none }
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::KeyOrigin;
+
+    fn position(offset: u64) -> Arc<Position> {
+        Arc::new(Position { file: "b.000001".into(), offset, gtids: None })
+    }
+
+    fn transaction(offset: u64) -> Transaction {
+        Transaction { number: 0, gtid: None, file: "b.000001".into(), offset, commit_time_us: 0 }
+    }
+
+    fn mark(lane: u32, resume: u64, partial: Option<(u64, u64)>) -> Mark {
+        let partial = partial.map(|(offset, place)| Partial { gtid: None, file: "b.000001".into(), offset, place });
+        Mark { lane, lanes: 2, ordering: Ordering::Key, resume: position(resume), partial }
+    }
+
+    #[test]
+    fn each_lane_skips_what_it_has() {
+        let relation = Relation {
+            id: 0,
+            schema: "s".into(),
+            table: "t".into(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            key_origin: KeyOrigin::WholeRow,
+        };
+        let (mut skip, start) = Skip::new(vec![mark(1, 100, None), mark(0, 300, Some((300, 6)))]).unwrap();
+        assert_eq!(start, *position(100));
+        let mut covered = |offset: u64| {
+            let done = skip.begin(&transaction(offset), &position(offset));
+            (skip.covers(&relation, 0, 6), skip.covers(&relation, 0, 8), skip.covers(&relation, 1, 6), done)
+        };
+        assert_eq!(covered(100), (true, true, false, false));
+        assert_eq!(covered(200), (true, true, false, false));
+        assert_eq!(covered(300), (true, false, false, false));
+        assert_eq!(covered(400), (false, false, false, true));
+    }
+
+    #[test]
+    fn marks_that_do_not_fit_are_refused() {
+        assert!(Skip::new(Vec::new()).is_err());
+        assert!(Skip::new(vec![mark(0, 1, None)]).is_err());
+        assert!(Skip::new(vec![mark(0, 1, None), mark(0, 2, None)]).is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! A lane at work: plugins, router, sinks; retries and conflicts; settling.
+//!
+//! One task a lane. Batches come in source order over a bounded channel and settle in that order. What a [`SinkError`] means for
+//! the lane is decided here, in one `match`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::order::SourceOrder;
+use crate::ack::{AckTracker, Token};
+use crate::change::{Batch, RowId, Slice};
+use crate::failpoint;
+use crate::manifest::model::Ordering;
+use crate::metrics::{PipelineStatus, State};
+use crate::plugin::{Chain, PluginError};
+use crate::position::{Position, Progress};
+use crate::retry::Backoff;
+use crate::router::{Router, UnroutedError};
+use crate::sink::{Delivery, Mark, Partial, SinkError, Writer};
+
+/// What a lane is sent.
+#[derive(Debug)]
+pub enum Work {
+    Batch(Box<Batch>, Token),
+    /// The source transaction of the batches before it ends here, without more rows (`ordering = "transaction"` alone).
+    Commit(Arc<Position>),
+    /// The lane has nothing of what was read before this: its mark may move there (exactly-once alone).
+    Mark(Arc<Position>),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Unrouted(#[from] UnroutedError),
+    #[error("sink `{sink}`: {error}")]
+    Sink { sink: String, error: SinkError },
+    /// The target lost a transaction that was open over several batches: the pipeline reads it again from its beginning.
+    #[error("sink `{sink}`: a transaction in the making was lost")]
+    TransactionLost { sink: String, unfold: bool },
+    /// The pipeline is stopping, and the sink is away.
+    #[error("stopped while the sink was away")]
+    Stopped,
+}
+
+/// One of the sinks of a lane.
+pub struct Target {
+    pub name: String,
+    pub writer: Box<dyn Writer>,
+}
+
+pub struct Worker {
+    pub lane: usize,
+    pub lanes: usize,
+    pub ordering: Ordering,
+    pub exactly_once: bool,
+    pub chain: Option<Chain>,
+    pub router: Router,
+    pub targets: Vec<Target>,
+    pub acks: Arc<Mutex<AckTracker<Progress>>>,
+    pub order: Arc<SourceOrder>,
+    pub status: Arc<PipelineStatus>,
+    pub stop: watch::Receiver<bool>,
+    /// Write the first transaction unfolded, because folding it ran into a conflict ([`LaneError::TransactionLost`]).
+    pub unfold: bool,
+    /// Batches of the source transaction that is open in the targets, with their rows.
+    pub open: Vec<(Token, usize)>,
+    /// When the source committed the last of them; microseconds since the epoch.
+    pub open_commit_time_us: i64,
+    /// A transaction boundary before which the lane has settled everything.
+    pub resume: Arc<Position>,
+}
+
+impl Worker {
+    /// Works until the channel is closed and empty.
+    pub async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LaneError> {
+        while let Some(work) = work.recv().await {
+            match work {
+                Work::Batch(batch, token) => self.batch(*batch, token).await?,
+                Work::Commit(resume) => {
+                    self.write_mark(Arc::clone(&resume)).await?;
+                    self.unfold = false;
+                    self.settle();
+                    self.resume = resume;
+                }
+                Work::Mark(resume) => self.write_mark(resume).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn batch(&mut self, mut batch: Batch, token: Token) -> Result<(), LaneError> {
+        let rows = batch.rows;
+        if let Some(chain) = &mut self.chain {
+            // A guest may take its whole time limit: other tasks of this thread go on elsewhere.
+            tokio::task::block_in_place(|| chain.process(&mut batch))?;
+        }
+        failpoint::pass("plugin-done");
+        let routed = self.router.route(&batch, self.targets.len())?;
+        self.status.rows_dropped.fetch_add(routed.dropped as u64, std::sync::atomic::Ordering::Relaxed);
+        let commit = self.ordering != Ordering::Transaction || batch.ends_transaction;
+        let mark = (self.exactly_once && commit).then(|| self.mark(&batch));
+        for (target, slices) in routed.slices.into_iter().enumerate() {
+            if slices.is_empty() && self.open.is_empty() && mark.is_none() {
+                continue;
+            }
+            let delivery = Delivery { slices, transactions: &batch.transactions, mark: mark.as_ref(), commit };
+            failpoint::pass("sink-before");
+            self.write(target, &delivery, &batch).await?;
+            failpoint::pass("sink-after");
+        }
+        self.open.push((token, rows));
+        self.open_commit_time_us = batch.transactions.last().map_or(0, |t| t.commit_time_us);
+        if commit {
+            self.unfold = false;
+            self.settle();
+            self.resume = batch.resume;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (token, rows) in self.open.drain(..) {
+            acks.settle(token);
+            self.order.leave(self.lane);
+            self.status.settled(rows, self.open_commit_time_us);
+        }
+        drop(acks);
+        failpoint::pass("batch-settled");
+    }
+
+    /// Writes until it succeeds, or until trying again cannot help.
+    async fn write(&mut self, target: usize, delivery: &Delivery<'_>, batch: &Batch) -> Result<(), LaneError> {
+        if self.unfold {
+            return self.attempt(target, delivery, Attempt::Unfolded).await;
+        }
+        match self.attempt(target, delivery, Attempt::Folded).await {
+            Err(LaneError::Sink { sink, error: SinkError::Conflict(_) }) => {
+                tracing::debug!(sink, lane = self.lane, "conflict: writing row by row in source order");
+                if self.ordering != Ordering::Transaction {
+                    return self.row_by_row(target, delivery, batch).await;
+                }
+                if !self.open.is_empty() {
+                    return Err(LaneError::TransactionLost { sink, unfold: true });
+                }
+                self.attempt(target, delivery, Attempt::Unfolded).await
+            }
+            other => other,
+        }
+    }
+
+    /// Each row once all other lanes have passed it, in a target transaction of its own.
+    async fn row_by_row(&mut self, target: usize, delivery: &Delivery<'_>, batch: &Batch) -> Result<(), LaneError> {
+        let mut rows: Vec<(RowId, usize, u32)> = Vec::new();
+        for (slice, of) in delivery.slices.iter().enumerate() {
+            rows.extend(of.picks.iter().map(|row| (of.rows.ids[*row as usize], slice, *row)));
+        }
+        rows.sort_unstable();
+        let single = |&(_, slice, row): &(RowId, usize, u32)| {
+            let of: &Slice<'_> = &delivery.slices[slice];
+            Slice { rows: of.rows, topic: Arc::clone(&of.topic), picks: vec![row] }
+        };
+        for group in rows.chunk_by(|a, b| a.0 == b.0) {
+            let id = group[0].0;
+            self.order.reach(self.lane, id);
+            self.order.passed(self.lane, id).await;
+            let mark = self.exactly_once.then(|| self.mark_at(batch, id));
+            let slices = group.iter().map(single).collect();
+            let row = Delivery { slices, transactions: delivery.transactions, mark: mark.as_ref(), commit: true };
+            self.attempt(target, &row, Attempt::Unfolded).await?;
+        }
+        match delivery.mark {
+            Some(mark) => {
+                let marked = Delivery { slices: Vec::new(), transactions: delivery.transactions, mark: Some(mark), commit: true };
+                self.attempt(target, &marked, Attempt::Folded).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// One delivery, tried again while the target is away.
+    async fn attempt(&mut self, target: usize, delivery: &Delivery<'_>, how: Attempt) -> Result<(), LaneError> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
+        loop {
+            let Target { name, writer } = &mut self.targets[target];
+            let written = match how {
+                Attempt::Folded => writer.write(delivery).await,
+                Attempt::Unfolded => writer.write_unfolded(delivery).await,
+            };
+            match written {
+                Ok(()) => {
+                    if backoff.tries() > 0 {
+                        self.status.set_state(State::Running);
+                        tracing::info!(sink = name, lane = self.lane, "sink is back");
+                    }
+                    return Ok(());
+                }
+                Err(SinkError::Retry(_)) if !self.open.is_empty() => {
+                    return Err(LaneError::TransactionLost { sink: name.clone(), unfold: self.unfold });
+                }
+                Err(SinkError::Retry(reason)) => {
+                    if backoff.tries() == 0 {
+                        tracing::warn!(sink = name, lane = self.lane, reason, "sink is away; trying again");
+                    }
+                    self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    self.status.set_state(State::Waiting(format!("sink `{name}`")));
+                    let stopped = tokio::select! {
+                        () = tokio::time::sleep(backoff.next_delay()) => false,
+                        _ = self.stop.wait_for(|stop| *stop) => true,
+                    };
+                    if stopped {
+                        return Err(LaneError::Stopped);
+                    }
+                }
+                Err(error @ (SinkError::Conflict(_) | SinkError::Row { .. } | SinkError::Configuration { .. })) => {
+                    return Err(LaneError::Sink { sink: name.clone(), error });
+                }
+            }
+        }
+    }
+
+    /// Commits what is open in the targets, with a mark if the pipeline keeps them.
+    async fn write_mark(&mut self, resume: Arc<Position>) -> Result<(), LaneError> {
+        let mark = self.exactly_once.then(|| self.new_mark(resume, None));
+        let delivery = Delivery { slices: Vec::new(), transactions: &[], mark: mark.as_ref(), commit: true };
+        for target in 0..self.targets.len() {
+            self.attempt(target, &delivery, Attempt::Folded).await?;
+        }
+        Ok(())
+    }
+
+    /// The mark of a whole batch.
+    fn mark(&self, batch: &Batch) -> Mark {
+        if batch.ends_transaction {
+            return self.new_mark(Arc::clone(&batch.resume), None);
+        }
+        self.mark_at(batch, batch.last)
+    }
+
+    /// The mark of a batch that is written up to the row `id`.
+    fn mark_at(&self, batch: &Batch, id: RowId) -> Mark {
+        let transaction = batch.transactions.iter().find(|t| t.number == id.transaction);
+        let partial = transaction.map(|t| Partial {
+            gtid: t.gtid.as_ref().map(ToString::to_string),
+            file: Arc::clone(&t.file),
+            offset: t.offset,
+            place: id.place,
+        });
+        self.new_mark(Arc::clone(&self.resume), partial)
+    }
+
+    fn new_mark(&self, resume: Arc<Position>, partial: Option<Partial>) -> Mark {
+        Mark { lane: self.lane as u32, lanes: self.lanes as u32, ordering: self.ordering, resume, partial }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Attempt {
+    Folded,
+    Unfolded,
+}

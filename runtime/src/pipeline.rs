@@ -1,0 +1,486 @@
+//! Wiring: opens what a manifest names, runs its pipelines, and keeps their cursors. Holds no row logic.
+//!
+//! Every pipeline is a task with its own decoder, lanes, plugins, sinks and cursor; they share sources, the plugin engine and the
+//! cursor store. One that fails stops alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::ack::AckTracker;
+use crate::batcher::{BatchError, Wanted};
+use crate::change::{KeyOrigin, Relation};
+use crate::cursor::{CursorError, Store};
+use crate::lane::Lanes;
+use crate::lane::order::SourceOrder;
+use crate::lane::skip::{MarksError, Skip};
+use crate::lane::worker::{LaneError, Target, Worker};
+use crate::manifest::model::{self, Delivery, Manifest, Ordering, WithoutKey};
+use crate::metrics::{PipelineStatus, State};
+use crate::plugin::{Chain, Engine, Plugin, PluginError};
+use crate::position::{Position, Progress};
+use crate::retry::Backoff;
+use crate::router::Router;
+use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
+use crate::source::binlog::decode::Decoder;
+use crate::source::binlog::error::DecodeError;
+use crate::source::{Source, SourceError, Start};
+
+mod feed;
+mod open;
+
+use feed::{Ended, Feed, FeedOptions, LANE_DEPTH};
+
+/// How often cursors are flushed.
+const CURSOR_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Why a pipeline stopped. Which exit code each gives stands in `error.rs`.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error("sink `{sink}`: {error}")]
+    Sink { sink: String, error: SinkError },
+    #[error(transparent)]
+    Lane(LaneError),
+    #[error(transparent)]
+    Marks(#[from] MarksError),
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    #[error("a task ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Names of the pipelines to run; empty: all.
+    pub pipelines: Vec<String>,
+    /// Stop at what the sources have at the start.
+    pub until_caught_up: bool,
+}
+
+/// Opened pipelines, ready to run.
+pub struct Run {
+    pipelines: Vec<Running>,
+}
+
+/// One pipeline and what it is made of.
+struct Running {
+    pipeline: Arc<model::Pipeline>,
+    source: Arc<Source>,
+    plugins: Vec<Plugin>,
+    /// By sink index.
+    sinks: Vec<(String, Arc<dyn Sink>)>,
+    store: Store,
+    status: Arc<PipelineStatus>,
+    until_caught_up: bool,
+}
+
+impl Run {
+    /// Loads the plugins, opens the sources and the cursor store. Sinks are connected later, so that one that is away holds nobody up.
+    pub async fn open(manifest: &Manifest, options: &Options) -> Result<Run, PipelineError> {
+        let store = Store::open(&manifest.data_dir)?;
+        let engine = Engine::new(Some(&manifest.data_dir.join("plugins")))?;
+        let mut sources: BTreeMap<&str, Arc<Source>> = BTreeMap::new();
+        let mut plugins: BTreeMap<&str, Plugin> = BTreeMap::new();
+        let mut pipelines = Vec::new();
+        let chosen = |p: &&Arc<model::Pipeline>| options.pipelines.is_empty() || options.pipelines.contains(&p.name);
+        for pipeline in manifest.pipelines.iter().filter(chosen) {
+            let source = match sources.get(pipeline.source.name.as_str()) {
+                Some(source) => Arc::clone(source),
+                None => {
+                    let config = pipeline.source.open_config(manifest)?;
+                    let source = Arc::new(patiently(|| Source::open(config.clone())).await?);
+                    sources.insert(&pipeline.source.name, Arc::clone(&source));
+                    source
+                }
+            };
+            for plugin in &pipeline.plugins {
+                if !plugins.contains_key(plugin.name.as_str()) {
+                    plugins.insert(&plugin.name, engine.load(&plugin.load_config())?);
+                }
+            }
+            let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
+            for route in &pipeline.routes {
+                if !sinks.iter().any(|(name, _)| *name == route.sink.name) {
+                    let name = route.sink.name.clone();
+                    let sink = crate::sink::open(&name, &route.sink.config, &pipeline.name)
+                        .map_err(|error| PipelineError::Sink { sink: name.clone(), error })?;
+                    sinks.push((name, sink));
+                }
+            }
+            pipelines.push(Running {
+                pipeline: Arc::clone(pipeline),
+                source,
+                plugins: pipeline.plugins.iter().map(|p| plugins[p.name.as_str()].clone()).collect(),
+                sinks,
+                store: store.clone(),
+                status: Arc::new(PipelineStatus::new(&pipeline.name)),
+                until_caught_up: options.until_caught_up,
+            });
+        }
+        Ok(Run { pipelines })
+    }
+
+    pub fn statuses(&self) -> Vec<Arc<PipelineStatus>> {
+        self.pipelines.iter().map(|p| Arc::clone(&p.status)).collect()
+    }
+
+    /// Runs until every pipeline has ended: told by `stop`, caught up, or failed. The failures, by pipeline.
+    pub async fn run(self, stop: watch::Receiver<bool>) -> Vec<(String, PipelineError)> {
+        let mut tasks = JoinSet::new();
+        for running in self.pipelines {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                let status = Arc::clone(&running.status);
+                let ended = running.run(stop).await;
+                status.set_state(if ended.is_ok() { State::Stopped } else { State::Failed });
+                if let Err(error) = &ended {
+                    tracing::error!(pipeline = status.name, "stopped: {error}");
+                }
+                (status.name.clone(), ended)
+            });
+        }
+        let mut failures = Vec::new();
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok((_, Ok(()))) => {}
+                Ok((name, Err(error))) => failures.push((name, error)),
+                Err(panic) => failures.push((String::new(), PipelineError::Task(panic))),
+            }
+        }
+        failures
+    }
+}
+
+/// Where a round begins, and with which lanes.
+struct Begin {
+    position: Position,
+    skip: Option<Skip>,
+    lanes: usize,
+    ordering: Ordering,
+    /// The marks in the target are of other lanes than the manifest's: run with theirs until they are level.
+    until_levelled: bool,
+}
+
+impl Running {
+    async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut unfold = false;
+        let until = match self.until_caught_up {
+            true => Some(patiently(|| self.source.end()).await?),
+            false => None,
+        };
+        loop {
+            match self.round(stop.clone(), unfold, until.clone()).await {
+                Ok(Ended::Levelled) => {}
+                Ok(Ended::Stopped | Ended::LaneFailed) | Err(PipelineError::Lane(LaneError::Stopped)) => return Ok(()),
+                Err(PipelineError::Lane(LaneError::TransactionLost { sink, unfold: next })) => {
+                    tracing::warn!(pipeline = self.pipeline.name, sink, "reading the open transaction again");
+                    self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    unfold = next;
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads from the cursor until told to stop, and settles what was read.
+    async fn round(&self, stop: watch::Receiver<bool>, unfold: bool, until: Option<Position>) -> Result<Ended, PipelineError> {
+        let name = &self.pipeline.name;
+        let Some(Begin { position, skip, lanes: count, ordering, until_levelled }) = self.begin(&stop).await? else {
+            return Ok(Ended::Stopped);
+        };
+        tracing::info!(pipeline = name, lanes = count, "begins at {position}");
+        let exactly_once = self.pipeline.delivery == Delivery::ExactlyOnce;
+        let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
+        let order = Arc::new(SourceOrder::new(count));
+        let mut lanes = JoinSet::new();
+        let mut senders = Vec::new();
+        let resume = Arc::new(position.clone());
+        for lane in 0..count {
+            let (sender, receiver) = mpsc::channel(LANE_DEPTH);
+            senders.push(sender);
+            let Some(targets) = self.targets(&stop).await? else { return Ok(Ended::Stopped) };
+            let worker = Worker {
+                lane,
+                lanes: count,
+                ordering,
+                exactly_once,
+                chain: self.chain()?,
+                router: self.router(),
+                targets,
+                acks: Arc::clone(&acks),
+                order: Arc::clone(&order),
+                status: Arc::clone(&self.status),
+                stop: stop.clone(),
+                unfold,
+                open: Vec::new(),
+                open_commit_time_us: 0,
+                resume: Arc::clone(&resume),
+            };
+            lanes.spawn(worker.run(receiver));
+        }
+        self.status.set_state(State::Running);
+        let (finished, finish) = oneshot::channel();
+        let keeper =
+            tokio::spawn(keep_cursor(self.store.clone(), Arc::clone(&self.status), Arc::clone(&acks), position.clone(), finish));
+        let batch = &self.pipeline.batch;
+        let feed = Feed {
+            source: Arc::clone(&self.source),
+            subscription: self.source.subscribe(position.clone()),
+            decoder: self.decoder()?,
+            lanes: Lanes::new(ordering, count, batch.rows, batch.bytes.0 as usize).skipping(skip),
+            senders,
+            acks,
+            order,
+            status: Arc::clone(&self.status),
+            stop,
+            options: FeedOptions {
+                wait: batch.wait.0,
+                exactly_once,
+                cut_at_transactions: ordering == Ordering::Transaction,
+                until,
+                until_levelled,
+            },
+            executed: position,
+        };
+        let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, keeper: Some(keeper) };
+        let outcome = tasks.attend().await;
+        let _ = finished.send(());
+        let kept = keeper_ended(&mut tasks.keeper).await;
+        let (ended, executed) = outcome?;
+        kept?;
+        if ended == Ended::Levelled {
+            self.relabel_marks(&executed).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Where to begin. `None`: stopped while waiting for a sink.
+    async fn begin(&self, stop: &watch::Receiver<bool>) -> Result<Option<Begin>, PipelineError> {
+        let (lanes, ordering) = (self.pipeline.lanes, self.pipeline.ordering);
+        let cursor = self.store.get(&self.pipeline.name)?.map(|c| c.position);
+        if self.pipeline.delivery == Delivery::AtLeastOnce {
+            let position = self.first_position(cursor).await?;
+            return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
+        }
+        let [(name, sink)] = self.sinks.as_slice() else {
+            let reason = "delivery = \"exactly-once\" takes one sink, which has to be an SQL database".to_owned();
+            let hint = "split the pipeline into one for each sink".to_owned();
+            return Err(PipelineError::Sink { sink: self.pipeline.name.clone(), error: SinkError::Configuration { reason, hint } });
+        };
+        let Some(marks) = self.patiently_sink(name, stop, || sink.marks(&self.pipeline.name)).await? else { return Ok(None) };
+        let Some(first) = marks.first() else {
+            let position = self.first_position(cursor).await?;
+            self.relabel_marks(&position).await?;
+            return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
+        };
+        let (their_lanes, their_ordering) = (first.lanes as usize, first.ordering);
+        let (skip, lowest) = Skip::new(marks)?;
+        // The cursor store can be behind the marks, and it can be ahead of the mark of a lane that had nothing to write.
+        let position = cursor.filter(|c| c.covers(&lowest)).unwrap_or(lowest);
+        if (their_lanes, their_ordering) == (lanes, ordering) {
+            return Ok(Some(Begin { position, skip: Some(skip), lanes, ordering, until_levelled: false }));
+        }
+        if skip.is_level_at(&position) {
+            self.relabel_marks(&position).await?;
+            return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
+        }
+        Ok(Some(Begin { position, skip: Some(skip), lanes: their_lanes, ordering: their_ordering, until_levelled: true }))
+    }
+
+    async fn first_position(&self, cursor: Option<Position>) -> Result<Position, PipelineError> {
+        if let Some(position) = cursor {
+            return Ok(position);
+        }
+        let start: Start = self.pipeline.source.start();
+        let position = patiently(|| self.source.resolve(&start)).await?;
+        // Once and for all: `start` is for the first start only.
+        self.store.commit(&self.pipeline.name, position.clone())?;
+        Ok(position)
+    }
+
+    /// All lanes of the manifest stand at `position`.
+    async fn relabel_marks(&self, position: &Position) -> Result<(), PipelineError> {
+        let (lanes, ordering, resume) = (self.pipeline.lanes as u32, self.pipeline.ordering, Arc::new(position.clone()));
+        let mark = |lane| Mark { lane, lanes, ordering, resume: Arc::clone(&resume), partial: None };
+        let marks: Vec<Mark> = (0..lanes).map(mark).collect();
+        for (name, sink) in &self.sinks {
+            sink.set_marks(&self.pipeline.name, &marks).await.map_err(|error| PipelineError::Sink { sink: name.clone(), error })?;
+        }
+        Ok(())
+    }
+
+    /// Asks a sink until it answers. `None`: stopped while it is away.
+    async fn patiently_sink<T, F: Future<Output = Result<T, SinkError>>>(
+        &self,
+        name: &str,
+        stop: &watch::Receiver<bool>,
+        ask: impl Fn() -> F,
+    ) -> Result<Option<T>, PipelineError> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut stop = stop.clone();
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(SinkError::Retry(reason)) => {
+                    if backoff.tries() == 0 {
+                        tracing::warn!(sink = name, reason, "sink is away; trying again");
+                    }
+                    self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    self.status.set_state(State::Waiting(format!("sink `{name}`")));
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next_delay()) => {}
+                        _ = stop.wait_for(|stop| *stop) => return Ok(None),
+                    }
+                }
+                Err(error) => return Err(PipelineError::Sink { sink: name.to_owned(), error }),
+            }
+        }
+    }
+
+    async fn targets(&self, stop: &watch::Receiver<bool>) -> Result<Option<Vec<Target>>, PipelineError> {
+        let mut targets = Vec::new();
+        for (name, sink) in &self.sinks {
+            let Some(writer) = self.patiently_sink(name, stop, || sink.writer()).await? else { return Ok(None) };
+            targets.push(Target { name: name.clone(), writer });
+        }
+        Ok(Some(targets))
+    }
+
+    fn chain(&self) -> Result<Option<Chain>, PluginError> {
+        if self.plugins.is_empty() { Ok(None) } else { Chain::new(&self.plugins).map(Some) }
+    }
+
+    fn router(&self) -> Router {
+        let sink = |name: &str| self.sinks.iter().position(|(n, _)| n == name).unwrap_or_default();
+        Router::new(self.pipeline.routes.iter().map(|r| (r.topics.clone(), sink(&r.sink.name))).collect(), self.pipeline.unrouted)
+    }
+
+    fn decoder(&self) -> Result<Decoder, PipelineError> {
+        let tables = self.pipeline.source.tables().clone();
+        let without_key = self.pipeline.source.without_key();
+        let need = self.sinks.iter().map(|(_, s)| s.before_need()).max().unwrap_or(BeforeNeed::Key);
+        let mut chain = self.chain()?;
+        let wanted = move |relation: &Relation| -> Result<Option<Wanted>, String> {
+            if relation.key_origin == KeyOrigin::WholeRow && without_key == WithoutKey::Refuse {
+                return Err(format!(
+                    "table {relation} has neither a primary key nor a unique key of NOT NULL columns\nhint: give it a key, leave \
+                     it out of `tables`, or write `without_key = \"whole-row\"` at the source"
+                ));
+            }
+            let width = relation.columns.len();
+            let whole = need == BeforeNeed::All || relation.key_origin == KeyOrigin::WholeRow;
+            let mut before: Vec<bool> = (0..width).map(|c| whole || relation.key.contains(&(c as u16))).collect();
+            if let Some(chain) = &mut chain {
+                let bound = chain.bind(&Arc::new(relation.clone())).map_err(|e| e.to_string())?;
+                before.iter_mut().zip(bound.reads_before).for_each(|(wanted, read)| *wanted |= read);
+            }
+            Ok(Some(Wanted { after: vec![true; width], before }))
+        };
+        Ok(Decoder::new(Box::new(move |schema, table| tables.matches(schema, table)), Box::new(wanted)))
+    }
+}
+
+/// The tasks of one round.
+struct Tasks {
+    read: JoinHandle<Result<(Ended, Position), PipelineError>>,
+    lanes: JoinSet<Result<(), LaneError>>,
+    keeper: Option<JoinHandle<Result<(), PipelineError>>>,
+}
+
+impl Tasks {
+    /// Waits for the reading and all lanes. The first failure ends the others.
+    async fn attend(&mut self) -> Result<(Ended, Position), PipelineError> {
+        let mut ended = None;
+        let failure = loop {
+            tokio::select! {
+                done = &mut self.read, if ended.is_none() => match done {
+                    Ok(Ok(done)) => ended = Some(done),
+                    Ok(Err(error)) => break error,
+                    Err(panic) => break panic.into(),
+                },
+                lane = self.lanes.join_next() => match lane {
+                    // All lanes are done, so their channels are closed: reading has ended, or will at once.
+                    None => match ended.take() {
+                        Some(ended) => return Ok(ended),
+                        None => match (&mut self.read).await {
+                            Ok(done) => return done,
+                            Err(panic) => break panic.into(),
+                        },
+                    },
+                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Err(error))) => break PipelineError::Lane(error),
+                    Some(Err(panic)) => break panic.into(),
+                },
+                kept = keeper_ended(&mut self.keeper), if self.keeper.is_some() => {
+                    if let Err(error) = kept {
+                        break error;
+                    }
+                }
+            }
+        };
+        self.read.abort();
+        self.lanes.shutdown().await;
+        Err(failure)
+    }
+}
+
+/// The keeper's end, once; nothing when it has been seen.
+async fn keeper_ended(keeper: &mut Option<JoinHandle<Result<(), PipelineError>>>) -> Result<(), PipelineError> {
+    let Some(handle) = keeper else { return Ok(()) };
+    let ended = handle.await;
+    *keeper = None;
+    ended?
+}
+
+/// Flushes the settled prefix at an interval, and a last time at the end.
+async fn keep_cursor(
+    store: Store,
+    status: Arc<PipelineStatus>,
+    acks: Arc<Mutex<AckTracker<Progress>>>,
+    mut position: Position,
+    mut finish: oneshot::Receiver<()>,
+) -> Result<(), PipelineError> {
+    status.set_position(position.clone());
+    let mut finished = false;
+    while !finished {
+        tokio::select! {
+            () = tokio::time::sleep(CURSOR_INTERVAL) => {}
+            _ = &mut finish => finished = true,
+        }
+        let settled = acks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(settled) = settled {
+            position.advance(settled);
+            let (store, name, next) = (store.clone(), status.name.clone(), position.clone());
+            tokio::task::spawn_blocking(move || store.commit(&name, next)).await??;
+            status.set_position(position.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Asks a source until it answers; only what trying again cannot mend is an error.
+async fn patiently<T, F: Future<Output = Result<T, SourceError>>>(ask: impl Fn() -> F) -> Result<T, SourceError> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    loop {
+        match ask().await {
+            Err(SourceError::Transient { name, error }) => {
+                tracing::warn!(source = &*name, "{error}; trying again");
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+            answer => return answer,
+        }
+    }
+}

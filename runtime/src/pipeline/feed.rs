@@ -1,0 +1,355 @@
+//! A pipeline's reading side: takes segments, has them decoded into the lanes' open batches, and hands full batches on.
+//!
+//! A batch leaves when it is full, when its lane has nothing to do and nothing more is there to read, or when its first row has
+//! waited for `batch.wait`. Everything that it waits on is bounded: see "Memory" in ARCHITECTURE.md.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::PipelineError;
+use crate::ack::{AckTracker, Token};
+use crate::failpoint;
+use crate::lane::Lanes;
+use crate::lane::order::SourceOrder;
+use crate::lane::worker::Work;
+use crate::metrics::PipelineStatus;
+use crate::position::{Position, Progress};
+use crate::source::binlog::decode::{Decoder, Step};
+use crate::source::{Boundary, Event, Segment, Source, Subscription};
+
+/// Batches that may wait in front of a lane.
+pub const LANE_DEPTH: usize = 2;
+/// How often an idle lane's mark follows the position (exactly-once).
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why reading ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Asked to, or caught up as asked to.
+    Stopped,
+    /// A lane has failed; its task knows why.
+    LaneFailed,
+    /// All marks of an earlier run are passed, and everything read is handed on.
+    Levelled,
+}
+
+/// What reading begins with.
+pub struct Feed {
+    pub source: Arc<Source>,
+    pub subscription: Subscription,
+    pub decoder: Decoder,
+    pub lanes: Lanes,
+    pub senders: Vec<mpsc::Sender<Work>>,
+    pub acks: Arc<Mutex<AckTracker<Progress>>>,
+    pub order: Arc<SourceOrder>,
+    pub status: Arc<PipelineStatus>,
+    pub stop: watch::Receiver<bool>,
+    pub options: FeedOptions,
+    /// Everything before it is read.
+    pub executed: Position,
+}
+
+pub struct FeedOptions {
+    pub wait: Duration,
+    pub exactly_once: bool,
+    /// A batch ends where its source transaction ends (`ordering = "transaction"`).
+    pub cut_at_transactions: bool,
+    /// Stop there.
+    pub until: Option<Position>,
+    /// Stop when no mark is left to skip.
+    pub until_levelled: bool,
+}
+
+/// The state of reading.
+struct Reading {
+    feed: Feed,
+    /// The tokens of the open batches, by lane.
+    tokens: Vec<Option<Token>>,
+    /// When the oldest open batch has to leave.
+    deadline: Option<Instant>,
+    /// The last batch that left was cut inside its transaction.
+    is_cut: bool,
+    resume: Arc<Position>,
+    last_marks: Instant,
+    marks_due: bool,
+    rows_read: u64,
+}
+
+impl Feed {
+    /// Reads until it is told to stop. Dropping the senders at the end lets the lanes finish.
+    pub async fn run(self) -> Result<(Ended, Position), PipelineError> {
+        let lanes = self.senders.len();
+        let resume = Arc::new(self.executed.clone());
+        let mut reading = Reading {
+            tokens: (0..lanes).map(|_| None).collect(),
+            deadline: None,
+            is_cut: false,
+            resume,
+            last_marks: Instant::now(),
+            marks_due: false,
+            rows_read: 0,
+            feed: self,
+        };
+        let ended = reading.run().await?;
+        Ok((ended, reading.feed.executed))
+    }
+}
+
+impl Reading {
+    async fn run(&mut self) -> Result<Ended, PipelineError> {
+        if self.has_reached_end() {
+            return Ok(Ended::Stopped);
+        }
+        loop {
+            let event = match self.feed.subscription.try_next() {
+                Some(event) => event?,
+                None => match self.wait_for_event().await? {
+                    Some(event) => event,
+                    None => return Ok(Ended::Stopped),
+                },
+            };
+            let ended = match event {
+                Event::Segment(segment) => self.segment(&segment).await?,
+                Event::Idle => self.idle(false).await?,
+                Event::End => self.idle(true).await?,
+            };
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Nothing is there to read: lanes that have nothing to do get what there is. `None`: told to stop.
+    async fn wait_for_event(&mut self) -> Result<Option<Event>, PipelineError> {
+        self.send_to_idle_lanes()?;
+        loop {
+            let wake = self.deadline.unwrap_or_else(|| Instant::now() + MARK_INTERVAL);
+            tokio::select! {
+                event = self.feed.subscription.next() => return Ok(Some(event?)),
+                () = told_to_stop(&mut self.feed.stop) => return Ok(None),
+                () = tokio::time::sleep_until(wake.into()) => {
+                    if self.send_all_due().await?.is_some() || self.feed.senders.iter().any(mpsc::Sender::is_closed) {
+                        return Ok(None);
+                    }
+                    self.marks_due = self.last_marks.elapsed() >= MARK_INTERVAL;
+                    self.mark_idle_lanes();
+                }
+            }
+        }
+    }
+
+    /// Everything that the source has is read. `for_good`: there will never be more.
+    async fn idle(&mut self, for_good: bool) -> Result<Option<Ended>, PipelineError> {
+        self.feed.status.set_behind(Some(0), true);
+        if for_good || self.feed.options.until.is_some() {
+            return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Stopped)));
+        }
+        self.send_to_idle_lanes()?;
+        Ok(None)
+    }
+
+    async fn segment(&mut self, segment: &Segment) -> Result<Option<Ended>, PipelineError> {
+        failpoint::pass("segment-read");
+        for index in 0..segment.events.len() {
+            let boundary = segment.events[index].boundary;
+            self.decode(segment, index).await?;
+            if let Boundary::Begin(_) | Boundary::BeginAgain(_) = boundary {
+                self.feed.lanes.begin(self.feed.decoder.transaction(), &self.feed.executed);
+            }
+            self.open_batches();
+            if boundary == Boundary::End
+                && let Some(ended) = self.end(segment, segment.events[index].next).await?
+            {
+                return Ok(Some(ended));
+            }
+            for lane in 0..self.tokens.len() {
+                if self.feed.lanes.batchers[lane].is_full()
+                    && let Some(ended) = self.send(lane).await?
+                {
+                    return Ok(Some(ended));
+                }
+            }
+        }
+        let status = &self.feed.status;
+        status.bytes_read.fetch_add(segment.data.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        let rows_read = std::mem::replace(&mut self.rows_read, self.feed.lanes.rows_read);
+        status.rows_read.fetch_add(self.rows_read - rows_read, std::sync::atomic::Ordering::Relaxed);
+        status.set_behind(self.feed.subscription.behind_bytes(), false);
+        if *self.feed.stop.borrow() {
+            return Ok(Some(Ended::Stopped));
+        }
+        self.marks_due = self.last_marks.elapsed() >= MARK_INTERVAL;
+        self.send_all_due().await
+    }
+
+    async fn decode(&mut self, segment: &Segment, index: usize) -> Result<(), PipelineError> {
+        loop {
+            match self.feed.decoder.event(segment, index, &mut self.feed.lanes)? {
+                Step::Done => {
+                    failpoint::pass("row-decoded");
+                    return Ok(());
+                }
+                Step::NeedsTable { schema, table } => {
+                    let info = super::patiently(|| self.feed.source.table(&schema, &table)).await?;
+                    self.feed.decoder.provide(&schema, &table, info);
+                }
+            }
+        }
+    }
+
+    /// Everything before `next` is read.
+    async fn end(&mut self, segment: &Segment, next: u64) -> Result<Option<Ended>, PipelineError> {
+        let gtid = self.feed.decoder.transaction().gtid.clone();
+        let pass = |progress: &mut Progress| progress.pass(gtid.as_ref(), &segment.file, next);
+        self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(pass);
+        let mut progress = Progress::default();
+        pass(&mut progress);
+        self.feed.executed.advance(progress);
+        self.mark_idle_lanes();
+        if self.feed.options.cut_at_transactions
+            && let Some(ended) = self.end_target_transaction().await?
+        {
+            return Ok(Some(ended));
+        }
+        if self.has_reached_end() {
+            return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Stopped)));
+        }
+        if self.feed.options.until_levelled && self.feed.lanes.is_levelled(&self.feed.executed) {
+            return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Levelled)));
+        }
+        Ok(None)
+    }
+
+    /// The target transaction ends with the source's, though its last rows may have left before.
+    async fn end_target_transaction(&mut self) -> Result<Option<Ended>, PipelineError> {
+        if self.tokens[0].is_some() {
+            self.is_cut = false;
+            return self.send(0).await;
+        }
+        if std::mem::take(&mut self.is_cut) {
+            let work = Work::Commit(Arc::new(self.feed.executed.clone()));
+            tokio::select! {
+                sent = self.feed.senders[0].send(work) => if sent.is_err() {
+                    return Ok(Some(Ended::LaneFailed));
+                },
+                () = told_to_stop(&mut self.feed.stop) => return Ok(Some(Ended::Stopped)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_reached_end(&self) -> bool {
+        self.feed.options.until.as_ref().is_some_and(|until| self.feed.executed.covers(until))
+    }
+
+    /// Batches that have got their first row enter the ack tracker and the source order, before anything later leaves.
+    fn open_batches(&mut self) {
+        for (lane, token) in self.tokens.iter_mut().enumerate() {
+            if token.is_none()
+                && let Some(first) = self.feed.lanes.batchers[lane].first()
+            {
+                *token = Some(self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).open());
+                self.feed.order.enter(lane, first);
+                self.deadline.get_or_insert_with(|| Instant::now() + self.feed.options.wait);
+            }
+        }
+    }
+
+    /// Closes the open batch of `lane`, if there is one, and hands it on; waits while the lane is full.
+    async fn send(&mut self, lane: usize) -> Result<Option<Ended>, PipelineError> {
+        let Some(token) = self.tokens[lane].take() else { return Ok(None) };
+        if self.feed.senders[lane].capacity() == 0 {
+            // The full lane may be waiting for rows of another lane that are still in its open batch.
+            self.send_to_idle_lanes()?;
+        }
+        let sender = self.feed.senders[lane].clone();
+        let permit = tokio::select! {
+            permit = sender.reserve() => permit,
+            () = told_to_stop(&mut self.feed.stop) => return Ok(Some(Ended::Stopped)),
+        };
+        let Ok(permit) = permit else { return Ok(Some(Ended::LaneFailed)) };
+        if let Some(batch) = self.finish(lane)? {
+            permit.send(Work::Batch(Box::new(batch), token));
+            failpoint::pass("batch-sent");
+        }
+        Ok(None)
+    }
+
+    fn finish(&mut self, lane: usize) -> Result<Option<crate::change::Batch>, PipelineError> {
+        if self.feed.options.exactly_once && *self.resume != self.feed.executed {
+            self.resume = Arc::new(self.feed.executed.clone());
+        }
+        let last = self.feed.lanes.batchers[lane].last();
+        let decoder = &self.feed.decoder;
+        let ends = !decoder.is_in_transaction() || decoder.transaction().number != last.transaction;
+        self.is_cut = !ends;
+        Ok(self.feed.lanes.batchers[lane].finish(Arc::clone(&self.resume), ends)?)
+    }
+
+    fn send_to_idle_lanes(&mut self) -> Result<(), PipelineError> {
+        for lane in 0..self.tokens.len() {
+            if self.tokens[lane].is_none() || (self.feed.options.cut_at_transactions && self.feed.decoder.is_in_transaction()) {
+                continue;
+            }
+            let sender = self.feed.senders[lane].clone();
+            if sender.capacity() < LANE_DEPTH {
+                continue;
+            }
+            let Ok(permit) = sender.try_reserve() else { continue };
+            if let (Some(batch), Some(token)) = (self.finish(lane)?, self.tokens[lane].take()) {
+                permit.send(Work::Batch(Box::new(batch), token));
+                failpoint::pass("batch-sent");
+            }
+        }
+        if self.tokens.iter().all(Option::is_none) {
+            self.deadline = None;
+        }
+        Ok(())
+    }
+
+    /// Hands on what has waited long enough.
+    async fn send_all_due(&mut self) -> Result<Option<Ended>, PipelineError> {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.deadline = None;
+            if !self.feed.options.cut_at_transactions || !self.feed.decoder.is_in_transaction() {
+                return self.send_everything().await;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send_everything(&mut self) -> Result<Option<Ended>, PipelineError> {
+        for lane in 0..self.tokens.len() {
+            if let Some(ended) = self.send(lane).await? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lanes without rows would keep the lowest mark where it is: their marks follow. Between transactions only, since a mark at a
+    /// boundary forgets what was written of the transaction after it.
+    fn mark_idle_lanes(&mut self) {
+        if !self.marks_due || !self.feed.options.exactly_once || self.feed.decoder.is_in_transaction() {
+            return;
+        }
+        (self.marks_due, self.last_marks) = (false, Instant::now());
+        if *self.resume == self.feed.executed {
+            return;
+        }
+        self.resume = Arc::new(self.feed.executed.clone());
+        for lane in 0..self.tokens.len() {
+            if self.tokens[lane].is_none() && self.feed.senders[lane].capacity() == LANE_DEPTH {
+                // A lane that got work meanwhile writes a mark of its own.
+                let _ = self.feed.senders[lane].try_send(Work::Mark(Arc::clone(&self.resume)));
+            }
+        }
+    }
+}
+
+/// Returns when the pipeline is told to stop (or whoever could tell it is gone).
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,76 @@
+//! From what the manifest says of a source to what opens it.
+
+use crate::manifest::model::{Manifest, Plugin, Source, SourceConfig, Tls, WithoutKey};
+use crate::manifest::pattern::Patterns;
+use crate::manifest::start::Start as ManifestStart;
+use crate::plugin::PluginConfig;
+use crate::source::mysql::{self, Address, SslMode};
+use crate::source::{self, DefiniteError, SourceError, SourceKind, Start};
+
+impl Plugin {
+    /// What the plugin is loaded from.
+    pub fn load_config(&self) -> PluginConfig {
+        PluginConfig {
+            name: self.name.clone(),
+            path: self.config.path.clone(),
+            config: self.config.config.clone(),
+            memory_bytes_max: self.config.memory.0 as usize,
+            call_time_max: self.config.time.0,
+        }
+    }
+}
+
+impl Source {
+    pub fn tables(&self) -> &Patterns {
+        match &self.config {
+            SourceConfig::Mysql(c) => &c.tables,
+            SourceConfig::BinlogFiles(c) => &c.tables,
+        }
+    }
+
+    pub fn without_key(&self) -> WithoutKey {
+        match &self.config {
+            SourceConfig::Mysql(c) => c.without_key,
+            SourceConfig::BinlogFiles(c) => c.without_key,
+        }
+    }
+
+    /// Where a pipeline without a cursor begins.
+    pub fn start(&self) -> Start {
+        let start = match &self.config {
+            SourceConfig::Mysql(c) => &c.start,
+            SourceConfig::BinlogFiles(c) => &c.start,
+        };
+        match start.clone() {
+            ManifestStart::Now => Start::Now,
+            ManifestStart::Earliest => Start::Earliest,
+            ManifestStart::Gtid(set) => Start::Gtid(set),
+            ManifestStart::File { file, offset } => Start::File { file, offset },
+            ManifestStart::Time(time_us) => Start::Time(time_us),
+        }
+    }
+
+    /// What the source is opened with.
+    pub fn open_config(&self, manifest: &Manifest) -> Result<source::SourceConfig, SourceError> {
+        let kind = match &self.config {
+            SourceConfig::Mysql(c) => {
+                let mut address = Address::parse(c.url.expose(), c.password.as_ref().map(|p| p.expose())).map_err(|e| {
+                    let error = DefiniteError { problem: "the URL cannot be read".to_owned(), hint: e.to_string() };
+                    SourceError::Definite { name: self.name.as_str().into(), error }
+                })?;
+                let is_local = matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+                address.ssl_mode = match c.tls {
+                    Some(Tls::Off) => SslMode::Disabled,
+                    None if is_local => SslMode::Disabled,
+                    Some(Tls::Encrypt) => SslMode::Required,
+                    Some(Tls::Verify) | None => SslMode::VerifyIdentity,
+                };
+                address.ssl_ca.clone_from(&c.ca);
+                let server_id = c.server_id.unwrap_or_else(|| mysql::default_server_id(&manifest.data_dir, &self.name));
+                SourceKind::MySql { address, server_id }
+            }
+            SourceConfig::BinlogFiles(c) => SourceKind::Files { paths: c.paths.clone() },
+        };
+        Ok(source::SourceConfig { name: self.name.clone(), kind })
+    }
+}

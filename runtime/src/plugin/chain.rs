@@ -1,0 +1,134 @@
+//! The plugins of one lane, in order, bound to the relations that pass.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::apply::{self, Seen};
+use super::engine::Plugin;
+use super::error::{Fault, PluginError, RowError};
+use super::instance::Instance;
+use super::lower;
+use super::plan::{Image, Plan};
+use crate::change::{Batch, Relation, Rows, Transaction};
+
+/// One lane's instances of a pipeline's plugins. Calls block for as long as the guests compute.
+#[derive(Debug)]
+pub struct Chain {
+    instances: Vec<Instance>,
+    /// By id of the relation that comes in.
+    bindings: HashMap<u32, Binding>,
+}
+
+#[derive(Debug)]
+struct Binding {
+    /// One a plugin; `None`: it does not care.
+    plans: Vec<Option<Plan>>,
+    bound: Bound,
+}
+
+/// What the chain makes of one relation.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The relation that comes out: the same one if no plugin adds, drops or renames a column.
+    pub output: Arc<Relation>,
+    /// By column of `output`: the column of the input that it was. `None`: a plugin added it.
+    pub input_of: Vec<Option<u16>>,
+    /// By column of the input: some plugin reads it, so that the decoder must give it.
+    pub reads_after: Vec<bool>,
+    pub reads_before: Vec<bool>,
+    /// False: no plugin cares, `process` leaves the rows alone.
+    pub is_transformed: bool,
+}
+
+impl Chain {
+    /// Instantiates and configures the plugins.
+    pub fn new(plugins: &[Plugin]) -> Result<Chain, PluginError> {
+        let instances = plugins.iter().map(Plugin::instantiate).collect::<Result<_, _>>()?;
+        Ok(Chain { instances, bindings: HashMap::new() })
+    }
+
+    /// Asks the plugins for their plans, once a relation. What comes out of one is bound to the next.
+    pub fn bind(&mut self, relation: &Arc<Relation>) -> Result<Bound, PluginError> {
+        self.binding(relation)?;
+        Ok(self.bindings[&relation.id].bound.clone())
+    }
+
+    fn binding(&mut self, relation: &Arc<Relation>) -> Result<(), PluginError> {
+        if self.bindings.contains_key(&relation.id) {
+            return Ok(());
+        }
+        let columns = relation.columns.len();
+        let mut bound = Bound {
+            output: Arc::clone(relation),
+            input_of: (0..columns as u16).map(Some).collect(),
+            reads_after: vec![false; columns],
+            reads_before: vec![false; columns],
+            is_transformed: false,
+        };
+        let mut plans = Vec::with_capacity(self.instances.len());
+        for instance in &mut self.instances {
+            let plan = Plan::ask(instance, &bound.output).map_err(|fault| failed(instance, relation, fault))?;
+            if let Some(plan) = &plan {
+                bound.is_transformed = true;
+                for read in plan.reads.iter().filter(|read| read.needed) {
+                    if let Some(column) = bound.input_of[read.index] {
+                        match read.image {
+                            Image::After => bound.reads_after[usize::from(column)] = true,
+                            Image::Before => bound.reads_before[usize::from(column)] = true,
+                        }
+                    }
+                }
+                bound.input_of = plan.origin.iter().map(|&c| bound.input_of.get(c).copied().flatten()).collect();
+                bound.output = Arc::clone(&plan.output);
+            }
+            plans.push(plan);
+        }
+        self.bindings.insert(relation.id, Binding { plans, bound });
+        Ok(())
+    }
+
+    /// Transforms a batch in place: values, operations, columns and topics. Dropped rows stay, with an empty topic list.
+    /// Returns the rows that a plugin could not process, which are marked as dropped as well.
+    ///
+    /// After an `Err` the batch is half transformed and must not be written; a plugin that crashed stays dead.
+    pub fn process(&mut self, batch: &mut Batch) -> Result<Vec<RowError>, PluginError> {
+        let mut errors = Vec::new();
+        for rows in batch.relations.iter_mut().filter(|rows| !rows.is_empty()) {
+            let relation = Arc::clone(&rows.relation);
+            self.binding(&relation)?;
+            let plans = &self.bindings[&relation.id].plans;
+            for (instance, plan) in self.instances.iter_mut().zip(plans) {
+                let Some(plan) = plan else { continue };
+                let found = step(instance, plan, rows, &batch.transactions).map_err(|fault| failed(instance, &relation, fault))?;
+                errors.extend(found.into_iter().map(|(row, message)| RowError {
+                    plugin: Arc::clone(instance.name()),
+                    relation: Arc::clone(&relation),
+                    id: rows.ids[row],
+                    row,
+                    message,
+                }));
+            }
+        }
+        Ok(errors)
+    }
+}
+
+fn failed(instance: &Instance, relation: &Relation, fault: Fault) -> PluginError {
+    PluginError { plugin: Arc::clone(instance.name()), relation: Some(relation.to_string()), fault }
+}
+
+/// One plugin's turn at the rows of one relation.
+fn step(
+    instance: &mut Instance,
+    plan: &Plan,
+    rows: &mut Rows,
+    transactions: &[Transaction],
+) -> Result<Vec<(usize, String)>, Fault> {
+    let picks = lower::selection(plan, rows);
+    if picks.as_ref().is_some_and(Vec::is_empty) {
+        apply::pass_by(plan, rows)?;
+        return Ok(Vec::new());
+    }
+    let outcome = lower::call(instance, plan, rows, transactions, picks.as_deref())?;
+    apply::apply(plan, rows, &Seen::new(picks.as_deref(), rows.len()), outcome)
+}

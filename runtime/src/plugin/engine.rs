@@ -1,0 +1,205 @@
+//! The WebAssembly engine of the process, and plugins as loaded from a file: compiled (or taken from the cache), checked, ready to
+//! be instantiated once a lane.
+//!
+//! Compiled code is kept in `<data_dir>/plugins/<sha256 of the component>-<engine hash>.cwasm`: our magic, the SHA-256 of the
+//! code, the code as wasmtime serialises it. A file that does not match is compiled again and replaced.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, OptLevel, WasmBacktraceDetails};
+
+use super::PluginConfig;
+use super::bindings;
+use super::error::{Fault, PluginError};
+use super::instance::{Guest, Instance};
+
+/// How often deadlines are looked at.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+const HOST: &str = "tidegate:plugin/host@0.1.0";
+const TRANSFORM: &str = "tidegate:plugin/transform@0.1.0";
+const PACKAGE: &str = "tidegate:plugin/";
+
+/// Head of a file of compiled code: this, then the SHA-256 of the rest.
+const MAGIC: &[u8; 8] = b"tgcwasm1";
+const HEAD: usize = MAGIC.len() + 32;
+
+/// Frames of a crashed guest that an error shows.
+const FRAMES_MAX: usize = 12;
+
+/// The most files of compiled code that are kept.
+const CACHED_MAX: usize = 64;
+
+/// One a process. Cheap to clone. A thread counts time for the deadlines as long as one of its clones or plugins lives.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    engine: wasmtime::Engine,
+    cache: Option<PathBuf>,
+}
+
+impl Engine {
+    /// `cache`: the folder for compiled code; made if it is missing. `None`: compile at every start.
+    pub fn new(cache: Option<&Path>) -> Result<Engine, PluginError> {
+        let failed = |reason: String| PluginError { plugin: "*".into(), relation: None, fault: Fault::Engine(reason) };
+        let mut config = Config::new();
+        // Without it a call costs a third (docs of the plugin stage in ARCHITECTURE.md have the figures); guests are synchronous.
+        config.concurrency_support(false);
+        config.epoch_interruption(true);
+        config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+        config.wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX));
+        config.cranelift_opt_level(OptLevel::Speed);
+        let engine = wasmtime::Engine::new(&config).map_err(|e| failed(format!("{e:#}")))?;
+        let weak = engine.weak();
+        let tick = move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        };
+        std::thread::Builder::new().name("plugin-clock".into()).spawn(tick).map_err(|e| failed(e.to_string()))?;
+        Ok(Engine { engine, cache: cache.map(Path::to_owned) })
+    }
+
+    /// Reads, compiles and checks a plugin. Takes seconds for a large component that is not in the cache.
+    pub fn load(&self, config: &PluginConfig) -> Result<Plugin, PluginError> {
+        let name: Arc<str> = config.name.as_str().into();
+        self.load_checked(config, &name).map_err(|fault| PluginError { plugin: name, relation: None, fault })
+    }
+
+    fn load_checked(&self, config: &PluginConfig, name: &Arc<str>) -> Result<Plugin, Fault> {
+        let path = &config.path;
+        let bytes = std::fs::read(path).map_err(|source| Fault::Read { path: path.clone(), source })?;
+        let refuse = |reason: String| Fault::NotAPlugin { path: path.clone(), reason };
+        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+            return Err(refuse("it is a core module, not a component".to_owned()));
+        }
+        let component = self.component(&bytes).map_err(|e| refuse(format!("{e:#}")))?;
+        self.check_interface(&component, path)?;
+        let mut linker = Linker::<Guest>::new(&self.engine);
+        bindings::Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(|e| refuse(format!("{e:#}")))?;
+        let pre = linker.instantiate_pre(&component).and_then(bindings::PluginPre::new).map_err(|e| refuse(format!("{e:#}")))?;
+        Ok(Plugin {
+            shared: Arc::new(Shared {
+                name: Arc::clone(name),
+                pre,
+                config: config.config.to_string(),
+                memory_bytes_max: config.memory_bytes_max,
+                call_time_max: config.call_time_max,
+            }),
+        })
+    }
+
+    /// Names every import that the sandbox does not have, and a wit version that this host does not speak.
+    fn check_interface(&self, component: &Component, path: &Path) -> Result<(), Fault> {
+        let ty = component.component_type();
+        let refused: Vec<String> =
+            ty.imports(&self.engine).filter(|(name, _)| *name != HOST).map(|(name, _)| format!("`{name}`")).collect();
+        let exports: Vec<&str> = ty.exports(&self.engine).map(|(name, _)| name).collect();
+        if !exports.contains(&TRANSFORM) {
+            let reason = match exports.iter().find(|name| name.starts_with(PACKAGE)) {
+                Some(other) => format!("it exports `{other}`, this version of tidegate speaks `{TRANSFORM}`"),
+                None => format!("it does not export `{TRANSFORM}`"),
+            };
+            return Err(Fault::NotAPlugin { path: path.to_owned(), reason });
+        }
+        if !refused.is_empty() {
+            return Err(Fault::RefusedImports { imports: refused.join(", ") });
+        }
+        Ok(())
+    }
+
+    fn component(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes) };
+        let mut hasher = DefaultHasher::new();
+        self.engine.precompile_compatibility_hash().hash(&mut hasher);
+        let file = cache.join(format!("{}-{:016x}.cwasm", hex(&Sha256::digest(bytes)), hasher.finish()));
+        if let Some(component) = self.cached(&file) {
+            return Ok(component);
+        }
+        let component = Component::from_binary(&self.engine, bytes)?;
+        // The cache only saves time: a full disk must not keep a plugin from running.
+        if let Err(error) = store(cache, &file, &component.serialize()?) {
+            tracing::warn!("cannot keep compiled code in {}: {error}", file.display());
+        }
+        Ok(component)
+    }
+
+    fn cached(&self, file: &Path) -> Option<Component> {
+        let bytes = std::fs::read(file).ok()?;
+        let (head, code) = bytes.split_at_checked(HEAD)?;
+        if head[..MAGIC.len()] != *MAGIC || head[MAGIC.len()..] != *Sha256::digest(code) {
+            tracing::warn!("{} is damaged: compiling again", file.display());
+            return None;
+        }
+        // SAFETY: the bytes are what this program serialised, whole (the digest says so), in a folder that only the user can
+        // write to; wasmtime itself refuses code of another version or configuration.
+        unsafe { Component::deserialize(&self.engine, code) }.ok()
+    }
+}
+
+/// Written beside and renamed, so that a reader never sees half a file.
+fn store(folder: &Path, file: &Path, code: &[u8]) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)?;
+    prune(folder)?;
+    let draft = file.with_extension(format!("{}.draft", std::process::id()));
+    std::fs::write(&draft, [MAGIC.as_slice(), &Sha256::digest(code), code].concat())?;
+    std::fs::rename(&draft, file)
+}
+
+/// Removes the oldest files, so that at most [`CACHED_MAX`] are there after the next one.
+fn prune(folder: &Path) -> std::io::Result<()> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    files.sort_unstable();
+    let excess = (files.len() + 1).saturating_sub(CACHED_MAX);
+    files.iter().take(excess).try_for_each(|(_, path)| std::fs::remove_file(path))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A loaded and checked plugin. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub name: Arc<str>,
+    pub pre: bindings::PluginPre<Guest>,
+    /// JSON.
+    pub config: String,
+    pub memory_bytes_max: usize,
+    pub call_time_max: Duration,
+}
+
+impl Plugin {
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
+    /// A fresh, configured instance: what says whether the plugin likes its `config`.
+    pub fn instantiate(&self) -> Result<Instance, PluginError> {
+        Instance::new(self)
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Plugin").field(&self.shared.name).finish()
+    }
+}

@@ -1,0 +1,40 @@
+//! The plugin stage: sandboxed WebAssembly components that transform, filter and route changes.
+//!
+//! It stands between a lane's batcher and the router. A lane owns a [`Chain`] of instances, so that plugins scale over cores and
+//! never see a key's changes out of order. The interface is wit/v0.1: a plugin says once a relation what it wants of it (its
+//! plan), then gets batches as raw Arrow buffers, projected to that, and returns patches.
+//!
+//! Invariants: this is the only module that knows wasmtime. Nothing from a guest is believed before it is checked. A guest has no
+//! network, files or clock; its memory and the time of every call are limited. A row that a plugin dropped is seen by no later
+//! one; it stays in the batch with an empty topic list, so that nothing is copied.
+
+mod apply;
+mod bindings;
+mod chain;
+mod engine;
+mod error;
+mod instance;
+mod lower;
+mod plan;
+mod vector;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use chain::{Bound, Chain};
+pub use engine::{Engine, Plugin};
+pub use error::{Fault, PluginError, RowError};
+
+/// A plugin, as the manifest names it.
+#[derive(Clone, Debug)]
+pub struct PluginConfig {
+    pub name: String,
+    /// The component (`.wasm`).
+    pub path: PathBuf,
+    /// Handed to the plugin's `configure` as JSON.
+    pub config: serde_json::Value,
+    /// The most linear memory that one instance may have, and the most that one of its answers may hold. There is one instance a lane.
+    pub memory_bytes_max: usize,
+    /// The most time that one call may take.
+    pub call_time_max: Duration,
+}

@@ -1,0 +1,223 @@
+//! A batch of rows of one relation: read it by column or by row; what is to be changed is collected and handed back at the end.
+
+use std::cell::RefCell;
+
+use crate::bindings::exports::tidegate::plugin::transform as wit;
+use crate::bindings::tidegate::plugin::types::{Buffer, Vector};
+use crate::column::{Booleans, Bytes, Float64s, Images, Int64s, Texts, UInt64s, Value};
+use crate::outcome::{Packed, Patches};
+use crate::plan::Metadata;
+use crate::relation::{Kind, Op, Relation};
+use crate::row::{Row, Rows};
+
+pub(crate) const AFTER: u8 = 0;
+pub(crate) const BEFORE: u8 = 1;
+
+/// A relation and what was asked of it.
+pub(crate) struct Bound {
+    pub(crate) relation: Relation,
+    /// All columns: those of the relation, then those added.
+    columns: Vec<(String, Kind)>,
+    reads: Vec<(u16, bool, bool)>,
+    metadata: Vec<u8>,
+}
+
+impl Bound {
+    pub(crate) fn new(relation: Relation, columns: Vec<(String, Kind)>, plan: &wit::Plan) -> Bound {
+        let reads = plan.reads.iter().map(|r| (r.index, r.after != wit::Want::No, r.before != wit::Want::No)).collect();
+        Bound { relation, columns, reads, metadata: plan.metadata.clone() }
+    }
+}
+
+/// Columns are named. A name that the plan does not have is a mistake of the plugin and panics.
+pub struct Batch<'a> {
+    bound: &'a Bound,
+    wire: wit::Batch,
+    patches: RefCell<Patches>,
+}
+
+/// Which image of the rows to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// After the change, or before it where the row was deleted.
+    Own,
+    After,
+    Before,
+}
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $name:ident $name_in:ident: $view:ident),*) => {$(
+        $(#[$doc])*
+        pub fn $name(&self, column: &str) -> $view<'_> {
+            self.$name_in(Side::Own, column)
+        }
+
+        /// The same of one image; `None` where a row does not have it.
+        pub fn $name_in(&self, side: Side, column: &str) -> $view<'_> {
+            $view { images: self.images(column, side) }
+        }
+    )*};
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(bound: &'a Bound, wire: wit::Batch) -> Batch<'a> {
+        let patches = RefCell::new(Patches::new(wire.rows as usize));
+        Batch { bound, wire, patches }
+    }
+
+    pub fn relation(&self) -> &Relation {
+        &self.bound.relation
+    }
+
+    /// How many rows it has: at least one.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.wire.rows as usize
+    }
+
+    #[inline]
+    pub fn op(&self, row: usize) -> Op {
+        Op::from_code(self.wire.ops[row])
+    }
+
+    /// The rows, one by one.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows::new(self)
+    }
+
+    pub fn row(&self, row: usize) -> Row<'_> {
+        assert!(row < self.len(), "row {row} of {}", self.len());
+        Row::new(self, row)
+    }
+
+    columns!(
+        /// A column of text, decimals or JSON: values after the change, or before it where the row was deleted.
+        text text_in: Texts,
+        /// See [`text`](Self::text) for which values these are.
+        bytes bytes_in: Bytes,
+        /// Also dates and times.
+        int64 int64_in: Int64s,
+        uint64 uint64_in: UInt64s,
+        float64 float64_in: Float64s,
+        boolean boolean_in: Booleans
+    );
+
+    /// Text that the plan asked for as metadata.
+    pub fn metadata_text(&self, metadata: Metadata) -> Texts<'_> {
+        Texts { images: self.metadata(metadata) }
+    }
+
+    /// A number or time that the plan asked for as metadata.
+    pub fn metadata_int64(&self, metadata: Metadata) -> Int64s<'_> {
+        Int64s { images: self.metadata(metadata) }
+    }
+
+    fn metadata(&self, metadata: Metadata) -> Images<'_> {
+        let at = self.bound.metadata.iter().position(|&code| code == metadata as u8);
+        let at = at.unwrap_or_else(|| panic!("the plan does not read the metadata {metadata:?}"));
+        let vector = Some(&self.wire.metadata[at]);
+        Images { ops: &self.wire.ops, after: vector, before: vector }
+    }
+
+    pub(crate) fn images(&self, column: &str, side: Side) -> Images<'_> {
+        let (index, _) = self.column(column);
+        let read = self.bound.reads.iter().find(|(i, ..)| *i == index);
+        let (_, has_after, has_before) = *read.unwrap_or_else(|| panic!("the plan does not read the column `{column}`"));
+        let is_read = match side {
+            Side::Own => has_after || has_before,
+            Side::After => has_after,
+            Side::Before => has_before,
+        };
+        assert!(is_read, "the plan does not read this image of the column `{column}`");
+        let (after, before) = match side {
+            Side::Own => (AFTER, BEFORE),
+            Side::After => (AFTER, AFTER),
+            Side::Before => (BEFORE, BEFORE),
+        };
+        Images { ops: &self.wire.ops, after: self.vector(index, after), before: self.vector(index, before) }
+    }
+
+    fn vector(&self, index: u16, image: u8) -> Option<&Vector> {
+        self.wire.columns.iter().find(|c| c.index == index && c.image == image).map(|c| &c.vector)
+    }
+
+    fn column(&self, name: &str) -> (u16, Kind) {
+        let at = self.bound.columns.iter().position(|(n, _)| n == name);
+        let at =
+            at.unwrap_or_else(|| panic!("{}.{} has no column `{name}`", self.bound.relation.schema, self.bound.relation.table));
+        (at as u16, self.bound.columns[at].1)
+    }
+
+    pub(crate) fn patch(&self, patch: impl FnOnce(&mut Patches)) {
+        patch(&mut self.patches.borrow_mut());
+    }
+
+    pub(crate) fn set_cell(&self, row: usize, column: &str, image: u8, value: Value) {
+        let (index, kind) = self.column(column);
+        let set = self.patches.borrow_mut().set(row, index, image, kind, value);
+        set.unwrap_or_else(|| panic!("a value of another kind for the column `{column}`, which is {kind:?}"));
+    }
+
+    pub(crate) fn set_op(&self, row: usize, op: Op) {
+        self.patches.borrow_mut().set_op(row, op.code(), &self.wire.ops);
+    }
+
+    pub(crate) fn finish(self) -> wit::Outcome {
+        self.patches.into_inner().finish()
+    }
+
+    /// Drops the rows for which `keep` says false.
+    pub fn keep(&self, keep: impl Fn(usize) -> bool) {
+        let mut patches = self.patches.borrow_mut();
+        (0..self.len()).filter(|&row| !keep(row)).for_each(|row| patches.drop(row));
+    }
+
+    /// Sends every row to these topics, but those that are routed one by one.
+    pub fn route_all<T: Into<String>>(&self, topics: impl IntoIterator<Item = T>) {
+        self.patches.borrow_mut().route_all(topics.into_iter().map(Into::into).collect());
+    }
+
+    /// Sends each row to the topic that `topic` writes into the (empty) text; a row for which it writes nothing stays.
+    pub fn route_by(&self, topic: impl Fn(usize, &mut String)) {
+        let mut patches = self.patches.borrow_mut();
+        let mut text = String::new();
+        for row in 0..self.len() {
+            text.clear();
+            topic(row, &mut text);
+            if !text.is_empty() {
+                patches.route(row, &text);
+            }
+        }
+    }
+
+    /// The same value in every row, after the change.
+    pub fn set_all(&self, column: &str, value: impl Into<Value>) {
+        let (index, kind) = self.column(column);
+        let mut one = Patches::new(1);
+        one.set(0, index, AFTER, kind, value.into())
+            .unwrap_or_else(|| panic!("a value of another kind for the column `{column}`, which is {kind:?}"));
+        let Some(wit::Assign { values: wit::Values::Each(vector), .. }) = one.finish().assigns.pop() else { return };
+        self.patches.borrow_mut().assign(index, AFTER, wit::Values::Constant(vector));
+    }
+
+    /// Replaces the texts of a column in both images, so that no old value gets past. `rewrite` appends the new text, UTF-8; NULL stays
+    /// NULL and absent values stay absent.
+    pub fn rewrite_text(&self, column: &str, mut rewrite: impl FnMut(&str, &mut Vec<u8>)) {
+        let (index, _) = self.column(column);
+        for image in [AFTER, BEFORE] {
+            let Some(vector) = self.vector(index, image) else { continue };
+            let texts = Texts { images: Images { ops: &self.wire.ops, after: Some(vector), before: Some(vector) } };
+            let Buffer::Packed(old) = &vector.data else { panic!("the column `{column}` is not text") };
+            let mut new = Packed::new(self.len(), old.data.len());
+            for row in 0..self.len() {
+                if let Some(value) = texts.get(row) {
+                    rewrite(value, &mut new.data);
+                }
+                new.end();
+            }
+            let vector =
+                Vector { kind: vector.kind, nulls: vector.nulls.clone(), present: vector.present.clone(), data: new.finish() };
+            self.patches.borrow_mut().assign(index, image, wit::Values::Each(vector));
+        }
+    }
+}

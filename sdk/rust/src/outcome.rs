@@ -1,0 +1,266 @@
+//! The patches that a batch collects, as the host wants them.
+
+use std::collections::BTreeMap;
+
+use crate::bindings::exports::tidegate::plugin::transform as wit;
+use crate::bindings::tidegate::plugin::types::{Buffer, Varlen, Vector};
+use crate::column::{Value, set_bit};
+use crate::relation::Kind;
+
+/// Index that leaves a row's topics as they are.
+const UNROUTED: u16 = u16::MAX;
+
+#[derive(Default)]
+pub(crate) struct Patches {
+    rows: usize,
+    keep: Vec<u8>,
+    ops: Vec<u8>,
+    ready: Vec<wit::Assign>,
+    cells: Vec<Cells>,
+    routes: Routes,
+    all: Option<Vec<String>>,
+    errors: Vec<wit::RowError>,
+}
+
+impl Patches {
+    pub(crate) fn new(rows: usize) -> Patches {
+        Patches { rows, ..Patches::default() }
+    }
+
+    pub(crate) fn drop(&mut self, row: usize) {
+        if self.keep.is_empty() {
+            self.keep = vec![0xff; self.rows.div_ceil(8)];
+        }
+        self.keep[row / 8] &= !(1 << (row % 8));
+    }
+
+    pub(crate) fn set_op(&mut self, row: usize, code: u8, ops: &[u8]) {
+        if self.ops.is_empty() {
+            self.ops = ops.to_vec();
+        }
+        self.ops[row] = code;
+    }
+
+    pub(crate) fn assign(&mut self, index: u16, image: u8, values: wit::Values) {
+        self.ready.push(wit::Assign { index, image, rows: Vec::new(), values });
+    }
+
+    /// `None`: the value does not fit the kind.
+    pub(crate) fn set(&mut self, row: usize, index: u16, image: u8, kind: Kind, value: Value) -> Option<()> {
+        let at = match self.cells.iter().position(|c| c.index == index && c.image == image) {
+            Some(at) => at,
+            None => {
+                self.cells.push(Cells::new(index, image, kind, self.rows));
+                self.cells.len() - 1
+            }
+        };
+        self.cells[at].set(row, value)
+    }
+
+    pub(crate) fn route(&mut self, row: usize, topic: &str) {
+        self.routes.set(row, topic, self.rows);
+    }
+
+    pub(crate) fn route_also(&mut self, row: usize, topic: &str) {
+        self.routes.add(row, topic, self.rows);
+    }
+
+    pub(crate) fn route_all(&mut self, topics: Vec<String>) {
+        self.all = Some(topics);
+    }
+
+    pub(crate) fn fail(&mut self, row: usize, message: String) {
+        self.errors.push(wit::RowError { row: row as u32, message });
+    }
+
+    pub(crate) fn finish(self) -> wit::Outcome {
+        let mut assigns = self.ready;
+        assigns.extend(self.cells.into_iter().map(Cells::finish));
+        let routing = match self.all {
+            Some(topics) if self.routes.rows.is_empty() => wit::Routing::All(topics),
+            all => self.routes.finish(all),
+        };
+        wit::Outcome { keep: self.keep, ops: self.ops, assigns, routing, errors: self.errors, attributes: Vec::new() }
+    }
+}
+
+/// Values of one column of one image that were set row by row.
+struct Cells {
+    index: u16,
+    image: u8,
+    kind: Kind,
+    rows: Vec<u8>,
+    nulls: Vec<u8>,
+    has_nulls: bool,
+    /// For words and bits.
+    fixed: Vec<u8>,
+    /// For values of variable length: where each row's is in `data`.
+    spans: Vec<(u32, u32)>,
+    data: Vec<u8>,
+}
+
+impl Cells {
+    fn new(index: u16, image: u8, kind: Kind, rows: usize) -> Cells {
+        let bitmap = || vec![0; rows.div_ceil(8)];
+        let (fixed, spans) = match kind {
+            Kind::Boolean => (bitmap(), Vec::new()),
+            kind if kind.is_text() || kind == Kind::Bytes => (Vec::new(), vec![(0, 0); rows]),
+            _ => (vec![0; rows * 8], Vec::new()),
+        };
+        Cells { index, image, kind, rows: bitmap(), nulls: bitmap(), has_nulls: false, fixed, spans, data: Vec::new() }
+    }
+
+    fn set(&mut self, row: usize, value: Value) -> Option<()> {
+        let kind = self.kind;
+        match &value {
+            Value::Null => self.has_nulls = true,
+            Value::Boolean(value) if kind == Kind::Boolean => {
+                if *value {
+                    set_bit(&mut self.fixed, row);
+                } else {
+                    self.fixed[row / 8] &= !(1 << (row % 8));
+                }
+            }
+            Value::Int64(value) if kind.is_int64() => self.word(row, value.to_le_bytes()),
+            Value::UInt64(value) if kind == Kind::UInt64 => self.word(row, value.to_le_bytes()),
+            Value::Float64(value) if kind == Kind::Float64 => self.word(row, value.to_le_bytes()),
+            Value::Text(value) if kind.is_text() => self.bytes(row, value.as_bytes()),
+            Value::Bytes(value) if kind == Kind::Bytes => self.bytes(row, value),
+            _ => return None,
+        }
+        set_bit(&mut self.rows, row);
+        if value == Value::Null {
+            self.nulls[row / 8] &= !(1 << (row % 8));
+        } else {
+            set_bit(&mut self.nulls, row);
+        }
+        Some(())
+    }
+
+    fn word(&mut self, row: usize, word: [u8; 8]) {
+        self.fixed[row * 8..row * 8 + 8].copy_from_slice(&word);
+    }
+
+    fn bytes(&mut self, row: usize, bytes: &[u8]) {
+        let start = self.data.len() as u32;
+        self.data.extend_from_slice(bytes);
+        self.spans[row] = (start, self.data.len() as u32);
+    }
+
+    fn finish(self) -> wit::Assign {
+        let data = match self.kind {
+            Kind::Boolean => Buffer::Bits(self.fixed),
+            kind if kind.is_text() || kind == Kind::Bytes => {
+                let mut builder = Packed::new(self.spans.len(), self.data.len());
+                self.spans.iter().for_each(|&(start, end)| builder.push(&self.data[start as usize..end as usize]));
+                builder.finish()
+            }
+            _ => Buffer::Words(self.fixed),
+        };
+        let nulls = if self.has_nulls { self.nulls } else { Vec::new() };
+        let vector = Vector { kind: self.kind.code(), nulls, present: Vec::new(), data };
+        wit::Assign { index: self.index, image: self.image, rows: self.rows, values: wit::Values::Each(vector) }
+    }
+}
+
+/// Values of variable length, one after the other.
+pub(crate) struct Packed {
+    offsets: Vec<u8>,
+    pub(crate) data: Vec<u8>,
+}
+
+impl Packed {
+    pub(crate) fn new(rows: usize, bytes: usize) -> Packed {
+        let mut offsets = Vec::with_capacity((rows + 1) * 4);
+        offsets.extend_from_slice(&0u32.to_le_bytes());
+        Packed { offsets, data: Vec::with_capacity(bytes) }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+        self.end();
+    }
+
+    /// Ends the value whose bytes were appended to `data`.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.offsets.extend_from_slice(&(self.data.len() as u32).to_le_bytes());
+    }
+
+    pub(crate) fn finish(self) -> Buffer {
+        Buffer::Packed(Varlen { offsets: self.offsets, data: self.data })
+    }
+}
+
+/// Topics by row: lists of single topics by name, lists of several by the lists that they are made of.
+#[derive(Default)]
+struct Routes {
+    lists: Vec<Vec<String>>,
+    single: BTreeMap<String, u16>,
+    several: BTreeMap<(u16, u16), u16>,
+    /// A list a row; empty until the first is set.
+    rows: Vec<u16>,
+}
+
+impl Routes {
+    fn set(&mut self, row: usize, topic: &str, rows: usize) {
+        let list = self.single(topic);
+        self.row(row, rows, list);
+    }
+
+    fn add(&mut self, row: usize, topic: &str, rows: usize) {
+        let list = self.single(topic);
+        let list = match self.rows.get(row).copied().filter(|&have| have != UNROUTED) {
+            None => list,
+            Some(have) => match self.several.get(&(have, list)) {
+                Some(&both) => both,
+                None => {
+                    let topics = [self.lists[usize::from(have)].as_slice(), &[topic.to_owned()]].concat();
+                    let both = self.push(topics);
+                    self.several.insert((have, list), both);
+                    both
+                }
+            },
+        };
+        self.row(row, rows, list);
+    }
+
+    fn single(&mut self, topic: &str) -> u16 {
+        match self.single.get(topic) {
+            Some(&list) => list,
+            None => {
+                let list = self.push(vec![topic.to_owned()]);
+                self.single.insert(topic.to_owned(), list);
+                list
+            }
+        }
+    }
+
+    fn push(&mut self, topics: Vec<String>) -> u16 {
+        let list = self.lists.len();
+        assert!(list < usize::from(UNROUTED), "one batch can name {UNROUTED} lists of topics");
+        self.lists.push(topics);
+        list as u16
+    }
+
+    fn row(&mut self, row: usize, rows: usize, list: u16) {
+        if self.rows.is_empty() {
+            self.rows = vec![UNROUTED; rows];
+        }
+        self.rows[row] = list;
+    }
+
+    /// `rest`: where the rows go that were not routed one by one.
+    fn finish(mut self, rest: Option<Vec<String>>) -> wit::Routing {
+        if self.rows.is_empty() {
+            return wit::Routing::Unchanged;
+        }
+        if let Some(topics) = rest {
+            let rest = self.push(topics);
+            self.rows.iter_mut().filter(|list| **list == UNROUTED).for_each(|list| *list = rest);
+        }
+        let rows = self.rows.iter().flat_map(|list| list.to_le_bytes()).collect();
+        wit::Routing::ByRow(wit::ByRow { lists: self.lists, rows })
+    }
+}

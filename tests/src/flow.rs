@@ -1,0 +1,115 @@
+//! A manifest in a folder of its own, and `tidegate run` on it: what the end-to-end tests start, kill and wait for.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::program::tidegate;
+
+/// A manifest with its data folder; removed when dropped.
+pub struct Flow {
+    folder: tempfile::TempDir,
+}
+
+impl Flow {
+    /// Writes `tidegate.toml`.
+    pub fn new(manifest: &str) -> Flow {
+        let folder = tempfile::tempdir().expect("a folder for the manifest");
+        fs::write(folder.path().join("tidegate.toml"), manifest).expect("write the manifest");
+        Flow { folder }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn write(&self, manifest: &str) {
+        fs::write(self.folder.path().join("tidegate.toml"), manifest).expect("write the manifest");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = tidegate();
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `tidegate run`, its standard error in a file. `environment`: more variables.
+    pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+        let log = self.folder.path().join("stderr.log");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("open the log");
+        let mut command = self.command(&[&["run"], arguments].concat());
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(file);
+        Run { child: command.spawn().expect("start tidegate"), log }
+    }
+
+    /// Runs `tidegate` to its end: exit code, standard output, standard error.
+    pub fn call(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.command(arguments).output().expect("start tidegate");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// `tidegate run --until caught-up`, which has to succeed.
+    pub fn catch_up(&self) {
+        let (code, _, stderr) = self.call(&["run", "--until", "caught-up"]);
+        assert_eq!(code, 0, "tidegate run --until caught-up: {stderr}");
+    }
+}
+
+/// A running `tidegate run`; killed when dropped.
+pub struct Run {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Run {
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal by name: `INT`, `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().expect("run kill");
+        assert!(status.success(), "kill -{name}");
+    }
+
+    /// Waits for its end; panics after two minutes.
+    pub fn wait(&mut self) -> ExitStatus {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for tidegate") {
+                return status;
+            }
+            assert!(Instant::now() < end, "tidegate did not end; its log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("look at tidegate").is_none()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it (and the runs before it in the same folder) wrote to standard error.
+    pub fn log(&self) -> String {
+        let mut text = String::new();
+        if let Ok(mut file) = fs::File::open(&self.log) {
+            let _ = file.read_to_string(&mut text);
+        }
+        text
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -5,3 +5,4 @@ mod layout;
 mod manifests;
 mod real_servers;
 mod sinks;
+mod source;

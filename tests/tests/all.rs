@@ -3,6 +3,7 @@
 mod crash;
 mod layout;
 mod manifests;
+mod plugin;
 mod real_servers;
 mod sinks;
 mod source;

@@ -22,7 +22,8 @@ use super::instance::{Guest, Instance};
 /// How often deadlines are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-const HOST: &str = "tidegate:plugin/host@0.1.0";
+/// All that a guest may import; the second one holds types alone.
+const GRANTED: [&str; 2] = ["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0"];
 const TRANSFORM: &str = "tidegate:plugin/transform@0.1.0";
 const PACKAGE: &str = "tidegate:plugin/";
 
@@ -100,7 +101,7 @@ impl Engine {
     fn check_interface(&self, component: &Component, path: &Path) -> Result<(), Fault> {
         let ty = component.component_type();
         let refused: Vec<String> =
-            ty.imports(&self.engine).filter(|(name, _)| *name != HOST).map(|(name, _)| format!("`{name}`")).collect();
+            ty.imports(&self.engine).filter(|(name, _)| !GRANTED.contains(name)).map(|(name, _)| format!("`{name}`")).collect();
         let exports: Vec<&str> = ty.exports(&self.engine).map(|(name, _)| name).collect();
         if !exports.contains(&TRANSFORM) {
             let reason = match exports.iter().find(|name| name.starts_with(PACKAGE)) {

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use crate::bindings::exports::tidegate::plugin::transform as wit;
-use crate::bindings::tidegate::plugin::types::{Buffer, Vector};
-use crate::column::{Booleans, Bytes, Float64s, Images, Int64s, Texts, UInt64s, Value};
-use crate::outcome::{Packed, Patches};
+use crate::bindings::tidegate::plugin::types::{Buffer, Varlen, Vector};
+use crate::column::{Booleans, Bytes, Float64s, Images, Int64s, Texts, UInt64s, Value, bit};
+use crate::outcome::Patches;
 use crate::plan::Metadata;
 use crate::relation::{Kind, Op, Relation};
 use crate::row::{Row, Rows};
@@ -101,6 +101,16 @@ impl<'a> Batch<'a> {
         float64 float64_in: Float64s,
         boolean boolean_in: Booleans
     );
+
+    pub(crate) fn is_present(&self, row: usize, column: &str, side: Side) -> bool {
+        let vector = self.images(column, side).of_row(row);
+        vector.is_some_and(|v| v.present.is_empty() || bit(&v.present, row))
+    }
+
+    pub(crate) fn is_null(&self, row: usize, column: &str, side: Side) -> bool {
+        let vector = self.images(column, side).of_row(row);
+        vector.is_none_or(|v| !v.nulls.is_empty() && !bit(&v.nulls, row))
+    }
 
     /// Text that the plan asked for as metadata.
     pub fn metadata_text(&self, metadata: Metadata) -> Texts<'_> {
@@ -200,23 +210,25 @@ impl<'a> Batch<'a> {
         self.patches.borrow_mut().assign(index, AFTER, wit::Values::Constant(vector));
     }
 
-    /// Replaces the texts of a column in both images, so that no old value gets past. `rewrite` appends the new text, UTF-8; NULL stays
+    /// Replaces the texts of a column in both images, so that no old value gets past. `rewrite` appends the new text; NULL stays
     /// NULL and absent values stay absent.
-    pub fn rewrite_text(&self, column: &str, mut rewrite: impl FnMut(&str, &mut Vec<u8>)) {
+    pub fn rewrite_text(&self, column: &str, mut rewrite: impl FnMut(&str, &mut String)) {
         let (index, _) = self.column(column);
         for image in [AFTER, BEFORE] {
             let Some(vector) = self.vector(index, image) else { continue };
             let texts = Texts { images: Images { ops: &self.wire.ops, after: Some(vector), before: Some(vector) } };
             let Buffer::Packed(old) = &vector.data else { panic!("the column `{column}` is not text") };
-            let mut new = Packed::new(self.len(), old.data.len());
+            let mut data = String::with_capacity(old.data.len());
+            let mut offsets = Vec::with_capacity(old.offsets.len());
+            offsets.extend_from_slice(&0u32.to_le_bytes());
             for row in 0..self.len() {
                 if let Some(value) = texts.get(row) {
-                    rewrite(value, &mut new.data);
+                    rewrite(value, &mut data);
                 }
-                new.end();
+                offsets.extend_from_slice(&(data.len() as u32).to_le_bytes());
             }
-            let vector =
-                Vector { kind: vector.kind, nulls: vector.nulls.clone(), present: vector.present.clone(), data: new.finish() };
+            let data = Buffer::Packed(Varlen { offsets, data: data.into_bytes() });
+            let vector = Vector { kind: vector.kind, nulls: vector.nulls.clone(), present: vector.present.clone(), data };
             self.patches.borrow_mut().assign(index, image, wit::Values::Each(vector));
         }
     }

@@ -53,8 +53,14 @@ pub(crate) struct Images<'a> {
 
 impl<'a> Images<'a> {
     #[inline]
+    pub(crate) fn of_row(&self, row: usize) -> Option<&'a Vector> {
+        if self.ops[row] == 2 { self.before } else { self.after }
+    }
+
+    /// Those in which the row has a value.
+    #[inline]
     fn of(&self, row: usize) -> Option<&'a Vector> {
-        let vector = if self.ops[row] == 2 { self.before } else { self.after }?;
+        let vector = self.of_row(row)?;
         (vector.nulls.is_empty() || bit(&vector.nulls, row)).then_some(vector)
     }
 }

@@ -20,6 +20,7 @@ mod outcome;
 pub mod plan;
 pub mod relation;
 pub mod row;
+pub mod test;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

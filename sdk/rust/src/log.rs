@@ -34,8 +34,8 @@ fn entry(level: Level, message: &str) {
     }
 }
 
-/// Without it a panic is a trap that says only `unreachable`.
-pub(crate) fn install_panic_hook() {
+/// Done by [`export!`](crate::export). Without it a panic is a trap that says only `unreachable`.
+pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         let row = ROW.get().map(|row| format!(", row {row} of the batch")).unwrap_or_default();

@@ -58,6 +58,17 @@ impl<'a> Row<'a> {
         boolean -> bool: Booleans
     );
 
+    /// NULL, or not in the image.
+    pub fn is_null(self, column: &str) -> bool {
+        self.batch.is_null(self.row, column, self.side)
+    }
+
+    /// True if the image has a value or a NULL for this column; what it does not have is not known
+    /// (`binlog_row_image = MINIMAL`).
+    pub fn is_present(self, column: &str) -> bool {
+        self.batch.is_present(self.row, column, self.side)
+    }
+
     /// Sets a value; `None` is NULL.
     pub fn set(self, column: &str, value: impl Into<Value>) {
         let image = match (self.side, self.op()) {

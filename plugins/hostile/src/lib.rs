@@ -1,0 +1,218 @@
+//! Misbehaves as its config says, `{ "do": "trap", "in": "process" }`: what the tests of the host need.
+
+use serde::Deserialize;
+use std::cell::Cell;
+use std::hint::black_box;
+use tidegate_plugin::bindings::exports::tidegate::plugin::transform::{
+    Assign, ByRow, Guest, Outcome, Plan, Read, Routing, RowError, TextLayout, Values, Want,
+};
+use tidegate_plugin::bindings::tidegate::plugin::types::{Batch, Buffer, Relation, Varlen, Vector};
+use tidegate_plugin::log;
+
+#[derive(Deserialize)]
+struct Config {
+    r#do: Deed,
+    #[serde(default = "process")]
+    r#in: Call,
+}
+
+fn process() -> Call {
+    Call::Process
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Call {
+    Configure,
+    Bind,
+    Process,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Deed {
+    Nothing,
+    Trap,
+    Loop,
+    Recurse,
+    Allocate,
+    Error,
+    RowError,
+    /// 100 000 entries.
+    LogFlood,
+    /// The same 16 MiB in 64 assignments.
+    Overlap,
+    // Plans.
+    ReadBeyond,
+    DropKey,
+    AddTwice,
+    UnknownKind,
+    UnknownOp,
+    // Outcomes.
+    ShortKeep,
+    ShortWords,
+    WrongKind,
+    WrongBuffer,
+    OffsetsShort,
+    OffsetsDown,
+    OffsetsBeyond,
+    NotUtf8,
+    SplitUtf8,
+    ColumnBeyond,
+    ImageBeyond,
+    ListBeyond,
+    ShortRoutes,
+    EmptyTopic,
+    ErrorBeyond,
+    ShortOps,
+    OpBeyond,
+    ShortNulls,
+}
+
+thread_local! {
+    static CONFIG: Cell<(Deed, Call)> = const { Cell::new((Deed::Nothing, Call::Process)) };
+}
+
+/// What can be done in every call.
+fn misbehave(call: Call) -> Result<(), String> {
+    let (deed, at) = CONFIG.get();
+    if at != call {
+        return Ok(());
+    }
+    match deed {
+        Deed::Trap => panic!("trapped on purpose"),
+        Deed::Loop => loop {
+            black_box(());
+        },
+        Deed::Recurse => {
+            recurse(1);
+            Ok(())
+        }
+        Deed::Allocate => {
+            let mut kept: Vec<Vec<u8>> = Vec::new();
+            loop {
+                kept.push(black_box(vec![1; 1 << 20]));
+            }
+        }
+        Deed::Error => Err("refused on purpose".to_owned()),
+        Deed::LogFlood => {
+            (0..100_000).for_each(|i| log::info(&format!("entry {i}")));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[(depth % 64) as usize] }
+}
+
+struct Hostile;
+
+impl Guest for Hostile {
+    fn configure(config: String) -> Result<(), String> {
+        let config: Config = serde_json::from_str(&config).map_err(|e| e.to_string())?;
+        CONFIG.set((config.r#do, config.r#in));
+        tidegate_plugin::log::install_panic_hook();
+        misbehave(Call::Configure)
+    }
+
+    fn bind(relation: Relation) -> Result<Option<Plan>, String> {
+        misbehave(Call::Bind)?;
+        let deed = CONFIG.get().0;
+        let add = |kind| tidegate_plugin::bindings::exports::tidegate::plugin::transform::Addition {
+            name: "added".to_owned(),
+            kind,
+            nullable: true,
+            attributes: Vec::new(),
+        };
+        let columns = relation.columns.len() as u16;
+        Ok(Some(Plan {
+            ops: if deed == Deed::UnknownOp { vec![9] } else { vec![0, 1, 2, 3] },
+            reads: vec![Read { index: if deed == Deed::ReadBeyond { columns } else { 1 }, after: Want::Yes, before: Want::No }],
+            metadata: Vec::new(),
+            layout: TextLayout::Packed,
+            adds: match deed {
+                Deed::AddTwice => vec![add(1), add(1)],
+                Deed::UnknownKind => vec![add(200)],
+                _ => Vec::new(),
+            },
+            drops: if deed == Deed::DropKey { vec![0] } else { Vec::new() },
+            renames: Vec::new(),
+            attributes: Vec::new(),
+        }))
+    }
+
+    /// Column 0 is int64 and the key, column 1 text.
+    fn process(_: u32, batch: Batch) -> Result<Outcome, String> {
+        misbehave(Call::Process)?;
+        Ok(outcome(CONFIG.get().0, batch.rows as usize))
+    }
+}
+
+fn outcome(deed: Deed, rows: usize) -> Outcome {
+    let vector = |kind, data| Vector { kind, nulls: Vec::new(), present: Vec::new(), data };
+    let words = |count: usize| Buffer::Words(vec![0; count * 8]);
+    let packed = |offsets: &[i32], data: &[u8]| {
+        Buffer::Packed(Varlen { offsets: offsets.iter().flat_map(|o| o.to_le_bytes()).collect(), data: data.to_vec() })
+    };
+    let assign = |index, image, vector| Assign { index, image, rows: Vec::new(), values: Values::Each(vector) };
+    let text = |offsets: &[i32], data: &[u8]| vec![assign(1, 0, vector(4, packed(offsets, data)))];
+    let ends = |end: i32| [0].into_iter().chain((0..rows).map(|_| end)).collect::<Vec<i32>>();
+    let mut outcome = Outcome {
+        keep: Vec::new(),
+        ops: Vec::new(),
+        assigns: Vec::new(),
+        routing: Routing::Unchanged,
+        errors: Vec::new(),
+        attributes: Vec::new(),
+    };
+    let by_row = |lists: Vec<Vec<String>>, bytes: usize| Routing::ByRow(ByRow { lists, rows: vec![0; bytes] });
+    match deed {
+        Deed::RowError => outcome.errors = vec![RowError { row: 1, message: "bad on purpose".to_owned() }],
+        Deed::Overlap => {
+            let data = vec![b'x'; 16 << 20].leak();
+            let same = || {
+                // SAFETY: none: the copies are freed more than once. The host must refuse the answer before that.
+                let data = unsafe { Vec::from_raw_parts(data.as_ptr().cast_mut(), data.len(), data.len()) };
+                Buffer::Packed(Varlen { offsets: ends(0).iter().flat_map(|o| o.to_le_bytes()).collect(), data })
+            };
+            outcome.assigns = (0..64).map(|_| assign(1, 0, vector(4, same()))).collect();
+        }
+        Deed::ShortKeep => outcome.keep = vec![0xff; rows.div_ceil(8) + 1],
+        Deed::ShortWords => outcome.assigns = vec![assign(0, 0, vector(1, words(rows - 1)))],
+        Deed::WrongKind => outcome.assigns = vec![assign(0, 0, vector(2, words(rows)))],
+        Deed::WrongBuffer => outcome.assigns = vec![assign(1, 0, vector(4, words(rows)))],
+        Deed::OffsetsShort => outcome.assigns = text(&[0], b""),
+        Deed::OffsetsDown => {
+            let mut offsets = ends(2);
+            offsets[rows] = 1;
+            outcome.assigns = text(&offsets, b"ab");
+        }
+        Deed::OffsetsBeyond => outcome.assigns = text(&ends(3), b"ab"),
+        Deed::NotUtf8 => outcome.assigns = text(&ends(2), &[b'a', 0xff]),
+        Deed::SplitUtf8 => {
+            let mut offsets = ends(2);
+            offsets[1] = 1;
+            outcome.assigns = text(&offsets, "é".as_bytes());
+        }
+        Deed::ColumnBeyond => outcome.assigns = vec![assign(99, 0, vector(1, words(rows)))],
+        Deed::ImageBeyond => outcome.assigns = vec![assign(0, 7, vector(1, words(rows)))],
+        Deed::ListBeyond => outcome.routing = by_row(Vec::new(), rows * 2),
+        Deed::ShortRoutes => outcome.routing = by_row(vec![vec!["a".to_owned()]], rows),
+        Deed::EmptyTopic => outcome.routing = Routing::All(vec![String::new()]),
+        Deed::ErrorBeyond => outcome.errors = vec![RowError { row: rows as u32, message: String::new() }],
+        Deed::ShortOps => outcome.ops = vec![0],
+        Deed::OpBeyond => outcome.ops = vec![4; rows],
+        Deed::ShortNulls => {
+            let mut short = vector(1, words(rows));
+            short.nulls = vec![0xff; rows.div_ceil(8) + 3];
+            outcome.assigns = vec![assign(0, 0, short)];
+        }
+        _ => {}
+    }
+    outcome
+}
+
+tidegate_plugin::bindings::export!(Hostile with_types_in tidegate_plugin::bindings);

@@ -4,7 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cursor::CursorError;
+use crate::lane::worker::LaneError;
 use crate::manifest::ManifestError;
+use crate::pipeline::PipelineError;
+use crate::source::SourceError;
 
 /// Why a command failed. `Display` may end with a line `hint: …`.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +21,19 @@ pub enum Error {
     #[error("{} cannot be written\nhint: give a path in a folder that is yours", .path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// Before any pipeline ran.
+    #[error(transparent)]
+    Open { source: Box<PipelineError> },
+    #[error("pipeline `{name}` stopped")]
+    Pipeline { name: String, source: Box<PipelineError> },
     /// `tidegate check` has printed what it found.
     #[error("{errors} of what was checked will fail")]
     Check { errors: usize, first: Place },
+    #[error("the process cannot run tasks\nhint: is the limit of threads or open files reached? see `ulimit -a`")]
+    Runtime(#[source] io::Error),
 }
 
 /// Where the reason of a failure lies.
@@ -55,12 +67,27 @@ impl Error {
     pub fn place(&self) -> Place {
         match self {
             Error::Manifest(_) | Error::NoPipeline { .. } | Error::Exists(_) | Error::Write { .. } => Place::Manifest,
+            Error::Source(_) => Place::Source,
             Error::Cursor(_) => Place::DataDir,
+            Error::Open { source } | Error::Pipeline { source, .. } => place_of(source),
             Error::Check { first, .. } => *first,
+            Error::Runtime(_) => Place::Defect,
         }
     }
 
     pub fn exit_code(&self) -> u8 {
         self.place().exit_code()
+    }
+}
+
+fn place_of(error: &PipelineError) -> Place {
+    match error {
+        PipelineError::Source(_) | PipelineError::Decode(_) | PipelineError::Batch(_) => Place::Source,
+        PipelineError::Plugin(_) | PipelineError::Lane(LaneError::Plugin(_)) => Place::Plugin,
+        PipelineError::Lane(LaneError::Unrouted(_)) => Place::Manifest,
+        PipelineError::Sink { .. } | PipelineError::Marks(_) => Place::Sink,
+        PipelineError::Lane(LaneError::Sink { .. } | LaneError::TransactionLost { .. }) => Place::Sink,
+        PipelineError::Cursor(_) => Place::DataDir,
+        PipelineError::Lane(LaneError::Stopped) | PipelineError::Task(_) => Place::Defect,
     }
 }

@@ -60,7 +60,7 @@ fn what_is_not_a_file_is_refused() {
 /// The exit code, and standard error.
 fn check(manifest: &str) -> (Option<i32>, String) {
     let output = tidegate()
-        .args(["check", manifest])
+        .args(["check", "--offline", manifest])
         .current_dir(project("tests/manifests"))
         .env("TIDEGATE_TEST_SECRET", SECRET)
         .env_remove("TIDEGATE_TEST_MISSING")

@@ -5,17 +5,21 @@ use std::path::Path;
 use serde_json::json;
 
 use super::table::table;
-use super::{CursorCommand, Format};
+use super::{CursorCommand, Format, block_on};
 use crate::cursor::{Cursor, Store};
 use crate::error::Error;
 use crate::manifest::model::{Manifest, Pipeline};
 use crate::manifest::nearest::nearest;
+use crate::manifest::start::{Start, parse_time};
 use crate::manifest::{self};
+use crate::position::GtidSet;
+use crate::source::Source;
 
 pub(super) fn run(command: &CursorCommand, format: Format) -> Result<(), Error> {
     match command {
         CursorCommand::List { manifest } => list(&open(&manifest.manifest)?, format),
         CursorCommand::Show { pipeline, manifest } => show(&open(&manifest.manifest)?, pipeline, format),
+        CursorCommand::Set { pipeline, position, manifest } => set(&open(&manifest.manifest)?, pipeline, position, format),
         CursorCommand::Reset { pipeline, manifest } => reset(&open(&manifest.manifest)?, pipeline, format),
     }
 }
@@ -70,6 +74,16 @@ fn show((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Re
     Ok(())
 }
 
+/// Asks the source, so that a position that is not there is refused now and not by the next run.
+fn set((manifest, store): &(Manifest, Store), name: &str, start: &Start, format: Format) -> Result<(), Error> {
+    let pipeline = find(manifest, name)?;
+    let config = pipeline.source.open_config(manifest)?;
+    let start = crate::source::Start::from(start.clone());
+    let position = block_on(async { Ok(Source::open(config).await?.resolve(&start).await?) })?;
+    store.commit(name, position)?;
+    show(&(manifest.clone(), store.clone()), name, format)
+}
+
 fn reset((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Result<(), Error> {
     let removed = store.remove(name)?;
     if !removed {
@@ -114,9 +128,39 @@ fn utc(seconds: u64) -> String {
     text + " UTC"
 }
 
+/// What `tidegate cursor set` takes for a position.
+pub(super) fn parse_start(text: &str) -> Result<Start, String> {
+    let (file, offset) = text.rsplit_once(':').unwrap_or((text, ""));
+    match text {
+        "now" => Ok(Start::Now),
+        "earliest" => Ok(Start::Earliest),
+        "" => Err("it is empty".to_owned()),
+        _ if parse_time(text).is_some() => Ok(Start::Time(parse_time(text).unwrap_or_default())),
+        _ if crate::position::file_number(file).is_some() => {
+            let offset = offset.parse().map_err(|_| "the offset after the file is not a number".to_owned())?;
+            Ok(Start::File { file: file.to_owned(), offset })
+        }
+        _ => GtidSet::parse(text)
+            .map(Start::Gtid)
+            .map_err(|_| "expected now, earliest, FILE:OFFSET, a GTID set, or a time such as 2026-11-01T00:00:00Z".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_are_read() {
+        assert_eq!(parse_start("now"), Ok(Start::Now));
+        assert_eq!(parse_start("1970-01-01T00:00:00Z"), Ok(Start::Time(0)));
+        assert_eq!(parse_start("my.bin.000012:4711"), Ok(Start::File { file: "my.bin.000012".into(), offset: 4711 }));
+        assert!(matches!(parse_start("0-1-100,1-2-7"), Ok(Start::Gtid(_))));
+        assert!(matches!(parse_start("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), Ok(Start::Gtid(_))));
+        for text in ["", "snapshot", "binlog.000012:x", "binlog.000012"] {
+            assert!(parse_start(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_shown() {

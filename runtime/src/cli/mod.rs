@@ -12,6 +12,8 @@ use crate::error::Error;
 mod check;
 mod cursor;
 mod init;
+mod live;
+mod run;
 mod screen;
 mod table;
 
@@ -30,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate init                      write a commented tidegate.toml to start from
   tidegate check                     say what would fail, before the first row
+  tidegate run                       run every pipeline of ./tidegate.toml until Ctrl-C
 
 Exit codes:
   0 done · 1 a defect of Tidegate · 2 command line or manifest · 3 source · 4 plugin · 5 sink · 6 data_dir
@@ -48,6 +51,9 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the pipelines of a manifest.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
     /// Say what would fail: manifest, plugins, and servers, grants, settings, tables and keys.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -62,10 +68,41 @@ enum Command {
 const MANIFEST: &str = "tidegate.toml";
 
 #[derive(Debug, Args)]
+struct RunArgs {
+    /// The manifest.
+    #[arg(default_value = MANIFEST)]
+    manifest: PathBuf,
+    /// Run this pipeline only; may stand several times.
+    #[arg(long, value_name = "NAME")]
+    pipeline: Vec<String>,
+    /// When to stop by itself.
+    #[arg(long, value_enum)]
+    until: Option<Until>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Until {
+    /// When everything is settled that the source had at the start.
+    CaughtUp,
+}
+
+const RUN_EXAMPLES: &str = "\
+Ctrl-C (SIGINT) or SIGTERM stops reading, settles what is in flight, and exits with 0; a second one stops at once.
+The next run goes on exactly where this one stopped.
+
+Examples:
+  tidegate run
+  tidegate run shop.toml --pipeline replica --pipeline search
+  tidegate run --until caught-up --format json";
+
+#[derive(Debug, Args)]
 struct CheckArgs {
     /// The manifest.
     #[arg(default_value = MANIFEST)]
     manifest: PathBuf,
+    /// Connect to nothing: check the manifest and the plugins only.
+    #[arg(long)]
+    offline: bool,
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -73,7 +110,7 @@ Changes nothing. The exit code is that of the first error.
 
 Examples:
   tidegate check
-  tidegate check shop.toml";
+  tidegate check shop.toml --offline";
 
 #[derive(Debug, Args)]
 struct InitArgs {
@@ -101,6 +138,16 @@ enum CursorCommand {
         #[command(flatten)]
         manifest: ManifestArg,
     },
+    /// Let a pipeline go on from a position. What lies between is skipped, or written again.
+    Set {
+        /// The pipeline.
+        pipeline: String,
+        /// now · earliest · FILE:OFFSET · a GTID set (MySQL: uuid:1-5,…; MariaDB: 0-1-100,…) · a time (2026-11-01T00:00:00Z)
+        #[arg(value_parser = cursor::parse_start)]
+        position: crate::manifest::start::Start,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
     /// Forget where a pipeline stands: it begins again at the `start` of its source.
     Reset {
         /// The pipeline.
@@ -121,6 +168,8 @@ const CURSOR_EXAMPLES: &str = "\
 Examples:
   tidegate cursor list
   tidegate cursor show replica --manifest shop.toml
+  tidegate cursor set replica binlog.000012:4
+  tidegate cursor set replica 2026-11-01T00:00:00Z
   tidegate cursor reset replica";
 
 /// Runs the program.
@@ -135,6 +184,7 @@ pub fn main() -> ExitCode {
     };
     screen::start_log();
     let ended = match &cli.command {
+        Command::Run(args) => run::run(args, cli.format),
         Command::Check(args) => check::run(args, cli.format),
         Command::Init(args) => init::run(args, cli.format),
         Command::Cursor(command) => cursor::run(command, cli.format),
@@ -146,6 +196,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The runtime that commands with connections run in.
+fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?.block_on(future)
 }
 
 #[cfg(test)]

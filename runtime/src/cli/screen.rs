@@ -34,9 +34,22 @@ fn write(text: &[u8], live: Option<Vec<String>>) {
     let _ = stderr.flush();
 }
 
+/// Draws the live lines anew; none takes them away.
+pub(super) fn draw(lines: Vec<String>) {
+    write(b"", Some(lines));
+}
+
 /// True if somebody watches standard error.
 pub(super) fn is_terminal() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Columns of the terminal; 80 where it does not say.
+pub(super) fn width() -> usize {
+    match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => 80,
+    }
 }
 
 /// Sends what is logged to standard error, as `TIDEGATE_LOG` says.

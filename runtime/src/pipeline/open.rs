@@ -7,6 +7,18 @@ use crate::plugin::PluginConfig;
 use crate::source::mysql::{self, Address, SslMode};
 use crate::source::{self, DefiniteError, SourceError, SourceKind, Start};
 
+impl From<ManifestStart> for Start {
+    fn from(start: ManifestStart) -> Start {
+        match start {
+            ManifestStart::Now => Start::Now,
+            ManifestStart::Earliest => Start::Earliest,
+            ManifestStart::Gtid(set) => Start::Gtid(set),
+            ManifestStart::File { file, offset } => Start::File { file, offset },
+            ManifestStart::Time(time_us) => Start::Time(time_us),
+        }
+    }
+}
+
 impl Plugin {
     /// What the plugin is loaded from.
     pub fn load_config(&self) -> PluginConfig {
@@ -41,13 +53,7 @@ impl Source {
             SourceConfig::Mysql(c) => &c.start,
             SourceConfig::BinlogFiles(c) => &c.start,
         };
-        match start.clone() {
-            ManifestStart::Now => Start::Now,
-            ManifestStart::Earliest => Start::Earliest,
-            ManifestStart::Gtid(set) => Start::Gtid(set),
-            ManifestStart::File { file, offset } => Start::File { file, offset },
-            ManifestStart::Time(time_us) => Start::Time(time_us),
-        }
+        Start::from(start.clone())
     }
 
     /// What the source is opened with.
@@ -58,12 +64,10 @@ impl Source {
                     let error = DefiniteError { problem: "the URL cannot be read".to_owned(), hint: e.to_string() };
                     SourceError::Definite { name: self.name.as_str().into(), error }
                 })?;
-                let is_local = matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-                address.ssl_mode = match c.tls {
-                    Some(Tls::Off) => SslMode::Disabled,
-                    None if is_local => SslMode::Disabled,
-                    Some(Tls::Encrypt) => SslMode::Required,
-                    Some(Tls::Verify) | None => SslMode::VerifyIdentity,
+                address.ssl_mode = match c.tls() {
+                    Tls::Off => SslMode::Disabled,
+                    Tls::Encrypt => SslMode::Required,
+                    Tls::Verify => SslMode::VerifyIdentity,
                 };
                 address.ssl_ca.clone_from(&c.ca);
                 let server_id = c.server_id.unwrap_or_else(|| mysql::default_server_id(&manifest.data_dir, &self.name));

@@ -268,7 +268,8 @@ fn write_double(value: f64, out: &mut Vec<u8>) -> Result<(), JsonError> {
         len -= 1;
     }
     let digits = &digits[..len];
-    if !(-14..=15).contains(&point) && !(point == 16 && len == 17) {
+    let is_plain = (-14..=15).contains(&point) || point == 16 && len == 17;
+    if !is_plain {
         out.push(digits[0]);
         if len > 1 {
             out.push(b'.');

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 
 use super::cell::{Cell, View, fsp};
 use super::{BeforeNeed, Delivery, Finding, Mark, Severity, Sink, SinkError, Writer};
-use crate::change::{Column, ColumnDef, Op, Relation, Rows, Slice, Transaction};
+use crate::change::{Column, ColumnDef, Op, Relation, Rows, Slice, SourceType, Transaction};
 use crate::manifest::model;
 use crate::temporal;
 
@@ -326,7 +326,13 @@ fn object(
         }
         first = false;
         out.extend_from_slice(part.names[i].as_bytes());
-        write_value(out, text, view.cell(row), fsp(&columns[i].source_type));
+        match (view.cell(row), &columns[i].source_type) {
+            // The shortest text that gives the 32 bits again.
+            (Cell::Float(n), SourceType::Float) if n.is_finite() => {
+                out.extend_from_slice(ryu::Buffer::new().format_finite(n as f32).as_bytes());
+            }
+            (cell, source_type) => write_value(out, text, cell, fsp(source_type)),
+        }
     }
     out.push(b'}');
 }

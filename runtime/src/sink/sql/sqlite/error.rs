@@ -23,8 +23,8 @@ fn of_code(code: u32, message: &str) -> Failure {
     match (code, code & 0xff) {
         // FOREIGNKEY, PRIMARYKEY, UNIQUE, ROWID
         (787 | 1555 | 2067 | 2579, _) => Failure::Conflict(text),
-        // CONSTRAINT (CHECK, NOTNULL, DATATYPE, TRIGGER), MISMATCH, TOOBIG
-        (_, 19 | 20 | 18) => Failure::Row { at: None, reason: text },
+        // TOOBIG, CONSTRAINT (CHECK, NOTNULL, DATATYPE, TRIGGER), MISMATCH
+        (_, 18..=20) => Failure::Row { at: None, reason: text },
         // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, PROTOCOL, SCHEMA
         (_, 5 | 6 | 7 | 9 | 10 | 13 | 15 | 17) => Failure::Retry(text),
         // READONLY, CANTOPEN, PERM, AUTH

@@ -30,7 +30,7 @@ pub enum Error {
     #[error("pipeline `{name}` stopped")]
     Pipeline { name: String, source: Box<PipelineError> },
     /// `tidegate check` has printed what it found.
-    #[error("{errors} of what was checked will fail")]
+    #[error("{errors} {} will fail", if *errors == 1 { "thing" } else { "things" })]
     Check { errors: usize, first: Place },
     #[error("the process cannot run tasks\nhint: is the limit of threads or open files reached? see `ulimit -a`")]
     Runtime(#[source] io::Error),

@@ -12,6 +12,7 @@ mod gtid_event;
 mod hub;
 mod inflate;
 pub mod mysql;
+mod relation;
 #[cfg(test)]
 mod tests;
 
@@ -177,6 +178,14 @@ impl Source {
         match &self.origin {
             Origin::Files(_) => Ok(None),
             Origin::MySql(server) => server.table(schema, table).await.map_err(|f| f.of(&self.name)),
+        }
+    }
+
+    /// Schema and name of the followed tables that there are now; empty if the source is not a server.
+    pub async fn tables(&self, tables: &Patterns) -> Result<Vec<(String, String)>, SourceError> {
+        match &self.origin {
+            Origin::Files(_) => Ok(Vec::new()),
+            Origin::MySql(server) => server.tables(tables).await.map_err(|f| f.of(&self.name)),
         }
     }
 

@@ -9,7 +9,7 @@ pub mod error;
 mod event;
 #[cfg(test)]
 mod oracle;
-mod plan;
+pub(super) mod plan;
 mod rows;
 mod statement;
 mod table_map;

@@ -304,7 +304,7 @@ fn utf8_members(column: &str, collation: u16, members: &[Box<[u8]>]) -> Result<V
 }
 
 /// The members of a COLUMN_TYPE like `enum('a','it''s')`, with the escapes of SHOW CREATE TABLE (`append_unescaped`).
-fn members_of_type(column_type: &str) -> Option<Vec<Box<str>>> {
+pub(in crate::source) fn members_of_type(column_type: &str) -> Option<Vec<Box<str>>> {
     let mut chars = column_type.split_once('(')?.1.chars().peekable();
     let mut members = Vec::new();
     loop {

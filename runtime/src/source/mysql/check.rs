@@ -114,28 +114,25 @@ impl Server {
         Ok(())
     }
 
-    async fn check_tables(&self, tables: &Patterns, report: &mut Report) -> Result<(), Failure> {
-        let sql = "SELECT t.TABLE_SCHEMA, t.TABLE_NAME, COUNT(k.COLUMN_NAME) FROM information_schema.TABLES t \
-             LEFT JOIN information_schema.STATISTICS k ON k.TABLE_SCHEMA = t.TABLE_SCHEMA AND k.TABLE_NAME = t.TABLE_NAME \
-             AND k.INDEX_NAME = 'PRIMARY' WHERE t.TABLE_TYPE = 'BASE TABLE' AND t.TABLE_SCHEMA NOT IN \
-             ('mysql', 'sys', 'performance_schema', 'information_schema') GROUP BY t.TABLE_SCHEMA, t.TABLE_NAME";
+    /// The followed tables that the account may see.
+    pub(crate) async fn tables(&self, tables: &Patterns) -> Result<Vec<(String, String)>, Failure> {
+        let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA \
+             NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') ORDER BY TABLE_SCHEMA, TABLE_NAME";
         let rows = self.query(sql).await?;
-        let all = rows.iter().filter_map(|row| Some((row.at(0)?, row.at(1)?, row.at(2)? != "0")));
-        let followed: Vec<(&str, &str, bool)> = all.filter(|(schema, table, _)| tables.matches(schema, table)).collect();
+        let all = rows.iter().filter_map(|row| Some((row.at(0)?.to_owned(), row.at(1)?.to_owned())));
+        Ok(all.filter(|(schema, table)| tables.matches(schema, table)).collect())
+    }
+
+    async fn check_tables(&self, tables: &Patterns, report: &mut Report) -> Result<(), Failure> {
+        let followed = self.tables(tables).await?;
         if followed.is_empty() {
             report.error(
                 "no table that the account may see is taken by `tables`",
                 "check the patterns (capital letters matter), and GRANT SELECT on the tables",
             );
         }
-        for (schema, table, keyed) in followed.iter().take(TABLES_TRIED_MAX) {
+        for (schema, table) in followed.iter().take(TABLES_TRIED_MAX) {
             let name = format!("{schema}.{table}");
-            if !keyed {
-                report.warning(
-                    format!("table {name} has no primary key"),
-                    format!("add one, or leave the table out with \"!{name}\" in `tables`"),
-                );
-            }
             let sql = format!("SELECT 1 FROM {}.{} LIMIT 0", identifier(schema), identifier(table));
             if let Err(Failure::Definite(error)) = self.query(&sql).await {
                 let hint =

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::error::Error;
+use crate::manifest::ManifestError;
 
 /// The live lines that stand on the terminal now.
 static LIVE: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -113,11 +114,9 @@ pub(super) fn print_error(error: &Error) {
 }
 
 fn error_text(error: &Error) -> String {
-    // A manifest's errors have a place and a hint each, and their sum stands last.
-    if let Error::Manifest(manifest) = error {
-        let mut text: String = manifest.problems.iter().map(|problem| format!("{problem}\n\n")).collect();
-        text.push_str(&format!("error: {}\n", manifest.sum()));
-        return text;
+    // Each of a manifest's errors has its place and hint, and their number stands last.
+    if let Error::Manifest(manifest @ ManifestError::Wrong { .. }) = error {
+        return format!("{manifest}\n");
     }
     let mut hints = Vec::new();
     let mut lines = Vec::new();

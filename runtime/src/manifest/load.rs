@@ -25,10 +25,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// # Errors
 /// All that is wrong with it at once.
 pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
-    let failed = |what: String, hint: &str| {
-        let problems = vec![format!("{}: {what}\nhint: {hint}", file.display())];
-        ManifestError { file: file.to_owned(), problems, left_out: 0 }
-    };
+    let failed = |problem: String, hint| ManifestError::Unreadable { file: file.to_owned(), problem, hint };
     let unreadable = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => failed("there is no such file".to_owned(), "`tidegate init` writes one to start from"),
         _ => failed(format!("cannot be read: {e}"), "give the path of the manifest as the argument"),
@@ -103,7 +100,7 @@ fn failure(shown: &Path, excerpts: &Excerpts<'_>, mut problems: Vec<Problem>) ->
     problems.sort_by_key(|p| p.span.start);
     let left_out = problems.len().saturating_sub(SHOWN_MAX);
     let problems = problems.iter().take(SHOWN_MAX).map(|p| excerpts.show(p)).collect();
-    ManifestError { file: shown.to_owned(), problems, left_out }
+    ManifestError::Wrong { file: shown.to_owned(), problems, left_out }
 }
 
 /// One problem a line, for what the parser says after the first is mostly its confusion; and of what stands twice the first line.

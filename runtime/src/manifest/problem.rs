@@ -28,13 +28,18 @@ impl Problem {
 
 /// Why a manifest cannot be used. Shows all that was found, in the order of the text.
 #[derive(Clone, Debug)]
-pub struct ManifestError {
-    /// The path as it was given.
-    pub file: PathBuf,
-    /// As people see them: `file:line:column: what`, the line, and a hint.
-    pub problems: Vec<String>,
-    /// Errors beyond [`SHOWN_MAX`].
-    pub left_out: usize,
+pub enum ManifestError {
+    /// The file is not there, or not a text that could be a manifest.
+    Unreadable { file: PathBuf, problem: String, hint: &'static str },
+    /// It says what cannot be.
+    Wrong {
+        /// The path as it was given.
+        file: PathBuf,
+        /// As people see them: `file:line:column: what`, the line, and a hint.
+        problems: Vec<String>,
+        /// Errors beyond [`SHOWN_MAX`].
+        left_out: usize,
+    },
 }
 
 pub const SHOWN_MAX: usize = 40;
@@ -43,21 +48,19 @@ impl std::error::Error for ManifestError {}
 
 impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.problems {
-            writeln!(f, "{problem}\n")?;
-        }
-        f.write_str(&self.sum())
-    }
-}
-
-impl ManifestError {
-    /// How many errors there are, in a sentence.
-    pub fn sum(&self) -> String {
-        let file = self.file.display();
-        match self.problems.len() + self.left_out {
-            1 => format!("{file} has an error"),
-            n if self.left_out > 0 => format!("{file} has {n} errors, of which {} are not shown", self.left_out),
-            n => format!("{file} has {n} errors"),
+        match self {
+            ManifestError::Unreadable { file, problem, hint } => write!(f, "{}: {problem}\nhint: {hint}", file.display()),
+            ManifestError::Wrong { file, problems, left_out } => {
+                for problem in problems {
+                    writeln!(f, "{problem}\n")?;
+                }
+                let file = file.display();
+                match problems.len() + left_out {
+                    1 => write!(f, "error: {file} has an error"),
+                    n if *left_out > 0 => write!(f, "error: {file} has {n} errors, of which {left_out} are not shown"),
+                    n => write!(f, "error: {file} has {n} errors"),
+                }
+            }
         }
     }
 }

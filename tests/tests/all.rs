@@ -1,6 +1,7 @@
 //! All integration tests, in one binary: one link, and servers that tests share are started once.
 
 mod crash;
+mod demo;
 mod layout;
 mod manifests;
 mod plugin;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 pub mod flow;
 pub mod load;
 pub mod program;
+pub mod proxy;
 pub mod servers;
 
 /// A file of the project, by its path from the project's folder.

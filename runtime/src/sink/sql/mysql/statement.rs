@@ -8,7 +8,7 @@ use super::super::table::{Bound, Table, quoted};
 use super::error;
 use crate::change::{Kind, Relation};
 use crate::sink::cell::Cell;
-use crate::temporal::Fields;
+use crate::temporal::{self, Fields};
 
 /// One kind of statement: for a table, an action and a set of columns.
 pub(super) struct Shape {
@@ -208,18 +208,11 @@ fn value(cell: Cell<'_>) -> Value {
         Cell::Bytes(b) => Value::Bytes(b.to_vec()),
         Cell::Date(word) => date(Fields::of_date(word)),
         Cell::DateTime(word) | Cell::Timestamp(word) => date(Fields::of_datetime(word)),
+        // MySQL 9.7 refuses its own least TIME(6), -838:59:58.999999, in binary form (error 1690); as text it takes it.
         Cell::Time(word) => {
-            let micros = word.unsigned_abs();
-            let seconds = micros / 1_000_000;
-            let (hours, minutes) = (seconds / 3600, (seconds / 60 % 60) as u8);
-            Value::Time(
-                word < 0,
-                (hours / 24) as u32,
-                (hours % 24) as u8,
-                minutes,
-                (seconds % 60) as u8,
-                (micros % 1_000_000) as u32,
-            )
+            let mut text = String::new();
+            temporal::write_time(&mut text, word, 6);
+            Value::Bytes(text.into_bytes())
         }
     }
 }

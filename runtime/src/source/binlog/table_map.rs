@@ -160,9 +160,10 @@ fn is_numeric(c: &MapColumn) -> bool {
     matches!(c.code, TINY | SHORT | INT24 | LONG | LONGLONG | NEWDECIMAL | FLOAT | DOUBLE | YEAR)
 }
 
+/// MySQL 9 counts vectors among the columns with a charset (`binary`), because its field is a kind of BLOB.
 fn is_character(c: &MapColumn) -> bool {
     use code::*;
-    matches!(c.code, STRING | VAR_STRING | VARCHAR | BLOB)
+    matches!(c.code, STRING | VAR_STRING | VARCHAR | BLOB | VECTOR)
 }
 
 fn is_member(c: &MapColumn) -> bool {

@@ -41,7 +41,9 @@ impl Proxy {
                 // The server may be down: the client sees its connection closed.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 for way in [Way::Up, Way::Down] {
-                    let (Ok(client), Ok(server), state) = (client.try_clone(), server.try_clone(), Arc::clone(&shared)) else { continue };
+                    let (Ok(client), Ok(server), state) = (client.try_clone(), server.try_clone(), Arc::clone(&shared)) else {
+                        continue;
+                    };
                     thread::spawn(move || match way {
                         Way::Up => state.pass(way, client, server),
                         Way::Down => state.pass(way, server, client),

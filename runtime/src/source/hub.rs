@@ -51,6 +51,8 @@ struct State {
     /// How often the reader found nothing new.
     idles: u64,
     ended: Option<Ended>,
+    /// The reader waits for room.
+    is_full: bool,
     reader: Option<JoinHandle<()>>,
     /// Counts shared readings, so that one that was stopped cannot write into the next one's window.
     generation: u64,
@@ -203,12 +205,14 @@ impl Hub {
                     }
                 }
                 if state.bytes + len <= self.window_bytes_max || fastest >= state.next_number() {
+                    state.is_full = false;
                     state.bytes += len;
                     state.window.push_back(entry);
                     drop(state);
                     self.news.notify_waiters();
                     return true;
                 }
+                state.is_full = true;
             }
             room.await;
         }
@@ -285,8 +289,7 @@ impl Shared {
         let Some(at) = next.checked_sub(state.first) else { return Taken::FellOut };
         if let Some(entry) = state.window.get(at as usize).cloned() {
             state.cursors.insert(self.id, next + 1);
-            // The reader waits when the window is full, and only for the one in front.
-            let wake = state.bytes + super::frame::SEGMENT_BYTES >= self.hub.window_bytes_max || state.window.len() == 1;
+            let wake = state.is_full;
             drop(state);
             if wake {
                 self.hub.room.notify_waiters();

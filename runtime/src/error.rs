@@ -83,7 +83,7 @@ impl Error {
 fn place_of(error: &PipelineError) -> Place {
     match error {
         PipelineError::Source(_) | PipelineError::Decode(_) | PipelineError::Batch(_) => Place::Source,
-        PipelineError::Plugin(_) | PipelineError::Lane(LaneError::Plugin(_)) => Place::Plugin,
+        PipelineError::Plugin(_) | PipelineError::Lane(LaneError::Plugin(_) | LaneError::Row(_)) => Place::Plugin,
         PipelineError::Lane(LaneError::Unrouted(_)) => Place::Manifest,
         PipelineError::Sink { .. } | PipelineError::Marks(_) => Place::Sink,
         PipelineError::Lane(LaneError::Sink { .. } | LaneError::TransactionLost { .. }) => Place::Sink,

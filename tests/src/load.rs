@@ -78,8 +78,9 @@ impl Load {
             5 => writeln!(sql, "DELETE FROM accounts WHERE id = {any_id};"),
             6 => {
                 // The key changes.
+                let id = self.next_id;
                 self.next_id += 1;
-                writeln!(sql, "UPDATE accounts SET id = {}, version = {v} WHERE id = {any_id};", self.next_id)
+                writeln!(sql, "UPDATE accounts SET id = {id}, version = {v} WHERE id = {any_id};")
             }
             7 => {
                 let item = self.random.below(4);

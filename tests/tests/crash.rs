@@ -55,9 +55,12 @@ fn crash(name: &str, target: &Server, delivery: &str) {
     load.write(source, name, 50);
     for failpoint in FAILPOINTS {
         for count in [1, 3] {
-            load.write(source, name, 20);
             let armed = format!("{failpoint}:{count}");
             let mut run = flow.start(&[], &[("TIDEGATE_FAILPOINT", &armed)]);
+            servers::wait_until(&format!("{armed} is passed"), || {
+                load.write(source, name, 10);
+                !run.is_running()
+            });
             let status = run.wait();
             assert_eq!(status.code(), None, "{armed}: not killed but ended with {status}\n{}", run.log());
         }

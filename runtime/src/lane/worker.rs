@@ -14,7 +14,7 @@ use crate::change::{Batch, RowId, Slice};
 use crate::failpoint;
 use crate::manifest::model::Ordering;
 use crate::metrics::{PipelineStatus, State};
-use crate::plugin::{Chain, PluginError};
+use crate::plugin::{Chain, PluginError, RowError};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::{Router, UnroutedError};
@@ -34,6 +34,9 @@ pub enum Work {
 pub enum LaneError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// A plugin cannot process a row.
+    #[error("{0}\nhint: mend the row at the source or the plugin; nothing after it is settled, and the pipeline goes on from its cursor")]
+    Row(RowError),
     #[error(transparent)]
     Unrouted(#[from] UnroutedError),
     #[error("sink `{sink}`: {error}")]
@@ -96,7 +99,10 @@ impl Worker {
         let rows = batch.rows;
         if let Some(chain) = &mut self.chain {
             // A guest may take its whole time limit: other tasks of this thread go on elsewhere.
-            tokio::task::block_in_place(|| chain.process(&mut batch))?;
+            let errors = tokio::task::block_in_place(|| chain.process(&mut batch))?;
+            if let Some(first) = errors.into_iter().next() {
+                return Err(LaneError::Row(first));
+            }
         }
         failpoint::pass("plugin-done");
         let routed = self.router.route(&batch, self.targets.len())?;

@@ -66,7 +66,6 @@ pub struct Pipeline {
     pub lanes: usize,
     pub delivery: Delivery,
     pub batch: Batch,
-    pub on_row_error: OnRowError,
     pub unrouted: Unrouted,
 }
 
@@ -102,15 +101,14 @@ pub enum Delivery {
     ExactlyOnce,
 }
 
-/// What happens with a row that the sink can never take.
+/// What happens with a row that a plugin or the sink can never take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(extend("x-later" = later(&["dead-letter"], "this version stops at such a row, and loses nothing")))]
 pub enum OnRowError {
     /// The pipeline stops, and nothing after that row is settled.
     #[default]
     Stop,
-    /// The row is kept in `data_dir`, with the reason, and the pipeline goes on.
-    DeadLetter,
 }
 
 /// What happens with a change whose topic no route takes.

@@ -31,7 +31,7 @@ fn mysql_to_postgres_exactly_once() {
 }
 
 #[test]
-fn mysql_to_mysql_at_least_once() {
+fn mysql_to_mariadb_at_least_once() {
     crash("crash_my_alo", servers::shared_mariadb(), "at-least-once");
 }
 

@@ -35,7 +35,9 @@ pub enum LaneError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// A plugin cannot process a row.
-    #[error("{0}\nhint: mend the row at the source or the plugin; nothing after it is settled, and the pipeline goes on from its cursor")]
+    #[error(
+        "{0}\nhint: mend the row at the source or the plugin; nothing after it is settled, and the pipeline goes on from its cursor"
+    )]
     Row(RowError),
     #[error(transparent)]
     Unrouted(#[from] UnroutedError),

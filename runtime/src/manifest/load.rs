@@ -225,6 +225,7 @@ fn pipeline(
         lanes,
         delivery: config.delivery,
         batch: config.batch,
+        on_row_error: config.on_row_error,
         unrouted: config.unrouted,
     })
 }

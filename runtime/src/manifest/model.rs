@@ -66,6 +66,7 @@ pub struct Pipeline {
     pub lanes: usize,
     pub delivery: Delivery,
     pub batch: Batch,
+    pub on_row_error: OnRowError,
     pub unrouted: Unrouted,
 }
 

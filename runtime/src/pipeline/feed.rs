@@ -24,6 +24,10 @@ pub const LANE_DEPTH: usize = 2;
 /// How often an idle lane's mark follows the position (exactly-once).
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A server also says that it is idle while it passes over transactions that were read before; so many times in a row is the end.
+/// Only where the last transaction does not end at the end of the binlog does it come to this.
+const IDLES_AT_END: u32 = 3;
+
 /// Why reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -75,6 +79,8 @@ struct Reading {
     last_marks: Instant,
     marks_due: bool,
     rows_read: u64,
+    /// Times that the source was idle since the last segment.
+    idles: u32,
 }
 
 impl Feed {
@@ -90,6 +96,7 @@ impl Feed {
             last_marks: Instant::now(),
             marks_due: false,
             rows_read: 0,
+            idles: 0,
             feed: self,
         };
         let ended = reading.run().await?;
@@ -140,10 +147,11 @@ impl Reading {
         }
     }
 
-    /// Everything that the source has is read. `for_good`: there will never be more.
+    /// The source says that it has nothing new. `for_good`: there will never be more.
     async fn idle(&mut self, for_good: bool) -> Result<Option<Ended>, PipelineError> {
         self.feed.status.set_behind(Some(0), true);
-        if for_good || self.feed.options.until.is_some() {
+        self.idles += 1;
+        if for_good || (self.feed.options.until.is_some() && self.idles >= IDLES_AT_END) {
             return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Stopped)));
         }
         self.send_to_idle_lanes()?;
@@ -152,6 +160,7 @@ impl Reading {
 
     async fn segment(&mut self, segment: &Segment) -> Result<Option<Ended>, PipelineError> {
         failpoint::pass("segment-read");
+        self.idles = 0;
         for index in 0..segment.events.len() {
             let boundary = segment.events[index].boundary;
             self.decode(segment, index).await?;

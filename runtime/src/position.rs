@@ -40,9 +40,12 @@ pub enum GtidSet {
     MariaDb(MariaDbGtidSet),
 }
 
-/// By (source uuid, tag): closed intervals, sorted, with gaps between them.
+/// Whose transactions an interval counts: a server's uuid, and a tag.
+pub type GtidSource = ([u8; 16], Option<Arc<str>>);
+
+/// Closed intervals, sorted, with gaps between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MySqlGtidSet(pub BTreeMap<([u8; 16], Option<Arc<str>>), Vec<(u64, u64)>>);
+pub struct MySqlGtidSet(pub BTreeMap<GtidSource, Vec<(u64, u64)>>);
 
 /// By domain: (server id, sequence) of the last transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -91,9 +91,8 @@ impl Router {
         let mut takers: Vec<usize> = self.routes.iter().filter(|(p, _)| p.matches_topic(topic)).map(|(_, sink)| *sink).collect();
         takers.sort_unstable();
         takers.dedup();
-        match (takers.is_empty(), self.unrouted) {
-            (true, Unrouted::Stop) => return Err(UnroutedError { topic: Arc::clone(topic) }),
-            (true, Unrouted::Drop) | (false, _) => {}
+        if takers.is_empty() && self.unrouted == Unrouted::Stop {
+            return Err(UnroutedError { topic: Arc::clone(topic) });
         }
         if self.known.len() >= TOPICS_MAX {
             self.known.clear();

@@ -4,6 +4,7 @@ mod crash;
 mod demo;
 mod layout;
 mod manifests;
+mod order;
 mod plugin;
 mod real_servers;
 mod sinks;

@@ -33,7 +33,8 @@ impl Shape {
         let (keys, sets) = (by_role(Role::Key), by_role(Role::Set));
         let index = |list: &[usize]| list.iter().map(|i| bound[*i].index).collect::<Vec<_>>();
         let join = |items: Vec<String>, by: &str| items.join(by);
-        let assignments = |list: &[usize]| join(list.iter().map(|i| format!("{} = ?", name(*i))).collect(), ", ");
+        let value = |i: usize| new_value(&bound[i].target.base);
+        let assignments = |list: &[usize]| join(list.iter().map(|i| format!("{} = {}", name(*i), value(*i))).collect(), ", ");
         let mut guard_column = None;
         let sql = &table.sql;
         let (head, row, tail, order) = match group.action {
@@ -46,7 +47,7 @@ impl Shape {
                 } else {
                     String::new()
                 };
-                let row = format!("({})", vec!["?"; bound.len()].join(","));
+                let row = format!("({})", join(all.iter().map(|i| value(*i).to_owned()).collect(), ","));
                 (format!("INSERT INTO {sql} ({names}) VALUES "), row, tail, index(&all))
             }
             Action::Delete => {
@@ -174,6 +175,15 @@ fn on_duplicate(
         assignments.push(format!("{0} = VALUES({0})", name(*first)));
     }
     (format!(" ON DUPLICATE KEY UPDATE {}", assignments.join(", ")), guard)
+}
+
+/// A value to write into a column of the type `base`. A vector takes only binary strings; a parameter is one of utf8mb4 when the server
+/// has prepared the statement once more with the types that came.
+fn new_value(base: &str) -> &'static str {
+    match base {
+        "vector" => "CAST(? AS BINARY)",
+        _ => "?",
+    }
 }
 
 /// A value to compare a column with. A decimal comes as text, which MySQL would compare as a double.

@@ -48,8 +48,10 @@ struct State {
     subscribers: u64,
     /// Where the shared reading began.
     start: Option<Resume>,
-    /// How often the reader found nothing new.
+    /// How often the reader found nothing new,
     idles: u64,
+    /// and the number of the next entry when it last did.
+    idle_at: Option<u64>,
     ended: Option<Ended>,
     /// The reader waits for room.
     is_full: bool,
@@ -67,6 +69,14 @@ enum Ended {
 impl State {
     fn next_number(&self) -> u64 {
         self.first + self.window.len() as u64
+    }
+
+    /// The reader of a generation has found nothing new.
+    fn idle(&mut self, generation: u64) {
+        if generation == self.generation {
+            self.idles += 1;
+            self.idle_at = Some(self.next_number());
+        }
     }
 
     fn fastest(&self) -> u64 {
@@ -136,7 +146,7 @@ impl Hub {
         }
         state.generation += 1;
         (state.window, state.bytes, state.first) = (VecDeque::new(), 0, 0);
-        state.ended = None;
+        (state.ended, state.idle_at) = (None, None);
         state.start = Some(resume.clone());
         state.reader = Some(tokio::spawn(self.clone().read(resume.clone(), state.generation)));
         Some(self.place(&mut state, resume, 0, 0))
@@ -171,7 +181,7 @@ impl Hub {
                         }
                     }
                 }
-                Ok(Produced::Idle) => self.lock().idles += 1,
+                Ok(Produced::Idle) => self.lock().idle(generation),
                 Ok(Produced::End) => break Ended::End,
                 Err(failure) => break Ended::Failed(failure.of(&self.name)),
             }
@@ -304,7 +314,8 @@ impl Shared {
         match &state.ended {
             Some(Ended::End) => Taken::Event(Ok(Event::End)),
             Some(Ended::Failed(error)) => Taken::Event(Err(error.clone())),
-            None if state.idles > *idles => {
+            // An idle time before the last entry says nothing about what comes after it.
+            None if state.idles > *idles && state.idle_at == Some(next) => {
                 *idles = state.idles;
                 Taken::Event(Ok(Event::Idle))
             }

@@ -21,7 +21,7 @@ use super::server::{SETTINGS, Server, Settings, settings_of};
 use crate::position::{GtidSet, Position};
 use crate::source::Failure;
 use crate::source::feed::Produced;
-use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, Framer, Offsets, Resume, SEGMENT_BYTES, Step, kind};
+use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, Framer, Offsets, Resume, SEGMENT_BYTES, Step, kind, u32_at};
 use crate::source::gtid_event::encode_set;
 
 const HEARTBEAT_NS: u64 = 1_000_000_000;
@@ -56,7 +56,10 @@ struct Link {
     inflating: bool,
     /// An event that takes several packets.
     large: Option<BytesMut>,
+    /// The server has nothing more.
     heartbeat: bool,
+    /// The position in the header of the last event, heartbeats among them.
+    log_pos: u32,
     timeout: Duration,
     ended: bool,
 }
@@ -171,7 +174,16 @@ impl Dump {
         };
         connection.command(&command).await?;
         tracing::info!(source = &*server.name, %position, tls = connection.is_tls(), version = settings.version, "reading the binlog");
-        Ok(Link { connection, at: 0, inflating: false, large: None, heartbeat: false, timeout: FIRST_TIMEOUT, ended: false })
+        Ok(Link {
+            connection,
+            at: 0,
+            inflating: false,
+            large: None,
+            heartbeat: false,
+            log_pos: 0,
+            timeout: FIRST_TIMEOUT,
+            ended: false,
+        })
     }
 
     /// Says what is left of the binlog, where the server refused to read it.
@@ -283,6 +295,8 @@ impl Link {
                 }
                 _ => return Err(self.connection.malformed()),
             }
+            let log_pos = u32_at(payload, 14);
+            let stands_still = std::mem::replace(&mut self.log_pos, log_pos) == log_pos;
             if payload.get(5) == Some(&kind::TRANSACTION_PAYLOAD) {
                 let event = Bytes::copy_from_slice(&payload[1..]);
                 framer.payload(event)?;
@@ -292,7 +306,8 @@ impl Link {
             }
             match framer.event(buffer, start + 1, len - 1)? {
                 Step::Heartbeat => {
-                    self.heartbeat = true;
+                    // MySQL says in a heartbeat, too, how far it has skipped transactions that were not asked for.
+                    self.heartbeat = stands_still;
                     self.timeout = READ_TIMEOUT;
                 }
                 Step::Rotated => {}
@@ -328,6 +343,7 @@ impl Link {
             && let Some(event) = self.large.take()
         {
             let event = event.freeze();
+            self.log_pos = u32_at(&event, 13);
             if event.get(4) == Some(&kind::TRANSACTION_PAYLOAD) {
                 framer.payload(event)?;
                 self.inflating = true;

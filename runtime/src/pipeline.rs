@@ -26,7 +26,7 @@ use crate::retry::Backoff;
 use crate::router::Router;
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
 use crate::source::binlog::decode::Decoder;
-use crate::source::binlog::error::DecodeError;
+use crate::source::binlog::error::{DecodeError, Refusal};
 use crate::source::{Source, SourceError, Start};
 
 mod feed;
@@ -142,7 +142,7 @@ impl Run {
             let stop = stop.clone();
             tasks.spawn(async move {
                 let status = Arc::clone(&running.status);
-                let ended = running.run(stop).await;
+                let ended = running.run(stop).await.map_err(|error| named(error, &status.name));
                 status.set_state(if ended.is_ok() { State::Stopped } else { State::Failed });
                 if let Err(error) = &ended {
                     tracing::error!(pipeline = status.name, "stopped: {error}");
@@ -256,7 +256,7 @@ impl Running {
             executed: position,
         };
         let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, keeper: Some(keeper) };
-        let outcome = tasks.attend().await;
+        let outcome = tasks.attend(name).await;
         let _ = finished.send(());
         let kept = keeper_ended(&mut tasks.keeper).await;
         let (ended, executed) = outcome?;
@@ -373,18 +373,19 @@ impl Running {
         let without_key = self.pipeline.source.without_key();
         let need = self.sinks.iter().map(|(_, s)| s.before_need()).max().unwrap_or(BeforeNeed::Key);
         let mut chain = self.chain()?;
-        let wanted = move |relation: &Relation| -> Result<Option<Wanted>, String> {
+        let wanted = move |relation: &Relation| -> Result<Option<Wanted>, Refusal> {
             if relation.key_origin == KeyOrigin::WholeRow && without_key == WithoutKey::Refuse {
                 return Err(format!(
                     "table {relation} has neither a primary key nor a unique key of NOT NULL columns\nhint: give it a key, leave \
                      it out of `tables`, or write `without_key = \"whole-row\"` at the source"
-                ));
+                )
+                .into());
             }
             let width = relation.columns.len();
             let whole = need == BeforeNeed::All || relation.key_origin == KeyOrigin::WholeRow;
             let mut before: Vec<bool> = (0..width).map(|c| whole || relation.key.contains(&(c as u16))).collect();
             if let Some(chain) = &mut chain {
-                let bound = chain.bind(&Arc::new(relation.clone())).map_err(|e| e.to_string())?;
+                let bound = chain.bind(&Arc::new(relation.clone()))?;
                 before.iter_mut().zip(bound.reads_before).for_each(|(wanted, read)| *wanted |= read);
             }
             Ok(Some(Wanted { after: vec![true; width], before }))
@@ -401,27 +402,35 @@ struct Tasks {
 }
 
 impl Tasks {
-    /// Waits for the reading and all lanes. The first failure ends the others.
-    async fn attend(&mut self) -> Result<(Ended, Position), PipelineError> {
-        let mut ended = None;
+    /// Waits for the reading and all lanes. Where reading fails, the lanes settle what was read before; where a lane fails, the
+    /// others are stopped.
+    async fn attend(&mut self, name: &str) -> Result<(Ended, Position), PipelineError> {
+        let mut read = None;
         let failure = loop {
             tokio::select! {
-                done = &mut self.read, if ended.is_none() => match done {
-                    Ok(Ok(done)) => ended = Some(done),
-                    Ok(Err(error)) => break error,
+                done = &mut self.read, if read.is_none() => match done {
+                    Ok(done) => {
+                        if let Err(error) = &done {
+                            tracing::warn!(pipeline = name, "reading ends, what was read before is settled: {}", headline(error));
+                        }
+                        read = Some(done);
+                    }
                     Err(panic) => break panic.into(),
                 },
                 lane = self.lanes.join_next() => match lane {
                     // All lanes are done, so their channels are closed: reading has ended, or will at once.
-                    None => match ended.take() {
-                        Some(ended) => return Ok(ended),
+                    None => match read.take() {
+                        Some(done) => return done,
                         None => match (&mut self.read).await {
                             Ok(done) => return done,
                             Err(panic) => break panic.into(),
                         },
                     },
                     Some(Ok(Ok(()))) => {}
-                    Some(Ok(Err(error))) => break PipelineError::Lane(error),
+                    Some(Ok(Err(error))) => match (error, read.take()) {
+                        (LaneError::Stopped, Some(Err(earlier))) => break earlier,
+                        (error, _) => break PipelineError::Lane(error),
+                    },
                     Some(Err(panic)) => break panic.into(),
                 },
                 kept = keeper_ended(&mut self.keeper), if self.keeper.is_some() => {
@@ -469,6 +478,22 @@ async fn keep_cursor(
         }
     }
     Ok(())
+}
+
+/// A source does not know which pipeline asks: its hints say PIPELINE.
+fn named(error: PipelineError, pipeline: &str) -> PipelineError {
+    match error {
+        PipelineError::Source(SourceError::Definite { name, mut error }) => {
+            error.hint = error.hint.replace("PIPELINE", pipeline);
+            PipelineError::Source(SourceError::Definite { name, error })
+        }
+        other => other,
+    }
+}
+
+/// The first line of an error, without its hint.
+fn headline(error: &PipelineError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Asks a source until it answers; only what trying again cannot mend is an error.

@@ -99,8 +99,13 @@ impl Feed {
             idles: 0,
             feed: self,
         };
-        let ended = reading.run().await?;
-        Ok((ended, reading.feed.executed))
+        let ended = reading.run().await;
+        reading.count();
+        if ended.is_err() && !(reading.feed.options.cut_at_transactions && reading.feed.decoder.is_in_transaction()) {
+            // What was read before the fault is whole; if a lane has failed as well, its task tells why.
+            let _ = reading.send_everything().await;
+        }
+        Ok((ended?, reading.feed.executed))
     }
 }
 
@@ -161,6 +166,7 @@ impl Reading {
     async fn segment(&mut self, segment: &Segment) -> Result<Option<Ended>, PipelineError> {
         failpoint::pass("segment-read");
         self.idles = 0;
+        self.feed.status.bytes_read.fetch_add(segment.data.len() as u64, std::sync::atomic::Ordering::Relaxed);
         for index in 0..segment.events.len() {
             let boundary = segment.events[index].boundary;
             self.decode(segment, index).await?;
@@ -181,16 +187,19 @@ impl Reading {
                 }
             }
         }
-        let status = &self.feed.status;
-        status.bytes_read.fetch_add(segment.data.len() as u64, std::sync::atomic::Ordering::Relaxed);
-        let rows_read = std::mem::replace(&mut self.rows_read, self.feed.lanes.rows_read);
-        status.rows_read.fetch_add(self.rows_read - rows_read, std::sync::atomic::Ordering::Relaxed);
-        status.set_behind(self.feed.subscription.behind_bytes(), false);
+        self.count();
+        self.feed.status.set_behind(self.feed.subscription.behind_bytes(), false);
         if *self.feed.stop.borrow() {
             return Ok(Some(Ended::Stopped));
         }
         self.marks_due = self.last_marks.elapsed() >= MARK_INTERVAL;
         self.send_all_due().await
+    }
+
+    /// Passes on how many rows were read.
+    fn count(&mut self) {
+        let before = std::mem::replace(&mut self.rows_read, self.feed.lanes.rows_read);
+        self.feed.status.rows_read.fetch_add(self.rows_read - before, std::sync::atomic::Ordering::Relaxed);
     }
 
     async fn decode(&mut self, segment: &Segment, index: usize) -> Result<(), PipelineError> {

@@ -43,7 +43,7 @@ pub enum CursorError {
         .path.display()
     )]
     Write { path: PathBuf, source: sled::Error },
-    #[error("{}: cannot open the cursor store\nhint: the folder must exist or be creatable, and be writable", .path.display())]
+    #[error("{}: cannot open the cursor store\nhint: the folder must exist or be creatable, and be writable; is the disk full?", .path.display())]
     Open { path: PathBuf, source: sled::Error },
 }
 

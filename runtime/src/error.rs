@@ -7,7 +7,9 @@ use crate::cursor::CursorError;
 use crate::lane::worker::LaneError;
 use crate::manifest::ManifestError;
 use crate::pipeline::PipelineError;
+use crate::plugin::PluginError;
 use crate::source::SourceError;
+use crate::source::binlog::error::{DecodeError, Problem};
 
 /// Why a command failed. `Display` may end with a line `hint: …`.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,9 @@ impl Error {
 
 fn place_of(error: &PipelineError) -> Place {
     match error {
+        PipelineError::Decode(DecodeError { problem: Problem::Refused(refusal), .. }) if refusal.is::<PluginError>() => {
+            Place::Plugin
+        }
         PipelineError::Source(_) | PipelineError::Decode(_) | PipelineError::Batch(_) => Place::Source,
         PipelineError::Plugin(_) | PipelineError::Lane(LaneError::Plugin(_) | LaneError::Row(_)) => Place::Plugin,
         PipelineError::Lane(LaneError::Unrouted(_)) => Place::Manifest,

@@ -2,6 +2,7 @@
 
 mod crash;
 mod demo;
+mod faults;
 mod layout;
 mod manifests;
 mod order;

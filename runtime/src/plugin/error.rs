@@ -51,7 +51,7 @@ pub enum Fault {
     /// With the frames of the guest and what it logged last.
     #[error("crashed in {call}: {trap}")]
     Trap { call: &'static str, trap: String },
-    #[error("took longer than {} ms in {call} and was stopped{log}\nhint: raise `call_time` of this plugin, or lower the pipeline's `batch.rows`", limit.as_millis())]
+    #[error("took longer than {} ms in {call} and was stopped{log}\nhint: raise `time` of this plugin, or lower the pipeline's `batch.rows`", limit.as_millis())]
     Deadline { call: &'static str, limit: Duration, log: String },
     #[error(
         "wanted more than its {limit} bytes of memory in {call}{log}\nhint: raise `memory` of this plugin, or lower the pipeline's `batch.rows`"

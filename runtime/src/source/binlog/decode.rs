@@ -13,7 +13,7 @@ use crate::change::{Op, Relation, RowId, Transaction};
 use crate::lane::Lanes;
 use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
 
-use super::error::{DecodeError, Problem};
+use super::error::{DecodeError, Problem, Refusal};
 use super::event::{self, EventType, HEADER_LEN, Header, Reader};
 use super::plan::{self, KeyHash, Plan};
 use super::rows::{self, Cell, DUMMY_TABLE_IDS, FLAG_STATEMENT_END, Present, RowsEvent};
@@ -25,7 +25,7 @@ use super::values::collation;
 /// Which tables are followed: schema, table.
 pub type Follows = Box<dyn Fn(&str, &str) -> bool + Send>;
 /// Which columns of a relation anyone reads. `None`: nobody wants its rows.
-pub type Wants = Box<dyn FnMut(&Relation) -> Result<Option<Wanted>, String> + Send>;
+pub type Wants = Box<dyn FnMut(&Relation) -> Result<Option<Wanted>, Refusal> + Send>;
 
 /// More different TABLE_MAPs than this in one run are forgotten and planned anew.
 const PLANS_MAX: usize = 16_384;

@@ -35,15 +35,22 @@ impl fmt::Display for RelationSuffix<'_> {
     }
 }
 
+/// Why a relation cannot be taken: what whoever was asked says.
+pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    #[error(transparent)]
+    #[error(
+        "{0}\nhint: the binlog is damaged: compare it with the server's own, go on after this transaction with `tidegate cursor set`, and copy its rows by hand"
+    )]
     Truncated(#[from] Truncated),
     #[error(transparent)]
     TableMap(#[from] TableMapError),
     #[error(transparent)]
     Plan(#[from] PlanError),
-    #[error(transparent)]
+    #[error(
+        "{0}\nhint: the binlog is damaged: compare it with the server's own, go on after this transaction with `tidegate cursor set`, and copy its rows by hand"
+    )]
     Rows(#[from] RowsError),
     #[error(
         "column `{column}`: {error}\nhint: the row or its TABLE_MAP is damaged, or the server writes the type in a way that is not known: go on after this transaction with `tidegate cursor set`, or leave the table out"
@@ -61,7 +68,7 @@ pub enum Problem {
     UnknownTable(u64),
     /// From whoever was asked which columns are wanted.
     #[error("{0}")]
-    Refused(String),
+    Refused(Refusal),
     #[error(
         "event type {code} is not known and not marked as ignorable\nhint: this server is newer than what Tidegate knows; go on after this event with `tidegate cursor set`, if it is harmless"
     )]

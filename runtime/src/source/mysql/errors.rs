@@ -32,8 +32,9 @@ fn fatal_reading(problem: &str, text: &str) -> Failure {
     let has = |part: &str| text.contains(part);
     let purged = has("purged") || has("Could not find first log file") || has("too old");
     let hint = if purged {
-        "the transactions after the cursor are not in the binlogs any more; begin anew with `tidegate cursor reset PIPELINE`, or, where \
-         what is missing is no loss, go on at the first that is left with `tidegate cursor set PIPELINE …`"
+        "the transactions after the cursor are not in the binlogs any more; begin again at the `start` of the source with `tidegate \
+         cursor reset PIPELINE`, or, where what is missing is no loss, go on at the first that is left with `tidegate cursor set \
+         PIPELINE earliest`"
     } else if has("server_uuid") || has("server_id") || has("server id") {
         "another replica has the same server id: give the source another `server_id`"
     } else if has("checksum") {

@@ -1,0 +1,166 @@
+//! Binlog files that are damaged, and binlogs that are gone.
+
+use std::fs;
+
+use tidegate_tests::flow::Flow;
+use tidegate_tests::{project, servers};
+
+use super::{Shop, assert_text_is_discreet};
+
+const HEADER: usize = 19;
+const FORMAT_DESCRIPTION: u8 = 15;
+const UPDATE_ROWS: u8 = 31;
+
+/// The recording of the demo: its bytes, and where its events begin.
+fn recording() -> (Vec<u8>, Vec<usize>) {
+    let bytes = fs::read(project("examples/demo/binlog/shop.000001")).expect("read the recording");
+    let mut events = Vec::new();
+    let mut at = 4;
+    while at < bytes.len() {
+        events.push(at);
+        at += length(&bytes, at);
+    }
+    (bytes, events)
+}
+
+fn length(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(bytes[at + 9..at + 13].try_into().expect("four bytes")) as usize
+}
+
+/// CRC-32 of zlib, bit by bit.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// Makes the checksum of the event at `at` right again.
+fn seal(bytes: &mut [u8], at: usize) {
+    let end = at + length(bytes, at);
+    let sum = crc(&bytes[at..end - 4]);
+    bytes[end - 4..end].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// A pipeline from a binlog file of these bytes into JSON lines.
+fn flow(bytes: &[u8]) -> Flow {
+    let flow = Flow::new(
+        "[source.shop]\ntype = \"binlog-files\"\npaths = [\"shop.000001\"]\ntables = [\"shop.*\"]\n\
+         [sink.lines]\ntype = \"jsonl\"\npath = \"lines.jsonl\"\n\
+         [pipeline.copy]\nsource = \"shop\"\nsink = \"lines\"\nlanes = 2\n",
+    );
+    fs::write(flow.folder().join("shop.000001"), bytes).expect("write the binlog");
+    flow
+}
+
+/// The changes that arrived, sorted: lanes write in any order.
+fn lines(flow: &Flow) -> Vec<String> {
+    let text = fs::read_to_string(flow.folder().join("lines.jsonl")).unwrap_or_default();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_damaged_binlog_stops_at_the_damage_and_settles_what_is_before() {
+    let (good, events) = recording();
+    assert_eq!(good[events[0] + 4], FORMAT_DESCRIPTION);
+    let updates: Vec<usize> = events.iter().copied().filter(|at| good[at + 4] == UPDATE_ROWS).collect();
+    let whole = {
+        let flow = flow(&good);
+        flow.catch_up();
+        lines(&flow)
+    };
+    // The last transaction boundary before an event: files that end there are whole.
+    let xid = |at: usize| {
+        let end = events.iter().copied().filter(|e| *e < at && good[e + 4] == 16).next_back().expect("a transaction before");
+        end + length(&good, end)
+    };
+
+    for (what, at, reason, damage) in [
+        (
+            "truncated",
+            updates[1],
+            "cut off",
+            (|bytes: &mut Vec<u8>, at| bytes.truncate(at + HEADER + 9)) as fn(&mut Vec<u8>, usize),
+        ),
+        ("flipped bit", updates[2], "checksum", |bytes, at| bytes[at + HEADER + 12] ^= 0x04),
+        ("flipped bit, late", updates[updates.len() - 1], "checksum", |bytes, at| bytes[at + HEADER + 12] ^= 0x40),
+        ("unknown event", updates[3], "not known", |bytes, at| {
+            bytes[at + 4] = 199;
+            seal(bytes, at);
+        }),
+        ("columns that the table has not", updates[4], "", |bytes, at| {
+            bytes[at + HEADER + 10] = 0xfa;
+            seal(bytes, at);
+        }),
+        ("event of no length", updates[5], "shorter than its header", |bytes, at| bytes[at + 9..at + 13].fill(0)),
+    ] {
+        let mut bytes = good.clone();
+        damage(&mut bytes, at);
+        let damaged = flow(&bytes);
+        let (code, _, stderr) = damaged.call(&["run", "--until", "caught-up"]);
+        assert_eq!(code, 3, "{what}: {stderr}");
+        let place = format!("shop.000001:{at}");
+        assert!(stderr.contains(&place) && stderr.contains("hint:") && stderr.contains(reason), "{what} at {place}: {stderr}");
+        assert_text_is_discreet(&stderr);
+
+        // What arrived is what a file has that ends before the transaction with the damage, and maybe the beginning of that one.
+        let before = flow(&good[..xid(at)]);
+        before.catch_up();
+        let (expected, arrived) = (lines(&before), lines(&damaged));
+        assert!(expected.iter().all(|line| arrived.binary_search(line).is_ok()), "{what}: rows before the damage are missing");
+        let until_damage = flow(&good[..at]);
+        until_damage.call(&["run", "--until", "caught-up"]);
+        assert!(arrived.iter().all(|line| whole.binary_search(line).is_ok()), "{what}: rows that are not in the binlog");
+        assert_eq!(arrived.len(), lines(&until_damage).len(), "{what}: rows after the damage");
+
+        // Mended, it goes on from its cursor, which is a transaction boundary right before the damage.
+        let (_, cursor, _) = damaged.call(&["cursor", "show", "copy", "--format", "json"]);
+        let cursor: serde_json::Value = serde_json::from_str(&cursor).expect("JSON");
+        let offset = cursor["offset"].as_u64().expect("an offset") as usize;
+        assert!((xid(at)..=at).contains(&offset), "{what}: the cursor is {offset}, the boundary {}, the damage {at}", xid(at));
+        fs::write(damaged.folder().join("shop.000001"), &good).expect("write the binlog");
+        damaged.catch_up();
+        let mut all = lines(&damaged);
+        all.dedup();
+        let mut distinct = whole.clone();
+        distinct.dedup();
+        assert_eq!(all, distinct, "{what}: after the file was mended");
+    }
+}
+
+#[test]
+fn purged_binlogs_stop_the_pipeline_and_the_hint_leads_on() {
+    let server = servers::mysql(&[]);
+    let mut shop = Shop::new(&server, "purged");
+    let manifest = format!(
+        "{}[sink.copy]\ntype = \"sqlite\"\npath = \"copy.sqlite\"\ncreate = true\n[pipeline.copy]\nsource = \"shop\"\nsink = \"copy\"\n",
+        shop.source(server.port)
+    );
+    let flow = Flow::new(&manifest);
+    shop.write(30);
+    flow.catch_up();
+    shop.write(30);
+    server.sql("FLUSH BINARY LOGS");
+    shop.write(1);
+    server.sql("FLUSH BINARY LOGS");
+    let last = server.rows("SHOW BINARY LOGS").pop().expect("a binlog").swap_remove(0);
+    server.sql(&format!("PURGE BINARY LOGS TO '{last}'"));
+
+    let (code, _, stderr) = flow.call(&["run", "--until", "caught-up"]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("purged") && stderr.contains(&last), "{stderr}");
+    assert_text_is_discreet(&stderr);
+
+    // Every command that the hint gives in backticks works as it stands.
+    let hint = stderr.split("hint:").nth(1).expect("a hint").to_owned();
+    let commands: Vec<&str> = hint.split('`').filter(|part| part.starts_with("tidegate cursor")).collect();
+    assert_eq!(commands.len(), 2, "{hint}");
+    for command in commands {
+        let arguments: Vec<&str> = command.split_whitespace().skip(1).map(|word| word.trim_matches('\'')).collect();
+        let (code, _, stderr) = flow.call(&arguments);
+        assert_eq!(code, 0, "{command}: {stderr}");
+        shop.write(10);
+        flow.catch_up();
+    }
+}

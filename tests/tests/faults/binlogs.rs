@@ -72,7 +72,7 @@ fn a_damaged_binlog_stops_at_the_damage_and_settles_what_is_before() {
     };
     // The last transaction boundary before an event: files that end there are whole.
     let xid = |at: usize| {
-        let end = events.iter().copied().filter(|e| *e < at && good[e + 4] == 16).next_back().expect("a transaction before");
+        let end = events.iter().copied().rfind(|e| *e < at && good[e + 4] == 16).expect("a transaction before");
         end + length(&good, end)
     };
 

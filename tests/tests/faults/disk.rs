@@ -36,7 +36,7 @@ fn a_full_disk_stops_the_program_and_loses_nothing() {
     ));
     let mut script = Command::new("unshare");
     script.args(["--user", "--map-root-user", "--mount", "bash", "-c", SCRIPT]).current_dir(flow.folder());
-    script.env("TIDEGATE", tidegate().get_program()).stdin(Stdio::null());
+    script.env("TIDEGATE", tidegate().get_program()).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = script.spawn().expect("start unshare");
 
     shop.write(50);

@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Date64Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 
 use super::decode::{Decoder, Step};
-use super::error::{DecodeError, Problem};
+use super::error::{DecodeError, Problem, Refusal};
 use super::testing;
 use crate::batcher::Wanted;
 use crate::change::{Batch, Column, KeyOrigin, Kind, Op, Relation, Rows, SourceType};
@@ -28,7 +28,7 @@ fn recorded(server: &str) -> Segment {
     testing::segment(fs::read(fixture(server).join("binlog.000001")).unwrap())
 }
 
-fn all(relation: &Relation) -> Result<Option<Wanted>, String> {
+fn all(relation: &Relation) -> Result<Option<Wanted>, Refusal> {
     let all = vec![true; relation.columns.len()];
     Ok(Some(Wanted { after: all.clone(), before: all }))
 }

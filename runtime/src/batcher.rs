@@ -10,7 +10,7 @@ use arrow_array::types::{
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
-use crate::change::{Batch, Column, Kind, Op, Relation, RowId, Rows, Transaction};
+use crate::change::{Batch, Column, ColumnDef, Kind, Op, Relation, RowId, Rows, Transaction};
 use crate::position::Position;
 
 /// The most bytes that one column of one batch can hold: Arrow's offsets are 32-bit.
@@ -35,23 +35,31 @@ struct Bits {
 }
 
 impl Bits {
-    /// Row `row` has a clear bit; rows between the last call and this one have a set one.
-    fn clear(&mut self, row: usize) {
+    /// `count` rows from `row` on have clear bits; rows between the last call and this one have set ones.
+    #[inline]
+    fn clear(&mut self, row: usize, count: usize) {
         self.extend(row);
-        if row / 8 == self.bytes.len() {
-            self.bytes.push(0);
-        }
-        self.len = row + 1;
+        self.len = row + count;
+        self.bytes.resize(self.len.div_ceil(8), 0);
     }
 
+    /// Sets the bits up to `rows`. Bits above `len` are always clear.
     fn extend(&mut self, rows: usize) {
-        while self.len < rows {
-            if self.len.is_multiple_of(8) {
-                self.bytes.push(0);
-            }
-            self.bytes[self.len / 8] |= 1 << (self.len % 8);
-            self.len += 1;
+        if rows <= self.len {
+            return;
         }
+        if let Some(last) = self.bytes.last_mut()
+            && !self.len.is_multiple_of(8)
+        {
+            *last |= 0xff << (self.len % 8);
+        }
+        self.bytes.resize(rows.div_ceil(8), 0xff);
+        if let Some(last) = self.bytes.last_mut()
+            && !rows.is_multiple_of(8)
+        {
+            *last &= (1 << (rows % 8)) - 1;
+        }
+        self.len = rows;
     }
 
     fn finish(mut self, rows: usize) -> Option<BooleanBuffer> {
@@ -125,14 +133,26 @@ impl ColumnBuilder {
 
     #[inline]
     pub fn null(&mut self) {
-        self.nulls.clear(self.len());
+        self.nulls.clear(self.len(), 1);
         if self.is_word { self.words.push(0) } else { self.end_bytes() }
+    }
+
+    /// `count` rows at once do not have the image that the column is of.
+    fn missing(&mut self, count: usize) {
+        let len = self.len();
+        self.nulls.clear(len, count);
+        if self.is_word {
+            self.words.resize(len + count, 0);
+        } else {
+            let end = self.offsets[len];
+            self.offsets.resize(len + count + 1, end);
+        }
     }
 
     /// The row image does not have this column.
     #[inline]
     pub fn absent(&mut self) {
-        self.absents.clear(self.len());
+        self.absents.clear(self.len(), 1);
         self.null();
     }
 
@@ -195,23 +215,85 @@ pub struct Wanted {
     pub before: Vec<bool>,
 }
 
-/// One relation's rows in the making. A row is [`start`](Self::start), then one value for every wanted column of both images.
+/// What a relation had in its last batch, by which the next one's buffers are sized.
+#[derive(Debug, Default)]
+struct Expected {
+    rows: usize,
+    after: Arc<[usize]>,
+    before: Arc<[usize]>,
+}
+
+/// One image of a relation's rows.
+#[derive(Debug, Default)]
+struct Image {
+    /// By column index; empty until the first row that has this image.
+    columns: Vec<Option<ColumnBuilder>>,
+    /// Rows since the last one that has this image.
+    missing: usize,
+    /// Bytes to expect in each column.
+    bytes: Arc<[usize]>,
+}
+
+impl Image {
+    /// The columns for the next row, made at the first call; rows without this image are caught up with.
+    #[inline]
+    fn columns(&mut self, relation: &Relation, wanted: &[bool], rows: usize) -> &mut [Option<ColumnBuilder>] {
+        if self.columns.is_empty() {
+            let bytes = |column: usize| self.bytes.get(column).map_or(rows * 16, |bytes| bytes + bytes / 8);
+            let builder =
+                |(i, (c, wanted)): (usize, (&ColumnDef, &bool))| wanted.then(|| ColumnBuilder::new(c.kind(), rows, bytes(i)));
+            self.columns = relation.columns.iter().zip(wanted).enumerate().map(builder).collect();
+        }
+        self.catch_up();
+        &mut self.columns
+    }
+
+    #[inline]
+    fn catch_up(&mut self) {
+        if self.missing > 0 {
+            let missing = std::mem::take(&mut self.missing);
+            self.columns.iter_mut().flatten().for_each(|c| c.missing(missing));
+        }
+    }
+
+    fn sizes(&self) -> Arc<[usize]> {
+        self.columns.iter().map(|c| c.as_ref().map_or(0, |c| c.data.len())).collect()
+    }
+
+    fn finish(mut self, relation: &Relation, rows: usize) -> Result<Vec<Option<Column>>, BatchError> {
+        if self.columns.is_empty() {
+            return Ok(vec![None; relation.columns.len()]);
+        }
+        self.catch_up();
+        let finish =
+            |(i, b): (usize, Option<ColumnBuilder>)| b.map(|b| b.finish(relation.columns[i].kind(), rows, relation, i)).transpose();
+        self.columns.into_iter().enumerate().map(finish).collect()
+    }
+}
+
+/// One relation's rows in the making. A row is [`start`](Self::start), then for each image one value for every wanted column, or
+/// word that the row does not have it.
 #[derive(Debug)]
 pub struct RowsBuilder {
     relation: Arc<Relation>,
     wanted: Arc<Wanted>,
     ops: Vec<Op>,
     ids: Vec<RowId>,
-    after: Vec<Option<ColumnBuilder>>,
-    /// Empty until the first row that has a before image.
-    before: Vec<Option<ColumnBuilder>>,
+    after: Image,
+    before: Image,
 }
 
 impl RowsBuilder {
-    /// `rows` is how many are expected; more may come.
-    fn new(relation: Arc<Relation>, wanted: Arc<Wanted>, rows: usize) -> RowsBuilder {
-        let after = columns(&relation, &wanted.after, rows);
-        RowsBuilder { ops: Vec::with_capacity(rows), ids: Vec::with_capacity(rows), after, before: Vec::new(), relation, wanted }
+    fn new(relation: Arc<Relation>, wanted: Arc<Wanted>, expected: &Expected, rows_max: usize) -> RowsBuilder {
+        let rows = (expected.rows + expected.rows / 8).clamp(4, rows_max.max(4));
+        RowsBuilder {
+            ops: Vec::with_capacity(rows),
+            ids: Vec::with_capacity(rows),
+            after: Image { bytes: Arc::clone(&expected.after), ..Image::default() },
+            before: Image { bytes: Arc::clone(&expected.before), ..Image::default() },
+            relation,
+            wanted,
+        }
     }
 
     #[inline]
@@ -223,52 +305,35 @@ impl RowsBuilder {
     /// The after columns, by column index; `None` is not wanted.
     #[inline]
     pub fn after(&mut self) -> &mut [Option<ColumnBuilder>] {
-        &mut self.after
+        self.after.columns(&self.relation, &self.wanted.after, self.ops.capacity())
     }
 
-    /// The before columns, made (and filled with nulls for the rows so far) at the first call.
+    /// The before columns, as [`after`](Self::after).
     #[inline]
     pub fn before(&mut self) -> &mut [Option<ColumnBuilder>] {
-        if self.before.is_empty() && !self.after.is_empty() {
-            self.before = columns(&self.relation, &self.wanted.before, self.ops.capacity());
-            let rows_before_this = self.ops.len() - 1;
-            for column in self.before.iter_mut().flatten() {
-                (0..rows_before_this).for_each(|_| column.null());
-            }
-        }
-        &mut self.before
+        self.before.columns(&self.relation, &self.wanted.before, self.ops.capacity())
     }
 
     /// The row has no after image (a delete).
+    #[inline]
     pub fn no_after(&mut self) {
-        self.after.iter_mut().flatten().for_each(ColumnBuilder::null);
+        self.after.missing += 1;
     }
 
     /// The row has no before image (an insert).
     #[inline]
     pub fn no_before(&mut self) {
-        self.before.iter_mut().flatten().for_each(ColumnBuilder::null);
+        self.before.missing += 1;
     }
 
-    fn finish(self) -> Result<Rows, BatchError> {
-        let RowsBuilder { relation, ops, ids, after, before, .. } = self;
-        let rows = ops.len();
-        let finish = |builders: Vec<Option<ColumnBuilder>>| -> Result<Vec<Option<Column>>, BatchError> {
-            builders
-                .into_iter()
-                .enumerate()
-                .map(|(i, b)| b.map(|b| b.finish(relation.columns[i].kind(), rows, &relation, i)).transpose())
-                .collect()
-        };
-        let after = finish(after)?;
-        let before = if before.is_empty() { vec![None; after.len()] } else { finish(before)? };
-        Ok(Rows { relation, ops, ids, after, before, topics: None })
+    fn finish(self) -> Result<(Rows, Expected), BatchError> {
+        let RowsBuilder { relation, wanted, ops, ids, mut after, before } = self;
+        // After columns are there even if all rows are deletes.
+        after.columns(&relation, &wanted.after, ops.len());
+        let expected = Expected { rows: ops.len(), after: after.sizes(), before: before.sizes() };
+        let (after, before) = (after.finish(&relation, ops.len())?, before.finish(&relation, ops.len())?);
+        Ok((Rows { relation, ops, ids, after, before, topics: None }, expected))
     }
-}
-
-fn columns(relation: &Relation, wanted: &[bool], rows: usize) -> Vec<Option<ColumnBuilder>> {
-    let builder = |(c, wanted): (&crate::change::ColumnDef, &bool)| wanted.then(|| ColumnBuilder::new(c.kind(), rows, rows * 16));
-    relation.columns.iter().zip(wanted).map(builder).collect()
 }
 
 /// The open batch of one lane.
@@ -279,8 +344,8 @@ pub struct Batcher {
     open: Vec<RowsBuilder>,
     /// By relation id: 1 + index in `open`, 0 for none. Relation ids are dense within a process.
     index: Vec<u32>,
-    /// By relation id: rows it had in the last batch, which sizes the next one's buffers.
-    expected: Vec<u32>,
+    /// By relation id.
+    expected: Vec<Expected>,
     transactions: Vec<Transaction>,
     rows: usize,
     bytes: usize,
@@ -352,11 +417,11 @@ impl Batcher {
         let slot = relation.id as usize;
         if slot >= self.index.len() {
             self.index.resize(slot + 1, 0);
-            self.expected.resize(slot + 1, 0);
+            self.expected.resize_with(slot + 1, Expected::default);
         }
         if self.index[slot] == 0 {
-            let expected = (self.expected[slot] as usize).clamp(1, self.rows_max);
-            self.open.push(RowsBuilder::new(Arc::clone(relation), Arc::clone(wanted), expected));
+            let (relation, wanted) = (Arc::clone(relation), Arc::clone(wanted));
+            self.open.push(RowsBuilder::new(relation, wanted, &self.expected[slot], self.rows_max));
             self.index[slot] = self.open.len() as u32;
         }
         let builder = &mut self.open[self.index[slot] as usize - 1];
@@ -373,8 +438,9 @@ impl Batcher {
         for builder in self.open.drain(..) {
             let slot = builder.relation.id as usize;
             self.index[slot] = 0;
-            self.expected[slot] = builder.ops.len() as u32;
-            relations.push(builder.finish()?);
+            let (rows, expected) = builder.finish()?;
+            self.expected[slot] = expected;
+            relations.push(rows);
         }
         let batch = Batch {
             relations,

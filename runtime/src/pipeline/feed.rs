@@ -21,6 +21,8 @@ use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
 /// Batches that may wait in front of a lane.
 pub const LANE_DEPTH: usize = 2;
+/// Nothing to read for so long: what there is leaves.
+const QUIET: Duration = Duration::from_millis(1);
 /// How often an idle lane's mark follows the position (exactly-once).
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -135,6 +137,12 @@ impl Reading {
 
     /// Nothing is there to read: lanes that have nothing to do get what there is. `None`: told to stop.
     async fn wait_for_event(&mut self) -> Result<Option<Event>, PipelineError> {
+        // Under load the next segment is only a moment away, and larger batches cost less a row.
+        if self.deadline.is_some()
+            && let Ok(event) = tokio::time::timeout(QUIET, self.feed.subscription.next()).await
+        {
+            return Ok(Some(event?));
+        }
         self.send_to_idle_lanes()?;
         loop {
             let wake = self.deadline.unwrap_or_else(|| Instant::now() + MARK_INTERVAL);

@@ -23,6 +23,8 @@ use crate::source::{Boundary, Event, Segment, Source, Subscription};
 pub const LANE_DEPTH: usize = 2;
 /// Nothing to read for so long: what there is leaves.
 const QUIET: Duration = Duration::from_millis(1);
+/// While one lane is full, how often the others are looked at.
+const FULL_LANE_LOOK: Duration = Duration::from_millis(5);
 /// How often an idle lane's mark follows the position (exactly-once).
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -286,14 +288,15 @@ impl Reading {
     /// Closes the open batch of `lane`, if there is one, and hands it on; waits while the lane is full.
     async fn send(&mut self, lane: usize) -> Result<Option<Ended>, PipelineError> {
         let Some(token) = self.tokens[lane].take() else { return Ok(None) };
-        if self.feed.senders[lane].capacity() == 0 {
-            // The full lane may be waiting for rows of another lane that are still in its open batch.
-            self.send_to_idle_lanes()?;
-        }
         let sender = self.feed.senders[lane].clone();
-        let permit = tokio::select! {
-            permit = sender.reserve() => permit,
-            () = told_to_stop(&mut self.feed.stop) => return Ok(Some(Ended::Stopped)),
+        let permit = loop {
+            tokio::select! {
+                biased;
+                permit = sender.reserve() => break permit,
+                () = told_to_stop(&mut self.feed.stop) => return Ok(Some(Ended::Stopped)),
+                // The full lane may be waiting for rows of another lane that are still in its open batch.
+                () = tokio::time::sleep(FULL_LANE_LOOK) => self.send_to_idle_lanes()?,
+            }
         };
         let Ok(permit) = permit else { return Ok(Some(Ended::LaneFailed)) };
         if let Some(batch) = self.finish(lane)? {

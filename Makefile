@@ -24,7 +24,7 @@ install: ## install tidegate into ~/.cargo/bin
 
 lint: ## formatting, clippy, and the rules for dependencies
 	$(CARGO) fmt --check
-	for guest in $(GUESTS); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
+	for guest in $(GUESTS); do $(CARGO) fmt --all --check --manifest-path $$guest/Cargo.toml || exit 1; done
 	$(CARGO) clippy --quiet --workspace --all-targets --features $(FEATURES) -- -D warnings
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	for guest in $(GUESTS); do \
@@ -34,7 +34,7 @@ lint: ## formatting, clippy, and the rules for dependencies
 
 fmt: ## format all Rust code
 	$(CARGO) fmt
-	for guest in $(GUESTS); do $(CARGO) fmt --manifest-path $$guest/Cargo.toml; done
+	for guest in $(GUESTS); do $(CARGO) fmt --all --manifest-path $$guest/Cargo.toml; done
 
 docs: ## build the API documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace

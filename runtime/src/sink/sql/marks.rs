@@ -3,10 +3,12 @@
 use super::Failure;
 use crate::sink::Mark;
 
-/// The statements of a dialect. `upsert` takes pipeline, lane and mark; the others the pipeline.
+/// The statements of a dialect. `upsert` takes pipeline, lane and mark; `of_lane` pipeline and lane; the others the pipeline.
+/// Selecting locks: a transaction that is writing a mark, and may still be committed, is waited for.
 pub(super) struct Statements {
     pub create: &'static str,
     pub select: &'static str,
+    pub of_lane: &'static str,
     pub upsert: &'static str,
     pub delete: &'static str,
 }
@@ -14,7 +16,8 @@ pub(super) struct Statements {
 pub(super) const MYSQL: Statements = Statements {
     create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
              lane BIGINT NOT NULL, mark LONGTEXT CHARACTER SET utf8mb4 NOT NULL, PRIMARY KEY (pipeline, lane)) ENGINE = InnoDB",
-    select: "SELECT mark FROM tidegate_marks WHERE pipeline = ? ORDER BY lane",
+    select: "SELECT mark FROM tidegate_marks WHERE pipeline = ? ORDER BY lane FOR UPDATE",
+    of_lane: "SELECT mark FROM tidegate_marks WHERE pipeline = ? AND lane = ? FOR UPDATE",
     upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE mark = VALUES(mark)",
     delete: "DELETE FROM tidegate_marks WHERE pipeline = ?",
 };
@@ -22,7 +25,8 @@ pub(super) const MYSQL: Statements = Statements {
 pub(super) const POSTGRES: Statements = Statements {
     create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline text NOT NULL, lane bigint NOT NULL, mark text NOT NULL, \
              PRIMARY KEY (pipeline, lane))",
-    select: "SELECT mark FROM tidegate_marks WHERE pipeline = $1 ORDER BY lane",
+    select: "SELECT mark FROM tidegate_marks WHERE pipeline = $1 ORDER BY lane FOR UPDATE",
+    of_lane: "SELECT mark FROM tidegate_marks WHERE pipeline = $1 AND lane = $2 FOR UPDATE",
     upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark) VALUES ($1, $2, $3) \
              ON CONFLICT (pipeline, lane) DO UPDATE SET mark = excluded.mark",
     delete: "DELETE FROM tidegate_marks WHERE pipeline = $1",
@@ -32,6 +36,7 @@ pub(super) const SQLITE: Statements = Statements {
     create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline TEXT NOT NULL, lane INTEGER NOT NULL, mark TEXT NOT NULL, \
              PRIMARY KEY (pipeline, lane)) WITHOUT ROWID",
     select: "SELECT mark FROM tidegate_marks WHERE pipeline = ? ORDER BY lane",
+    of_lane: "SELECT mark FROM tidegate_marks WHERE pipeline = ? AND lane = ?",
     upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark) VALUES (?, ?, ?) \
              ON CONFLICT (pipeline, lane) DO UPDATE SET mark = excluded.mark",
     delete: "DELETE FROM tidegate_marks WHERE pipeline = ?",

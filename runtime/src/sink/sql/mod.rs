@@ -4,9 +4,13 @@
 //! A delivery is one target transaction: deletes of all tables, then everything else in source order of the tables, then the
 //! mark. Before each transaction the tables are looked up at the target (and made, with `create = true`), so that a missing
 //! column is an error by name and generated columns are left out.
+//!
+//! A target that says nothing for long is asked by a second connection whether it is still there. Where a connection is lost while
+//! the target commits, its mark tells whether it did, so that nothing is written twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
@@ -99,6 +103,44 @@ pub(crate) trait Session: Send {
     async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure>;
 
     async fn mark(&mut self, mark: &Mark) -> Result<(), Failure>;
+
+    /// The text of a lane's mark as it is committed. Waits for a transaction that is writing it.
+    async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure>;
+
+    /// Drops the connection, whatever it is doing.
+    fn hang_up(&mut self);
+
+    /// By which it can be told whether the target is still there. `None`: it cannot go away.
+    fn door(&self) -> Option<Box<dyn Door>>;
+}
+
+/// Where a target lets connections in.
+#[async_trait]
+pub(crate) trait Door: Send + Sync {
+    /// False if nobody is there; an answer of any kind is true.
+    async fn answers(&self) -> bool;
+}
+
+/// A statement that takes longer makes us knock at the door, and again after twice the time,
+const KNOCK_AFTER: Duration = Duration::from_secs(5);
+/// where an answer must not take longer than this.
+const KNOCK_TIME_MAX: Duration = Duration::from_secs(3);
+/// A delivery that takes longer is given up: its connection may be dead where others are not.
+const DELIVERY_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// Returns when waiting for an answer of the target is in vain.
+async fn silence(door: Option<&dyn Door>) {
+    let Some(door) = door else { return std::future::pending().await };
+    let mut pause = KNOCK_AFTER;
+    let mut waited = Duration::ZERO;
+    while waited < DELIVERY_TIME_MAX {
+        tokio::time::sleep(pause).await;
+        if !tokio::time::timeout(KNOCK_TIME_MAX, door.answers()).await.unwrap_or(false) {
+            return;
+        }
+        waited += pause;
+        pause *= 2;
+    }
 }
 
 /// A lane's writer, whatever the dialect.
@@ -107,22 +149,65 @@ pub(crate) struct SqlWriter<S> {
     place: String,
     template: TableTemplate,
     session: S,
+    door: Option<Box<dyn Door>>,
     /// A transaction is open at the target.
     open: bool,
+    /// The target was told to commit, and has not answered yet.
+    committing: bool,
+    /// The mark of a transaction of which nobody knows whether it was committed.
+    in_doubt: Option<String>,
 }
 
 impl<S: Session> SqlWriter<S> {
     fn new(place: &str, template: &TableTemplate, session: S) -> SqlWriter<S> {
-        SqlWriter { place: place.to_owned(), template: template.clone(), session, open: false }
+        let door = session.door();
+        let (place, template) = (place.to_owned(), template.clone());
+        SqlWriter { place, template, session, door, open: false, committing: false, in_doubt: None }
     }
 
     async fn deliver(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
+        let door = self.door.take();
+        let answer = tokio::select! {
+            result = self.attempt_or_undo(delivery, folded) => Some(result),
+            () = silence(door.as_deref()) => None,
+        };
+        self.door = door;
+        let result = answer.unwrap_or_else(|| {
+            self.session.hang_up();
+            self.open = false;
+            Err(SinkError::Retry(format!("{}: no answer", self.place)))
+        });
+        if std::mem::take(&mut self.committing) && result.is_err() {
+            self.in_doubt = delivery.mark.map(marks::text);
+        }
+        result
+    }
+
+    async fn attempt_or_undo(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
+        if let (Some(text), Some(mark)) = (&self.in_doubt, delivery.mark)
+            && *text == marks::text(mark)
+        {
+            let committed = self.was_committed(mark).await;
+            if committed.map_err(|failure| failure.within(&self.place).into_error())? {
+                self.in_doubt = None;
+                return Ok(());
+            }
+        }
+        self.in_doubt = None;
         let result = self.attempt(delivery, folded).await;
         if result.is_err() && self.open {
             self.session.rollback().await;
             self.open = false;
         }
         result
+    }
+
+    /// Whether the target has a mark, which was written together with the rows that it is about.
+    async fn was_committed(&mut self, mark: &Mark) -> Result<bool, Failure> {
+        self.session.begin().await?;
+        let marked = self.session.marked(mark.lane).await;
+        self.session.rollback().await;
+        Ok(marked?.is_some_and(|text| text == marks::text(mark)))
     }
 
     async fn attempt(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
@@ -147,7 +232,9 @@ impl<S: Session> SqlWriter<S> {
             self.session.mark(mark).await.map_err(|failure| failure.within(place).into_error())?;
         }
         if delivery.commit {
+            self.committing = true;
             self.session.commit().await.map_err(|failure| failure.within(place).into_error())?;
+            self.committing = false;
             self.open = false;
         }
         Ok(())

@@ -16,7 +16,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Params, SslOpts, Statement, Value};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
+use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::manifest::model::{ServerSink, Tls};
@@ -313,6 +313,29 @@ impl Session for MysqlSession {
         let key = (marks::MYSQL.upsert.to_owned(), 0);
         let statement = link.prepared(key, |_| marks::MYSQL.upsert.to_owned(), 3).await?;
         link.conn.exec_drop(&statement, params).await.map_err(|e| failure(&e))
+    }
+
+    async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure> {
+        let params = (self.pipeline.clone(), lane);
+        self.link()?.conn.exec_first(marks::MYSQL.of_lane, params).await.map_err(|e| failure(&e))
+    }
+
+    fn hang_up(&mut self) {
+        self.link = None;
+    }
+
+    fn door(&self) -> Option<Box<dyn Door>> {
+        Some(Box::new(self.target.clone()))
+    }
+}
+
+#[async_trait]
+impl Door for Target {
+    async fn answers(&self) -> bool {
+        match Conn::new(self.opts.clone()).await {
+            Ok(conn) => conn.disconnect().await.is_ok(),
+            Err(e) => !matches!(e, mysql_async::Error::Io(_)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
+use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::manifest::model::{ServerSink, Tls};
@@ -260,5 +260,28 @@ impl Session for PostgresSession {
         let query = sqlx::query(marks::POSTGRES.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
         query.execute(self.conn()?).await.map_err(|e| failure(&e))?;
         Ok(())
+    }
+
+    async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure> {
+        let query = sqlx::query_scalar(marks::POSTGRES.of_lane).bind(self.pipeline.clone()).bind(i64::from(lane));
+        query.fetch_optional(self.conn()?).await.map_err(|e| failure(&e))
+    }
+
+    fn hang_up(&mut self) {
+        self.conn = None;
+    }
+
+    fn door(&self) -> Option<Box<dyn Door>> {
+        Some(Box::new(self.target.clone()))
+    }
+}
+
+#[async_trait]
+impl Door for Target {
+    async fn answers(&self) -> bool {
+        match self.options.connect().await {
+            Ok(conn) => conn.close().await.is_ok(),
+            Err(e) => !matches!(e, sqlx::Error::Io(_)),
+        }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, TargetColumn, plain_name, quoted};
-use super::{Failure, Session, SqlWriter, ddl, marks, table};
+use super::{Door, Failure, Session, SqlWriter, ddl, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::manifest::model;
@@ -319,5 +319,19 @@ impl Session for SqliteSession {
         let query = sqlx::query(marks::SQLITE.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
         query.execute(self.conn().await?).await.map_err(|e| failure(&e))?;
         Ok(())
+    }
+
+    async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure> {
+        let query = sqlx::query_scalar(marks::SQLITE.of_lane).bind(self.pipeline.clone()).bind(i64::from(lane));
+        query.fetch_optional(self.conn().await?).await.map_err(|e| failure(&e))
+    }
+
+    fn hang_up(&mut self) {
+        self.conn = None;
+        self.guard = None;
+    }
+
+    fn door(&self) -> Option<Box<dyn Door>> {
+        None
     }
 }

@@ -24,18 +24,22 @@ use crate::plugin::{Chain, Engine, Plugin, PluginError};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::Router;
-use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
+use crate::sink::{BeforeNeed, Sink, SinkError};
 use crate::source::binlog::decode::Decoder;
 use crate::source::binlog::error::{DecodeError, Refusal};
 use crate::source::{Source, SourceError, Start};
 
 mod feed;
+pub mod marks;
 mod open;
 
 use feed::{Ended, Feed, FeedOptions, LANE_DEPTH};
 
 /// How often cursors are flushed.
 const CURSOR_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a sink may take to connect, or to answer a question about marks, before it is asked again.
+const SINK_ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Why a pipeline stopped. Which exit code each gives stands in `error.rs`.
 #[derive(Debug, thiserror::Error)]
@@ -232,6 +236,7 @@ impl Running {
             lanes.spawn(worker.run(receiver));
         }
         self.status.set_state(State::Running);
+        let told = stop.clone();
         let (finished, finish) = oneshot::channel();
         let keeper =
             tokio::spawn(keep_cursor(self.store.clone(), Arc::clone(&self.status), Arc::clone(&acks), position.clone(), finish));
@@ -262,7 +267,8 @@ impl Running {
         let (ended, executed) = outcome?;
         kept?;
         if ended == Ended::Levelled {
-            self.relabel_marks(&executed).await?;
+            let relabelled = self.relabel_marks(&told, &executed).await?;
+            return Ok(if relabelled.is_some() { ended } else { Ended::Stopped });
         }
         Ok(ended)
     }
@@ -283,7 +289,9 @@ impl Running {
         let Some(marks) = self.patiently_sink(name, stop, || sink.marks(&self.pipeline.name)).await? else { return Ok(None) };
         let Some(first) = marks.first() else {
             let position = self.first_position(cursor).await?;
-            self.relabel_marks(&position).await?;
+            if self.relabel_marks(stop, &position).await?.is_none() {
+                return Ok(None);
+            }
             return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
         };
         let (their_lanes, their_ordering) = (first.lanes as usize, first.ordering);
@@ -294,7 +302,9 @@ impl Running {
             return Ok(Some(Begin { position, skip: Some(skip), lanes, ordering, until_levelled: false }));
         }
         if skip.is_level_at(&position) {
-            self.relabel_marks(&position).await?;
+            if self.relabel_marks(stop, &position).await?.is_none() {
+                return Ok(None);
+            }
             return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
         }
         Ok(Some(Begin { position, skip: Some(skip), lanes: their_lanes, ordering: their_ordering, until_levelled: true }))
@@ -311,15 +321,15 @@ impl Running {
         Ok(position)
     }
 
-    /// All lanes of the manifest stand at `position`.
-    async fn relabel_marks(&self, position: &Position) -> Result<(), PipelineError> {
-        let (lanes, ordering, resume) = (self.pipeline.lanes as u32, self.pipeline.ordering, Arc::new(position.clone()));
-        let mark = |lane| Mark { lane, lanes, ordering, resume: Arc::clone(&resume), partial: None };
-        let marks: Vec<Mark> = (0..lanes).map(mark).collect();
+    /// All lanes of the manifest stand at `position`. `None`: stopped while a sink is away.
+    async fn relabel_marks(&self, stop: &watch::Receiver<bool>, position: &Position) -> Result<Option<()>, PipelineError> {
+        let marks = marks::level(&self.pipeline, position);
         for (name, sink) in &self.sinks {
-            sink.set_marks(&self.pipeline.name, &marks).await.map_err(|error| PipelineError::Sink { sink: name.clone(), error })?;
+            if self.patiently_sink(name, stop, || sink.set_marks(&self.pipeline.name, &marks)).await?.is_none() {
+                return Ok(None);
+            }
         }
-        Ok(())
+        Ok(Some(()))
     }
 
     /// Asks a sink until it answers. `None`: stopped while it is away.
@@ -332,7 +342,8 @@ impl Running {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut stop = stop.clone();
         loop {
-            match ask().await {
+            let silent = |_| Err(SinkError::Retry(format!("no answer within {} s", SINK_ANSWER_TIME_MAX.as_secs())));
+            match tokio::time::timeout(SINK_ANSWER_TIME_MAX, ask()).await.unwrap_or_else(silent) {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(SinkError::Retry(reason)) => {
                     if backoff.tries() == 0 {

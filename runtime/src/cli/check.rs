@@ -102,7 +102,7 @@ impl<'a> Check<'a> {
     }
 
     async fn read_source(&mut self, config: &model::Source) -> Result<Vec<Arc<Relation>>, SourceError> {
-        let source = Source::open(config.open_config(self.manifest)?).await?;
+        let source = Source::open_to_check(config.open_config(self.manifest)?).await?;
         for finding in source.check(config.tables()).await {
             self.add(Place::Source, finding);
         }

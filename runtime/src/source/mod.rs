@@ -137,6 +137,15 @@ pub struct Source {
 impl Source {
     /// Checks that the source can be reached and read.
     pub async fn open(config: SourceConfig) -> Result<Source, SourceError> {
+        Source::connect(config, true).await
+    }
+
+    /// Checks only that the source can be reached: what else is wrong, [`Source::check`] tells.
+    pub async fn open_to_check(config: SourceConfig) -> Result<Source, SourceError> {
+        Source::connect(config, false).await
+    }
+
+    async fn connect(config: SourceConfig, admit: bool) -> Result<Source, SourceError> {
         let name: Arc<str> = config.name.as_str().into();
         let origin = match config.kind {
             SourceKind::Files { paths } => blocking(
@@ -148,7 +157,11 @@ impl Source {
                 .await,
             ),
             SourceKind::MySql { address, server_id } => {
-                mysql::Server::open(name.clone(), address, server_id).await.map(|server| Origin::MySql(Arc::new(server)))
+                let server = match mysql::Server::connect(name.clone(), address, server_id).await {
+                    Ok(server) if admit => server.admit().await,
+                    connected => connected,
+                };
+                server.map(|server| Origin::MySql(Arc::new(server)))
             }
         };
         let origin = origin.map_err(|f| f.of(&name))?;

@@ -43,7 +43,7 @@ impl Server {
         if !image.is_empty() && !image.eq_ignore_ascii_case("FULL") {
             report.warning(
                 format!("binlog_row_image is {image}: changes hold only some of the columns"),
-                format!("{set} binlog_row_image = 'FULL'").replace("SET binlog", "SET GLOBAL binlog"),
+                format!("{set} binlog_row_image = 'FULL'"),
             );
         }
         let metadata = settings.get("binlog_row_metadata");
@@ -55,7 +55,7 @@ impl Server {
         } else if !metadata.eq_ignore_ascii_case("FULL") {
             report.warning(
                 format!("binlog_row_metadata is {metadata}: an ALTER of a followed table will stop the pipeline"),
-                format!("{set} binlog_row_metadata = 'FULL'").replace("SET binlog", "SET GLOBAL binlog"),
+                format!("{set} binlog_row_metadata = 'FULL'"),
             );
         }
         if settings.get("binlog_row_value_options").contains("PARTIAL_JSON") {
@@ -74,7 +74,7 @@ impl Server {
                     "binlogs are kept for {} hours only; a pipeline that stands still for longer loses its place",
                     seconds / 3600
                 ),
-                format!("{set} binlog_expire_logs_seconds = 604800").replace("SET binlog", "SET GLOBAL binlog"),
+                format!("{set} binlog_expire_logs_seconds = 604800"),
             );
         }
         if !settings.has_gtids() {

@@ -78,7 +78,7 @@ impl Settings {
         } else if !format.is_empty() && !format.eq_ignore_ascii_case("ROW") {
             (
                 format!("binlog_format is {format}"),
-                format!("{} GLOBAL binlog_format = 'ROW'; sessions that are open keep the old one", self.set()),
+                format!("{} binlog_format = 'ROW'; sessions that are open keep the old one", self.set()),
             )
         } else if self.get("server_id").parse() == Ok(server_id) {
             (format!("the source's server_id is the server's own, {server_id}"), "give the source another `server_id`".into())
@@ -90,26 +90,32 @@ impl Settings {
 
     /// The statement that changes a setting and, where the server can, keeps it.
     pub(super) fn set(&self) -> &'static str {
-        if self.mariadb || self.version_number() < 8_000 { "SET" } else { "SET PERSIST" }
+        if self.mariadb || self.version_number() < 8_000 { "SET GLOBAL" } else { "SET PERSIST" }
     }
 }
 
 impl Server {
-    /// Connects, and refuses a server that cannot be followed.
-    pub(crate) async fn open(name: Arc<str>, address: Address, server_id: u32) -> Result<Server, Failure> {
+    /// Connects, though it may be a server that cannot be followed.
+    pub(crate) async fn connect(name: Arc<str>, address: Address, server_id: u32) -> Result<Server, Failure> {
         let tls = Tls::new(&address)?;
         let server = Server { name, address, server_id, tls, session: Mutex::new(None), searches: AtomicU32::new(SEARCH_SLOTS) };
-        let settings = server.settings().await?;
-        if let Some((problem, hint)) = settings.refused(server_id) {
+        server.settings().await?;
+        Ok(server)
+    }
+
+    /// Refuses a server that cannot be followed.
+    pub(crate) async fn admit(self) -> Result<Server, Failure> {
+        let settings = self.settings().await?;
+        if let Some((problem, hint)) = settings.refused(self.server_id) {
             return Err(Failure::definite(problem, hint));
         }
-        if let Some(other) = server.taken_by(&settings).await? {
+        if let Some(other) = self.taken_by(&settings).await? {
             return Err(Failure::definite(
-                format!("another replica, `{other}`, has the source's server_id {server_id}"),
+                format!("another replica, `{other}`, has the source's server_id {}", self.server_id),
                 "give the source another `server_id`",
             ));
         }
-        Ok(server)
+        Ok(self)
     }
 
     /// Runs a statement on the session that is kept; a session that has died meanwhile is replaced once.

@@ -1,12 +1,17 @@
 //! Servers, networks, disks, files and plugins that fail under a running pipeline: it goes on by itself or stops with a clear message,
 //! nothing is lost, and neither secrets nor row values get into the log. (SIGKILL of the program itself: `crash.rs`.)
 
-use tidegate_tests::flow::Flow;
+use std::time::{Duration, Instant};
+
+use tidegate_tests::flow::{Flow, Run};
 use tidegate_tests::servers::{Kind, Server, wait_until};
 
 mod binlogs;
+mod check;
 mod disk;
+mod network;
 mod plugins;
+mod restarts;
 
 /// In every row that the tests write.
 const MARKER: &str = "Marzipan";
@@ -102,6 +107,13 @@ fn sink(sink: &str, server: &Server, database: &str, port: u16) -> String {
 fn wait_for_rows(what: &str, shop: &Shop<'_>, target: &Server, database: &str) {
     let expected = shop.rows();
     wait_until(what, || rows(target, database) == expected);
+}
+
+/// Waits for a text in the log of a run after the first `from` bytes of it; returns how long that took.
+fn wait_for_log(run: &Run, from: usize, text: &str) -> Duration {
+    let start = Instant::now();
+    wait_until(&format!("the log has `{text}`"), || run.log().get(from..).is_some_and(|log| log.contains(text)));
+    start.elapsed()
 }
 
 /// Neither passwords nor row values are in what the flow has written to standard error.

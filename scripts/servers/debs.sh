@@ -23,7 +23,8 @@ download() {
   scratch=$(mktemp -d); mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
   mirror=$( (cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2> /dev/null || true) | grep -v '^ *#' \
     | grep -oE "https?://[^ ]*/debian/?( |$)" | head -1 | tr -d ' ' || true)
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} $suite main" > "$scratch/sources.list"
+  [ -n "$mirror" ] || { echo "no Debian mirror in /etc/apt/sources.list or sources.list.d" >&2; return 1; }
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$scratch/sources.list"
   # Dir::State::status: what this host has installed does not count.
   local apt=(-o "Dir::Etc::sourcelist=$scratch/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$scratch/lists"
     -o Dir::State::status=/dev/null -o "Dir::Cache=$scratch/cache" -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3)

@@ -22,7 +22,9 @@ server() {
 
 unpack_server() {
   local program file share stem
-  unpack "$SUITE" "$ROOT" mariadb-server-core mariadb-client-core mariadb-client
+  # mariadb-server itself holds the plugins, among them the login ed25519; what only its maintainer scripts and tools need is left out.
+  DEBS_DROP="$DEBS_DROP|galera|mariadb-backup|mariadb-plugin|rsync|lsof|iproute2|gawk|psmisc|procps" \
+    unpack "$SUITE" "$ROOT" mariadb-server mariadb-server-core mariadb-client-core mariadb-client
   mkdir -p "$PREFIX/bin"
   for program in mariadbd mariadb mariadb-admin mariadb-binlog mariadb-dump; do
     for file in "$ROOT/usr/sbin/$program" "$ROOT/usr/bin/$program"; do wrap "$ROOT" "$file" "$PREFIX/bin/$program"; done

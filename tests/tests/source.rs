@@ -113,6 +113,29 @@ async fn every_login_works_with_and_without_tls() {
 }
 
 #[tokio::test]
+async fn mariadb_logins_work_with_and_without_tls() {
+    let server = servers::shared_mariadb();
+    server.sql(
+        "INSTALL SONAME 'auth_ed25519'; CREATE USER 'ed'@'%' IDENTIFIED VIA ed25519 USING PASSWORD('p:w/ä'); \
+         CREATE USER 'native'@'%' IDENTIFIED BY 'p:w/ä'; \
+         GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'ed'@'%', 'native'@'%'",
+    );
+    let tls = server.rows("SELECT @@have_ssl")[0][0] == "YES";
+    for user in ["ed", "native"] {
+        for mode in ["disabled", "preferred", "required"] {
+            if mode == "required" && !tls {
+                continue;
+            }
+            let url = |password: &str| format!("mysql://{user}:{password}@127.0.0.1:{}/?ssl-mode={mode}", server.port);
+            let source = open(&url("p%3Aw%2F%C3%A4")).await.unwrap();
+            assert!(source.end().await.unwrap().gtids.is_some(), "{user} {mode}");
+            let error = open(&url("wrong")).await.unwrap_err().to_string();
+            assert!(error.contains("Access denied"), "{user} {mode}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn reading_goes_on_after_a_restart_and_each_transaction_comes_once() {
     let server = servers::mysql(&[]);
     server.sql("CREATE DATABASE r; CREATE TABLE r.t (a INT PRIMARY KEY)");

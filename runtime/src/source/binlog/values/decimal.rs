@@ -9,16 +9,8 @@ const PRECISION_MAX: u8 = 65;
 /// Bytes of a group of 0 to 9 digits.
 const GROUP_BYTES: [u8; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
 const POWERS: [u32; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
-/// "00" to "99".
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut i = 0;
-    while i < 100 {
-        pairs[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
-        i += 1;
-    }
-    pairs
-};
+/// Most bytes of a text: sign, point, a zero before it, 65 digits, and the 9 that a group may write past its end.
+const TEXT_BYTES: usize = 80;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
@@ -48,10 +40,21 @@ pub fn write_text(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> 
     let Some(bytes) = bytes.get(..needed) else {
         return Err(DecimalError::Short { needed, found: bytes.len() });
     };
+    // Written in place: reading back what was just stored in pieces is slow.
+    let begin = out.len();
+    out.resize(begin + TEXT_BYTES, 0);
+    let text = out.last_chunk_mut().map(|room| text(bytes, precision, scale, room));
+    let len = text.unwrap_or(Ok(0));
+    out.truncate(begin + *len.as_ref().unwrap_or(&0));
+    len.map(drop)
+}
+
+/// Returns the length of the text.
+#[inline(always)]
+fn text(bytes: &[u8], precision: u8, scale: u8, room: &mut [u8; TEXT_BYTES]) -> Result<usize, DecimalError> {
     let negative = bytes[0] & 0x80 == 0;
     let mut groups = Groups { bytes, mask: if negative { u32::MAX } else { 0 }, flip: 0x80 };
-    // Sign, point, a zero before it, 65 digits, and the 9 that a group may write past its end.
-    let mut text = Text { bytes: [0; 80], len: 0 };
+    let mut text = Text { bytes: room, len: 0 };
     if negative {
         text.push(b'-');
     }
@@ -76,8 +79,7 @@ pub fn write_text(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> 
             text.len -= usize::from(9 - rest);
         }
     }
-    out.extend_from_slice(&text.bytes[..text.len]);
-    Ok(())
+    Ok(text.len)
 }
 
 /// The groups of a value, most significant first.
@@ -110,12 +112,12 @@ impl Groups<'_> {
     }
 }
 
-struct Text {
-    bytes: [u8; 80],
+struct Text<'a> {
+    bytes: &'a mut [u8; TEXT_BYTES],
     len: usize,
 }
 
-impl Text {
+impl Text<'_> {
     #[inline(always)]
     fn push(&mut self, byte: u8) {
         self.bytes[self.len] = byte;
@@ -125,31 +127,37 @@ impl Text {
     /// The next group before the point: without leading zeros if none but zeros came before it (since `first`).
     #[inline(always)]
     fn significant(&mut self, value: u32, first: usize) {
-        if self.len > first {
+        if self.len > first || value >= POWERS[8] {
             self.nine(value);
         } else if value > 0 {
-            let digits = nine(value);
-            let zeros = 9 - (value.ilog10() as usize + 1);
-            let count = 9 - zeros;
-            self.bytes[self.len..self.len + count].copy_from_slice(&digits[zeros..]);
-            self.len += count;
+            let digits = value.ilog10() as usize + 1;
+            self.eight(eight(value) >> (8 * (8 - digits)));
+            self.len -= 8 - digits;
         }
     }
 
     #[inline(always)]
     fn nine(&mut self, value: u32) {
-        self.bytes[self.len..self.len + 9].copy_from_slice(&nine(value));
-        self.len += 9;
+        self.push(b'0' + (value / POWERS[8]) as u8);
+        self.eight(eight(value % POWERS[8]));
+    }
+
+    #[inline(always)]
+    fn eight(&mut self, digits: u64) {
+        self.bytes[self.len..self.len + 8].copy_from_slice(&digits.to_le_bytes());
+        self.len += 8;
     }
 }
 
+/// The eight digits of a number below 10^8 in ASCII, the first one in the lowest byte: halved three times, all parts at once. A
+/// quotient is a product with a reciprocal that is exact for parts of that size, shifted.
 #[inline(always)]
-fn nine(value: u32) -> [u8; 9] {
-    let pair = |n: u32| PAIRS[(n % 100) as usize];
-    let (high, low) = (value / 10_000, value % 10_000);
-    let ([b, c], [d, e]) = (pair(high / 100), pair(high));
-    let ([f, g], [h, i]) = (pair(low / 100), pair(low));
-    [b'0' + (high / 10_000) as u8, b, c, d, e, f, g, h, i]
+fn eight(value: u32) -> u64 {
+    let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
+    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - hundreds * 100) << 16;
+    let tens = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
+    (tens | (twos - tens * 10) << 8) + 0x3030_3030_3030_3030
 }
 
 #[cfg(test)]

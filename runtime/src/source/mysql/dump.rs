@@ -1,7 +1,8 @@
 //! The dump: the binlog from a server, as a replica asks for it.
 //!
 //! Events are framed where the socket's bytes were read; only the part of an event that is not whole yet moves to the next buffer.
-//! A segment is handed on as soon as the socket has nothing more. A connection that says nothing for 8 s (the server sends a
+//! A segment is handed on as soon as the socket has nothing more, but not one right after the other: under load that would wake the
+//! tasks behind it for every packet. A connection that says nothing for 8 s (the server sends a
 //! heartbeat every second) is dead; reading then goes on at the last transaction boundary, however long that takes.
 
 use std::future::{Future, poll_fn};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connect::{Connection, PACKET_MAX};
 use super::server::{SETTINGS, Server, Settings, settings_of};
@@ -30,6 +31,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(8);
 const FIRST_TIMEOUT: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// The shortest time between two segments that are smaller than [`SEGMENT_BYTES`].
+const GATHER: Duration = Duration::from_millis(1);
 /// A buffer with less room than this is given up for a new one.
 const ROOM_MIN: usize = 32 * 1024;
 
@@ -62,6 +65,8 @@ struct Link {
     log_pos: u32,
     timeout: Duration,
     ended: bool,
+    /// Before this, the socket is asked for more.
+    gather_until: Instant,
 }
 
 impl Dump {
@@ -183,6 +188,7 @@ impl Dump {
             log_pos: 0,
             timeout: FIRST_TIMEOUT,
             ended: false,
+            gather_until: Instant::now(),
         })
     }
 
@@ -243,7 +249,8 @@ impl Link {
                 });
                 match now.await {
                     Some(result) => Some(result),
-                    None if framer.has_events() || self.heartbeat => None,
+                    None if framer.has_events() => timeout_at(self.gather_until, read).await.ok(),
+                    None if self.heartbeat => None,
                     None => Some(match timeout(self.timeout, read).await {
                         Ok(result) => result,
                         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no heartbeat")),
@@ -379,6 +386,7 @@ impl Link {
     fn cut(&mut self, framer: &mut Framer) -> Produced {
         let data = self.connection.buffer.split_to(self.at).freeze();
         self.at = 0;
+        self.gather_until = Instant::now() + GATHER;
         let mut entries: Vec<Entry> = Vec::new();
         framer.take(&data, &mut entries);
         Produced::Entries(entries)

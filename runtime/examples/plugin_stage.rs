@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("usage: plugin_stage PLUGIN.wasm")?;
     let engine = Engine::new(None)?;
     for view in ["columns", "rows"] {
-        let config = serde_json::json!({"filter": "status", "mask": "email", "route": "country", "view": view});
+        let config = serde_json::json!({"filter": "total", "mask": "email", "route": "id", "view": view});
         let plugin = engine.load(&PluginConfig {
             name: "bench".to_owned(),
             path: path.clone().into(),

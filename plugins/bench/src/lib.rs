@@ -1,6 +1,6 @@
 //! What `make bench` runs: filters on one column, masks one, adds one and routes by one, the columns named by the config.
 //!
-//! `{"filter": "status", "mask": "email", "route": "country", "view": "columns"}`; `"view": "rows"` does the same row by row.
+//! `{"filter": "stock", "mask": "email", "route": "customer", "view": "columns"}`; `"view": "rows"` does the same row by row.
 
 use serde::Deserialize;
 use tidegate_plugin::{Batch, Kind, Plan, Plugin, Relation};
@@ -8,9 +8,11 @@ use tidegate_plugin::{Batch, Kind, Plan, Plugin, Relation};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bench {
-    /// Rows with "deleted" in this column are dropped.
+    /// An integer: rows where 16 divides it are dropped.
     filter: String,
+    /// A text, of which only what follows an @ is left.
     mask: String,
+    /// An integer: rows are spread over eight topics by it.
     route: String,
     #[serde(default)]
     view: View,
@@ -23,6 +25,8 @@ enum View {
     Columns,
     Rows,
 }
+
+const TOPICS: [&str; 8] = ["part-0", "part-1", "part-2", "part-3", "part-4", "part-5", "part-6", "part-7"];
 
 impl Plugin for Bench {
     fn configure(config: &str) -> Result<Bench, String> {
@@ -40,34 +44,42 @@ impl Plugin for Bench {
     fn process(&mut self, batch: &Batch) -> Result<(), String> {
         if self.view == View::Rows {
             for row in batch.rows() {
-                if row.text(&self.filter) == Some("deleted") {
+                if is_filtered(row.int64(&self.filter)) {
                     row.drop();
                     continue;
                 }
-                if let Some(email) = row.text(&self.mask) {
-                    let mut masked = String::with_capacity(email.len());
-                    mask(email, &mut masked);
+                if let Some(text) = row.text(&self.mask) {
+                    let mut masked = String::with_capacity(text.len());
+                    mask(text, &mut masked);
                     row.set(&self.mask, masked);
                 }
                 row.set("region", "eu");
-                row.route(row.text(&self.route).unwrap_or("none"));
+                row.route(topic(row.int64(&self.route)));
             }
             return Ok(());
         }
-        let status = batch.text(&self.filter);
-        let country = batch.text(&self.route);
-        batch.keep(|row| status.get(row) != Some("deleted"));
+        let filter = batch.int64(&self.filter);
+        let route = batch.int64(&self.route);
+        batch.keep(|row| !is_filtered(filter.get(row)));
         batch.rewrite_text(&self.mask, mask);
         batch.set_all("region", "eu");
-        batch.route_by(|row, topic| topic.push_str(country.get(row).unwrap_or("none")));
+        batch.route_by(|row, out| out.push_str(topic(route.get(row))));
         Ok(())
     }
 }
 
-fn mask(email: &str, out: &mut String) {
+fn is_filtered(value: Option<i64>) -> bool {
+    value.is_some_and(|value| value % 16 == 0)
+}
+
+fn topic(value: Option<i64>) -> &'static str {
+    TOPICS[value.unwrap_or(0).rem_euclid(8) as usize]
+}
+
+fn mask(text: &str, out: &mut String) {
     out.push_str("***");
-    if let Some(at) = email.rfind('@') {
-        out.push_str(&email[at..]);
+    if let Some(at) = text.rfind('@') {
+        out.push_str(&text[at..]);
     }
 }
 

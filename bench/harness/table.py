@@ -1,0 +1,162 @@
+"""docs/benchmarks.md, written from the results of a run and from nothing else."""
+
+from .drains import Raw
+
+DRAINED = {"bulk": "BULK", "oltp": "OLTP"}
+# (goal, floor) of the ratio to mysqlbinlog: without and with a plugin.
+RATIOS = {"bulk": ((1.3, 2.0), (2.0, 3.0)), "oltp": ((1.6, 2.5), (2.3, 3.0))}
+# (goal, floor) of the ratio to the replica applier, in the order of apply.MODES.
+APPLY = ((2.0, 1.0), (1.0, None))
+ZSTD_ROWS_MIN = 3_000_000
+IDLE_BYTES_MAX, DRAIN_BYTES_MAX = 30e6, 120e6
+LATENCY_MS_MAX = (5.0, 25.0)
+
+INTRODUCTION = """# Benchmarks
+
+`make bench` writes this page: it starts the servers, makes the loads (once; they are kept), builds Tidegate and its rivals, runs them in turn,
+and puts the medians here. Every run must count exactly the rows that are in the load, or the bench stops. Change nothing here by hand.
+
+Compare within a table: its rows were measured in turn, in the same minutes. Between machines only ratios carry over.
+"""
+
+HOW = """## How to read this
+
+- **CPU** is user and system time of the whole process, all threads, as the kernel accounts for it (`wait4`). The server's is not in it.
+- **Ratio** is that CPU against `mysqlbinlog --read-from-remote-server --raw` to /dev/null, which copies the binlog and decodes nothing, in
+  the same round. All readers come over TCP on this machine, without TLS.
+- **Tidegate** drains into sink `null`, which asks for every column of both row images: all of them are decoded into Arrow arrays. *With a
+  plugin* (`plugins/bench`, Rust) it also filters by one column, masks one, adds one, and routes each row to one of eight topics by another.
+- **Peak** is the largest resident set of the rounds. Small programs show 20 MB: that is what the harness itself has when it starts them.
+- The peers decode every row into values of their own and count them; none writes anything. Debezium makes its Connect records.
+- Loads: [`bench/loads`](../bench/loads). Peers: [`bench/peers`](../bench/peers). What is timed and how: [`bench/harness`](../bench/harness).
+  `bench/run --only PART` measures one part again, `--rounds N` sets the number of rounds.
+"""
+
+
+def document(results):
+    parts = [INTRODUCTION]
+    for name, title in DRAINED.items():
+        if name in results:
+            parts.append(drain(title, name, results[name]))
+    for name, section in (("zstd", zstd), ("apply", applied), ("latency", latency), ("memory", memory), ("allocations", allocations)):
+        if name in results:
+            parts.append(section(results[name]))
+    parts.append(HOW)
+    return "\n".join(parts)
+
+
+def about(part):
+    said = part["about"]
+    return f"Measured {said['date']} on {said['machine']}; Tidegate at commit {said['tidegate']}.\n"
+
+
+def verdict(value, goal, floor=None, less_is_better=True):
+    """What became of the goal, in words."""
+    better = (lambda limit: value <= limit) if less_is_better else (lambda limit: value >= limit)
+    sign = "≤" if less_is_better else "≥"
+    if better(goal):
+        return f"goal {sign} {goal:g}: met"
+    if floor is None:
+        return f"goal {sign} {goal:g}: missed"
+    return f"goal {sign} {goal:g}: missed; floor {floor:g}: {'met' if better(floor) else 'missed'}"
+
+
+def megabytes(count):
+    return f"{count / 1e6:.0f} MB"
+
+
+def rows(table):
+    head, *body = table
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in body]) + "\n"
+
+
+def load(counts):
+    return (
+        f"{counts['rows']:,} row events ({counts['insert']:,} inserts, {counts['update']:,} updates, {counts['delete']:,} deletes) in"
+        f" {counts['transactions']:,} transactions, {counts['bytes'] / 1e6:.0f} MB of binlog"
+    )
+
+
+def drain(title, name, part):
+    table = [["reader", "version", "CPU s", "ratio", "rows a CPU second", "wall s", "peak", "goal"]]
+    goals = {"Tidegate": RATIOS[name][0], "Tidegate with a plugin": RATIOS[name][1]}
+    for reader, of in part["readers"].items():
+        goal = verdict(of["ratio"], *goals[reader]) if reader in goals else ""
+        rate = "" if reader == Raw.name else f"{of['rows_per_core_second'] / 1e6:.2f} M"
+        table.append([reader, of["version"], f"{of['cpu']:.2f}", f"{of['ratio']:.2f}", rate, f"{of['wall']:.1f}", megabytes(of["peak"]), goal])
+    return f"## Reading: {title}\n\n{load(part['counts'])}; medians of {part['rounds']} rounds. {about(part)}\n{rows(table)}"
+
+
+def zstd(part):
+    of = part["readers"]["Tidegate"]
+    rate = of["rows_per_core_second"]
+    return (
+        f"## Reading: compressed transactions\n\nThe statements of BULK with `binlog_transaction_compression=ON`: {load(part['counts'])};"
+        f" medians of {part['rounds']} rounds. {about(part)}\n"
+        f"Tidegate: {rate / 1e6:.2f} M rows a CPU second ({of['cpu']:.2f} s of CPU, {of['wall']:.1f} s); goal ≥ {ZSTD_ROWS_MIN / 1e6:.0f} M:"
+        f" {'met' if rate >= ZSTD_ROWS_MIN else 'missed'}.\n"
+    )
+
+
+def applied(part):
+    table = [["applier", "rows/s", "ratio", "CPU s of the target", "own CPU s", "goal"]]
+    goals = [None, *APPLY]
+    for (name, of), goal in zip(part["runs"].items(), goals):
+        said = verdict(of["ratio"], *goal, less_is_better=False) if goal else ""
+        own = f"{of['own_cpu']:.1f}" if of["own_cpu"] else "(in the target's)"
+        table.append([name, f"{of['rows_per_second']:,.0f}", f"{of['ratio']:.2f}", f"{of['target_cpu']:.1f}", own, said])
+    return (
+        f"## Applying: MySQL to MySQL\n\nThe OLTP load into an empty MySQL ({part['rows']:,} row events), medians of {part['rounds']} rounds. The"
+        " target has a binlog of its own, sync_binlog = 0 and innodb_flush_log_at_trx_commit = 2 in all of them. The replica applier (4 workers,"
+        " commit order kept) has fetched the binlog before its time begins; Tidegate's time has the reading in it. At the end the checksums of"
+        f" all tables were those of the source. {about(part)}\n{rows(table)}"
+    )
+
+
+def latency(part):
+    p50, p99 = LATENCY_MS_MAX
+    return (
+        f"## Latency: MySQL to PostgreSQL\n\n{part['rows_a_second']} one-row transactions a second, medians of {part['rounds']} rounds of 15 s. One"
+        " process outside of all notes when it sends each INSERT to MySQL and when PostgreSQL notifies it of the row, which is after the commit"
+        " there; so the source's commit and the target's (durable) are in it. The pipeline has no settings but its source and sink."
+        f" {about(part)}\n"
+        + rows(
+            [
+                ["", "ms", "goal"],
+                ["p50", f"{part['p50']:.1f}", verdict(part["p50"], p50)],
+                ["p99", f"{part['p99']:.1f}", verdict(part["p99"], p99)],
+                ["longest", f"{part['max']:.1f}", ""],
+                ["a commit in PostgreSQL alone, p50", f"{part['commit_p50']:.1f}", ""],
+                ["a commit in PostgreSQL alone, p99", f"{part['commit_p99']:.1f}", ""],
+            ]
+        )
+        + f"\nTidegate took {100 * part['cpu_share']:.0f} % of one core meanwhile.\n"
+    )
+
+
+def memory(part):
+    idle = part["idle"]
+    table = [
+        ["", "resident", "goal"],
+        ["idle, one pipeline with a plugin", megabytes(idle["resident"]), verdict(idle["resident"] / 1e6, IDLE_BYTES_MAX / 1e6)],
+    ]
+    for name, title in (("oltp", "draining OLTP"), ("giant", "draining one transaction")):
+        of = part[name]
+        title = f"{title} ({of['rows']:,} row events)"
+        table.append([f"{title}, at most", megabytes(of["peak"]), verdict(of["peak"] / 1e6, DRAIN_BYTES_MAX / 1e6)])
+        table.append([f"{title}, most in the first and in the second half", f"{megabytes(of['first_half'])}, {megabytes(of['second_half'])}", ""])
+    return (
+        f"## Memory\n\nMegabytes are 10⁶ bytes. Draining is into `null`, with lanes for all cores. {about(part)}\n{rows(table)}\n"
+        f"Idle, it takes {100 * idle['cpu_share']:.1f} % of one core.\n"
+    )
+
+
+def allocations(part):
+    table = [["load", "allocations a row", "allocations a batch", "ns a row"]]
+    for name, of in part["loads"].items():
+        table.append([DRAINED[name], f"{of['a_row']:.4f}", f"{of['a_batch']:.1f}", f"{of['ns_a_row']:.0f}"])
+    return (
+        "## Allocations\n\nThe decoder alone, on one thread, from framed events to batches of 1000 rows, under an allocator that counts"
+        f" (`runtime/examples/decode_bench.rs`): a batch allocates its columns, a row allocates nothing. {about(part)}\n{rows(table)}"
+    )

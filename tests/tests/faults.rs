@@ -9,6 +9,7 @@ use tidegate_tests::servers::{Kind, Server, wait_until};
 mod binlogs;
 mod check;
 mod disk;
+mod memory;
 mod network;
 mod plugins;
 mod restarts;

@@ -128,6 +128,15 @@ const KNOCK_TIME_MAX: Duration = Duration::from_secs(3);
 /// A delivery that takes longer is given up: its connection may be dead where others are not.
 const DELIVERY_TIME_MAX: Duration = Duration::from_secs(300);
 
+/// How long connecting and logging in may take.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A connection, if the target lets one in in time.
+async fn in_time<T>(connecting: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let silent = |_| Err(Failure::Retry(format!("connection: no answer within {} s", CONNECT_TIME_MAX.as_secs())));
+    tokio::time::timeout(CONNECT_TIME_MAX, connecting).await.unwrap_or_else(silent)
+}
+
 /// Returns when waiting for an answer of the target is in vain.
 async fn silence(door: Option<&dyn Door>) {
     let Some(door) = door else { return std::future::pending().await };

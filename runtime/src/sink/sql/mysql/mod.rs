@@ -16,7 +16,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Params, SslOpts, Statement, Value};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
+use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, in_time, is_this_machine, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::manifest::model::{ServerSink, Tls};
@@ -99,7 +99,7 @@ const SESSION: [&str; 4] = [
 
 impl Target {
     async fn connect(&self) -> Result<Conn, Failure> {
-        Conn::new(self.opts.clone()).await.map_err(|e| failure(&e))
+        in_time(async { Conn::new(self.opts.clone()).await.map_err(|e| failure(&e)) }).await
     }
 }
 

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, is_this_machine, marks, table};
+use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, in_time, is_this_machine, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::manifest::model::{ServerSink, Tls};
@@ -66,6 +66,8 @@ impl PostgresSink {
         if let Some(ca) = &config.ca {
             options = options.ssl_root_cert(ca);
         }
+        // The text of our own statements says nothing to whoever reads the log.
+        options = options.disable_statement_logging();
         let target = Target { place, options, create: config.create };
         Ok(PostgresSink { target, template: config.table.clone(), pipeline: pipeline.to_owned(), catalog: Catalog::default() })
     }
@@ -104,7 +106,7 @@ impl PostgresSink {
 
 impl Target {
     async fn connect(&self) -> Result<PgConnection, Failure> {
-        self.options.connect().await.map_err(|e| failure(&e))
+        in_time(async { self.options.connect().await.map_err(|e| failure(&e)) }).await
     }
 }
 

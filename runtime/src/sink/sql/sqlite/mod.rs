@@ -101,6 +101,7 @@ async fn connect(path: &PathBuf) -> Result<SqliteConnection, Failure> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
+        .disable_statement_logging()
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)

@@ -1,9 +1,10 @@
 //! The cursor store: how far each pipeline has settled, durably, in `data_dir/cursors`.
 //!
 //! Last in the flow. The only module that knows sled. [`Store::commit`] returns after the flush, and only settled positions get here.
-//! Format: one sled tree `cursors`, pipeline name → JSON of [`Cursor`]; the key `format` of the default tree holds the number of the
+//! Format: sled trees `cursors`, pipeline name → JSON of [`Cursor`], and two of pipeline names, `numbers` and `moved`; the key `format` of the default tree holds the number of the
 //! format. A store of a newer format, or one that sled calls corrupt, is refused and never repaired on its own.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -53,6 +54,10 @@ pub struct Store {
     path: PathBuf,
     db: sled::Db,
     cursors: sled::Tree,
+    /// Pipeline name → its number, see [`Store::number`].
+    numbers: sled::Tree,
+    /// Names of pipelines that were moved by hand, see [`Store::is_moved`].
+    moved: sled::Tree,
 }
 
 impl Store {
@@ -77,8 +82,9 @@ impl Store {
                 db.flush().map_err(error)?;
             }
         }
-        let cursors = db.open_tree("cursors").map_err(error)?;
-        Ok(Store { path, db, cursors })
+        let tree = |name: &str| db.open_tree(name).map_err(error);
+        let (cursors, numbers, moved) = (tree("cursors")?, tree("numbers")?, tree("moved")?);
+        Ok(Store { path, db, cursors, numbers, moved })
     }
 
     pub fn list(&self) -> Result<Vec<(String, Cursor)>, CursorError> {
@@ -108,9 +114,43 @@ impl Store {
         Ok(())
     }
 
+    /// As [`Store::commit`], on a user's behalf: marks in the target no longer count.
+    pub fn move_to(&self, pipeline: &str, position: Position) -> Result<(), CursorError> {
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        self.moved.insert(pipeline, &[]).map_err(error)?;
+        self.commit(pipeline, position)
+    }
+
+    /// True if a user has moved or removed the cursor, and no run has taken that in.
+    pub fn is_moved(&self, pipeline: &str) -> Result<bool, CursorError> {
+        self.moved.contains_key(pipeline).map_err(|e| open_error(&self.path, e))
+    }
+
+    /// The marks in the target are those of the cursor again.
+    pub fn set_moved_done(&self, pipeline: &str) -> Result<(), CursorError> {
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        if self.moved.remove(pipeline).map_err(error)?.is_some() {
+            self.db.flush().map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// A number that tells this pipeline from those of the same name with another store. Made by chance at the first call.
+    pub fn number(&self, pipeline: &str) -> Result<String, CursorError> {
+        if let Some(number) = self.numbers.get(pipeline).map_err(|e| open_error(&self.path, e))? {
+            return Ok(String::from_utf8_lossy(&number).into_owned());
+        }
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        let number = format!("{:016x}", RandomState::new().hash_one(pipeline));
+        self.numbers.insert(pipeline, number.as_bytes()).map_err(error)?;
+        self.db.flush().map_err(error)?;
+        Ok(number)
+    }
+
     /// True if there was one.
     pub fn remove(&self, pipeline: &str) -> Result<bool, CursorError> {
         let error = |source| CursorError::Write { path: self.path.clone(), source };
+        self.moved.insert(pipeline, &[]).map_err(error)?;
         let removed = self.cursors.remove(pipeline).map_err(error)?.is_some();
         self.db.flush().map_err(error)?;
         Ok(removed)

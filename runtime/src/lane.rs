@@ -10,16 +10,18 @@ use crate::change::{Op, Relation, RowId, Transaction};
 use crate::manifest::model::Ordering;
 use crate::position::Position;
 
+pub mod bonds;
 pub mod order;
 pub mod skip;
 pub mod worker;
 
+use bonds::Bonds;
 use skip::Skip;
 
 /// The open batches of all lanes of a pipeline: where the decoder appends rows.
 #[derive(Debug)]
 pub struct Lanes {
-    ordering: Ordering,
+    assignment: Assignment,
     pub batchers: Vec<Batcher>,
     /// After a restart of an exactly-once pipeline: the rows that are in the target already.
     skip: Option<Skip>,
@@ -29,7 +31,14 @@ pub struct Lanes {
 
 impl Lanes {
     pub fn new(ordering: Ordering, lanes: usize, rows_max: usize, bytes_max: usize) -> Lanes {
-        Lanes { ordering, batchers: (0..lanes).map(|_| Batcher::new(rows_max, bytes_max)).collect(), skip: None, rows_read: 0 }
+        let batchers = (0..lanes).map(|_| Batcher::new(rows_max, bytes_max)).collect();
+        Lanes { assignment: Assignment::new(ordering, lanes, Arc::default()), batchers, skip: None, rows_read: 0 }
+    }
+
+    /// Rows of bound tables share lanes.
+    pub fn bound(mut self, bonds: Arc<[Bonds]>) -> Lanes {
+        self.assignment.bonds = bonds;
+        self
     }
 
     /// Leaves out what an earlier run has written.
@@ -66,31 +75,62 @@ impl Lanes {
         transaction: impl FnOnce() -> Transaction,
     ) -> Option<&mut RowsBuilder> {
         self.rows_read += 1;
-        if let Some(skip) = &self.skip
+        if let Some(skip) = &mut self.skip
             && skip.covers(relation, key_hash, id.place)
         {
             return None;
         }
-        let lane = lane_of(self.ordering, self.batchers.len(), relation, key_hash);
+        let lane = self.assignment.lane(relation, key_hash);
         Some(self.batchers[lane].row(relation, wanted, op, id, bytes, transaction))
     }
 }
 
-/// The lane of a row. Marks in a target depend on it: never change what it returns.
-#[inline]
-pub fn lane_of(ordering: Ordering, lanes: usize, relation: &Relation, key_hash: u64) -> usize {
-    if lanes == 1 {
-        return 0;
+/// Which lane a row goes to.
+#[derive(Debug)]
+pub struct Assignment {
+    ordering: Ordering,
+    lanes: u64,
+    bonds: Arc<[Bonds]>,
+    /// By relation id: `None` if the relation is not known yet, else the hash that all its rows share, if they share one.
+    shared: Vec<Option<Option<u64>>>,
+}
+
+impl Assignment {
+    pub fn new(ordering: Ordering, lanes: usize, bonds: Arc<[Bonds]>) -> Assignment {
+        Assignment { ordering, lanes: lanes as u64, bonds, shared: Vec::new() }
     }
-    match ordering {
-        Ordering::Key => (key_hash % lanes as u64) as usize,
-        Ordering::Table => (table_hash(relation) % lanes as u64) as usize,
-        Ordering::Global | Ordering::Transaction => 0,
+
+    /// The lane of a row. Marks in a target depend on it: never change what it returns.
+    #[inline]
+    pub fn lane(&mut self, relation: &Relation, key_hash: u64) -> usize {
+        if self.lanes == 1 || matches!(self.ordering, Ordering::Global | Ordering::Transaction) {
+            return 0;
+        }
+        let hash = match self.shared.get(relation.id as usize) {
+            Some(Some(shared)) => *shared,
+            Some(None) | None => self.learn(relation),
+        };
+        (hash.unwrap_or(key_hash) % self.lanes) as usize
+    }
+
+    #[cold]
+    fn learn(&mut self, relation: &Relation) -> Option<u64> {
+        let group = self.bonds.iter().find_map(|bonds| bonds.group(relation));
+        let shared = match (group, self.ordering) {
+            (Some(group), _) => Some(fnv(group.bytes())),
+            (None, Ordering::Table) => Some(fnv(relation.schema.bytes().chain([0]).chain(relation.table.bytes()))),
+            (None, Ordering::Key | Ordering::Global | Ordering::Transaction) => None,
+        };
+        let at = relation.id as usize;
+        if self.shared.len() <= at {
+            self.shared.resize(at + 1, None);
+        }
+        self.shared[at] = Some(shared);
+        shared
     }
 }
 
-/// FNV-1a over `schema`, 0, `table`.
-fn table_hash(relation: &Relation) -> u64 {
-    let bytes = relation.schema.bytes().chain([0]).chain(relation.table.bytes());
+/// FNV-1a.
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }

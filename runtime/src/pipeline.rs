@@ -15,6 +15,7 @@ use crate::batcher::{BatchError, Wanted};
 use crate::change::{KeyOrigin, Relation};
 use crate::cursor::{CursorError, Store};
 use crate::lane::Lanes;
+use crate::lane::bonds::Bonds;
 use crate::lane::order::SourceOrder;
 use crate::lane::skip::{MarksError, Skip};
 use crate::lane::worker::{LaneError, Target, Worker};
@@ -24,13 +25,12 @@ use crate::plugin::{Chain, Engine, Plugin, PluginError};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::Router;
-use crate::sink::{BeforeNeed, Sink, SinkError};
+use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
 use crate::source::binlog::decode::Decoder;
 use crate::source::binlog::error::{DecodeError, Refusal};
 use crate::source::{Source, SourceError, Start};
 
 mod feed;
-pub mod marks;
 mod open;
 
 use feed::{Ended, Feed, FeedOptions, LANE_DEPTH};
@@ -166,14 +166,31 @@ impl Run {
     }
 }
 
+/// What a pipeline finds in its target.
+enum Marks {
+    NotKept,
+    /// Empty at the first start, and after a move by hand.
+    Found(Vec<Mark>),
+    /// Told to stop while the target was away.
+    Stopped,
+}
+
 /// Where a round begins, and with which lanes.
 struct Begin {
     position: Position,
     skip: Option<Skip>,
-    lanes: usize,
-    ordering: Ordering,
+    layout: Layout,
+    keeps_marks: bool,
     /// The marks in the target are of other lanes than the manifest's: run with theirs until they are level.
     until_levelled: bool,
+}
+
+/// Which rows share a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Layout {
+    lanes: usize,
+    ordering: Ordering,
+    bonds: Arc<[Bonds]>,
 }
 
 impl Running {
@@ -202,11 +219,12 @@ impl Running {
     /// Reads from the cursor until told to stop, and settles what was read.
     async fn round(&self, stop: watch::Receiver<bool>, unfold: bool, until: Option<Position>) -> Result<Ended, PipelineError> {
         let name = &self.pipeline.name;
-        let Some(Begin { position, skip, lanes: count, ordering, until_levelled }) = self.begin(&stop).await? else {
+        let Some(Begin { position, skip, layout, keeps_marks, until_levelled }) = self.begin(&stop).await? else {
             return Ok(Ended::Stopped);
         };
+        let Layout { lanes: count, ordering, bonds } = layout;
         tracing::info!(pipeline = name, lanes = count, "begins at {position}");
-        let exactly_once = self.pipeline.delivery == Delivery::ExactlyOnce;
+        let store = self.store_number()?;
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
         let order = Arc::new(SourceOrder::new(count));
         let mut lanes = JoinSet::new();
@@ -220,7 +238,9 @@ impl Running {
                 lane,
                 lanes: count,
                 ordering,
-                exactly_once,
+                bonds: Arc::clone(&bonds),
+                store: Arc::clone(&store),
+                keeps_marks,
                 chain: self.chain()?,
                 router: self.router(),
                 targets,
@@ -236,7 +256,6 @@ impl Running {
             lanes.spawn(worker.run(receiver));
         }
         self.status.set_state(State::Running);
-        let told = stop.clone();
         let (finished, finish) = oneshot::channel();
         let keeper =
             tokio::spawn(keep_cursor(self.store.clone(), Arc::clone(&self.status), Arc::clone(&acks), position.clone(), finish));
@@ -245,15 +264,15 @@ impl Running {
             source: Arc::clone(&self.source),
             subscription: self.source.subscribe(position.clone()),
             decoder: self.decoder()?,
-            lanes: Lanes::new(ordering, count, batch.rows, batch.bytes.0 as usize).skipping(skip),
+            lanes: Lanes::new(ordering, count, batch.rows, batch.bytes.0 as usize).bound(bonds).skipping(skip),
             senders,
             acks,
             order,
             status: Arc::clone(&self.status),
-            stop,
+            stop: stop.clone(),
             options: FeedOptions {
                 wait: batch.wait.0,
-                exactly_once,
+                keeps_marks,
                 cut_at_transactions: ordering == Ordering::Transaction,
                 until,
                 until_levelled,
@@ -267,7 +286,8 @@ impl Running {
         let (ended, executed) = outcome?;
         kept?;
         if ended == Ended::Levelled {
-            let relabelled = self.relabel_marks(&told, &executed).await?;
+            let Some(layout) = self.layout(&stop).await? else { return Ok(Ended::Stopped) };
+            let relabelled = self.relabel_marks(&stop, &executed, &layout).await?;
             return Ok(if relabelled.is_some() { ended } else { Ended::Stopped });
         }
         Ok(ended)
@@ -275,39 +295,88 @@ impl Running {
 
     /// Where to begin. `None`: stopped while waiting for a sink.
     async fn begin(&self, stop: &watch::Receiver<bool>) -> Result<Option<Begin>, PipelineError> {
-        let (lanes, ordering) = (self.pipeline.lanes, self.pipeline.ordering);
-        let cursor = self.store.get(&self.pipeline.name)?.map(|c| c.position);
-        if self.pipeline.delivery == Delivery::AtLeastOnce {
+        let name = &self.pipeline.name;
+        let Some(layout) = self.layout(stop).await? else { return Ok(None) };
+        let cursor = self.store.get(name)?.map(|c| c.position);
+        let (marks, keeps_marks) = match self.marks(stop).await? {
+            Marks::Stopped => return Ok(None),
+            Marks::NotKept => (Vec::new(), false),
+            Marks::Found(marks) => (marks, true),
+        };
+        let fresh = |position| Begin { position, skip: None, layout: layout.clone(), keeps_marks, until_levelled: false };
+        let Some(first) = marks.first() else {
             let position = self.first_position(cursor).await?;
-            return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
+            if keeps_marks && self.relabel_marks(stop, &position, &layout).await?.is_none() {
+                return Ok(None);
+            }
+            self.store.set_moved_done(name)?;
+            return Ok(Some(fresh(position)));
+        };
+        let theirs = Layout { lanes: first.lanes as usize, ordering: first.ordering, bonds: Arc::clone(&first.bonds) };
+        let (mut skip, lowest) = Skip::new(marks)?;
+        // The cursor store can be behind the marks, and it can be ahead of the mark of a lane that had nothing to write.
+        let position = cursor.filter(|c| c.covers(&lowest)).unwrap_or(lowest);
+        skip.begin_at(&position);
+        if theirs != layout && skip.is_level_at(&position) {
+            if self.relabel_marks(stop, &position, &layout).await?.is_none() {
+                return Ok(None);
+            }
+            return Ok(Some(fresh(position)));
         }
+        let until_levelled = theirs != layout;
+        Ok(Some(Begin { position, skip: Some(skip), layout: theirs, keeps_marks, until_levelled }))
+    }
+
+    /// What the manifest and the targets want. `None`: stopped while waiting for a sink.
+    async fn layout(&self, stop: &watch::Receiver<bool>) -> Result<Option<Layout>, PipelineError> {
+        let mut bonds = Vec::new();
+        for (name, sink) in &self.sinks {
+            let Some(of_sink) = self.patiently_sink(name, stop, || sink.bonds()).await? else { return Ok(None) };
+            bonds.extend(Some(of_sink).filter(|b| !b.is_empty()));
+        }
+        Ok(Some(Layout { lanes: self.pipeline.lanes, ordering: self.pipeline.ordering, bonds: bonds.into() }))
+    }
+
+    /// The marks of this pipeline in its target. An SQL sink that is alone keeps them in either mode: rows that are written again may
+    /// meet rows that are ahead of them. At-least-once does without them where it must.
+    async fn marks(&self, stop: &watch::Receiver<bool>) -> Result<Marks, PipelineError> {
+        let exactly_once = self.pipeline.delivery == Delivery::ExactlyOnce;
         let [(name, sink)] = self.sinks.as_slice() else {
+            if !exactly_once {
+                return Ok(Marks::NotKept);
+            }
             let reason = "delivery = \"exactly-once\" takes one sink, which has to be an SQL database".to_owned();
             let hint = "split the pipeline into one for each sink".to_owned();
             return Err(PipelineError::Sink { sink: self.pipeline.name.clone(), error: SinkError::Configuration { reason, hint } });
         };
-        let Some(marks) = self.patiently_sink(name, stop, || sink.marks(&self.pipeline.name)).await? else { return Ok(None) };
-        let Some(first) = marks.first() else {
-            let position = self.first_position(cursor).await?;
-            if self.relabel_marks(stop, &position).await?.is_none() {
-                return Ok(None);
+        if !exactly_once && !sink.is_transactional() {
+            return Ok(Marks::NotKept);
+        }
+        let mut marks = match self.patiently_sink(name, stop, || sink.marks(&self.pipeline.name)).await {
+            Ok(Some(marks)) => marks,
+            Ok(None) => return Ok(Marks::Stopped),
+            Err(PipelineError::Sink { error: SinkError::Configuration { reason, .. }, .. }) if !exactly_once => {
+                tracing::warn!(sink = name, reason, "no marks in the target: after a crash the last changes are written again");
+                return Ok(Marks::NotKept);
             }
-            return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
+            Err(error) => return Err(error),
         };
-        let (their_lanes, their_ordering) = (first.lanes as usize, first.ordering);
-        let (skip, lowest) = Skip::new(marks)?;
-        // The cursor store can be behind the marks, and it can be ahead of the mark of a lane that had nothing to write.
-        let position = cursor.filter(|c| c.covers(&lowest)).unwrap_or(lowest);
-        if (their_lanes, their_ordering) == (lanes, ordering) {
-            return Ok(Some(Begin { position, skip: Some(skip), lanes, ordering, until_levelled: false }));
+        if self.store.is_moved(&self.pipeline.name)? {
+            marks.clear();
         }
-        if skip.is_level_at(&position) {
-            if self.relabel_marks(stop, &position).await?.is_none() {
-                return Ok(None);
+        if !exactly_once {
+            // Another pipeline of this name may write into the same target.
+            let own = self.store_number()?;
+            marks.retain(|mark| mark.store == own);
+            if Skip::new(marks.clone()).is_err() {
+                marks.clear();
             }
-            return Ok(Some(Begin { position, skip: None, lanes, ordering, until_levelled: false }));
         }
-        Ok(Some(Begin { position, skip: Some(skip), lanes: their_lanes, ordering: their_ordering, until_levelled: true }))
+        Ok(Marks::Found(marks))
+    }
+
+    fn store_number(&self) -> Result<Arc<str>, CursorError> {
+        Ok(self.store.number(&self.pipeline.name)?.into())
     }
 
     async fn first_position(&self, cursor: Option<Position>) -> Result<Position, PipelineError> {
@@ -321,9 +390,24 @@ impl Running {
         Ok(position)
     }
 
-    /// All lanes of the manifest stand at `position`. `None`: stopped while a sink is away.
-    async fn relabel_marks(&self, stop: &watch::Receiver<bool>, position: &Position) -> Result<Option<()>, PipelineError> {
-        let marks = marks::level(&self.pipeline, position);
+    /// All lanes of `layout` stand at `position`. `None`: stopped while a sink is away.
+    async fn relabel_marks(
+        &self,
+        stop: &watch::Receiver<bool>,
+        position: &Position,
+        layout: &Layout,
+    ) -> Result<Option<()>, PipelineError> {
+        let (store, resume) = (self.store_number()?, Arc::new(position.clone()));
+        let mark = |lane| Mark {
+            lane,
+            store: Arc::clone(&store),
+            lanes: layout.lanes as u32,
+            ordering: layout.ordering,
+            bonds: Arc::clone(&layout.bonds),
+            resume: Arc::clone(&resume),
+            partial: None,
+        };
+        let marks: Vec<Mark> = (0..layout.lanes as u32).map(mark).collect();
         for (name, sink) in &self.sinks {
             if self.patiently_sink(name, stop, || sink.set_marks(&self.pipeline.name, &marks)).await?.is_none() {
                 return Ok(None);

@@ -8,6 +8,7 @@ use tidegate_tests::servers::{self, Kind, Server};
 
 mod rows;
 mod types;
+mod unique;
 
 /// A database at a source server, of which every pipeline copies what is written after [`Origin::new`].
 struct Origin<'s> {

@@ -543,6 +543,8 @@ fn marks_stand_and_fall_with_the_data() {
     everywhere("sinks_marks", true, "", |target| {
         let t = relation("t", &[("id", INT)], &[0]);
         let mark = |lane, offset| Mark {
+            bonds: Arc::default(),
+            store: "1".into(),
             lane,
             lanes: 2,
             ordering: Ordering::Transaction,

@@ -12,8 +12,7 @@ use crate::manifest::model::{Manifest, Pipeline};
 use crate::manifest::nearest::nearest;
 use crate::manifest::start::{Start, parse_time};
 use crate::manifest::{self};
-use crate::pipeline::marks;
-use crate::position::{GtidSet, Position};
+use crate::position::GtidSet;
 use crate::source::Source;
 
 pub(super) fn run(command: &CursorCommand, format: Format) -> Result<(), Error> {
@@ -80,21 +79,12 @@ fn set((manifest, store): &(Manifest, Store), name: &str, start: &Start, format:
     let pipeline = find(manifest, name)?;
     let config = pipeline.source.open_config(manifest)?;
     let start = crate::source::Start::from(start.clone());
-    let position = block_on(async {
-        let position = Source::open(config).await?.resolve(&start).await?;
-        put_marks(pipeline, Some(&position)).await?;
-        Ok(position)
-    })?;
-    store.commit(name, position)?;
+    let position = block_on(async { Ok(Source::open(config).await?.resolve(&start).await?) })?;
+    store.move_to(name, position)?;
     show(&(manifest.clone(), store.clone()), name, format)
 }
 
 fn reset((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Result<(), Error> {
-    // A cursor may be left of a pipeline that is not in the manifest any more.
-    let pipeline = manifest.pipelines.iter().find(|p| p.name == name);
-    if let Some(pipeline) = pipeline {
-        block_on(put_marks(pipeline, None))?;
-    }
     let removed = store.remove(name)?;
     if !removed {
         find(manifest, name)?;
@@ -105,10 +95,6 @@ fn reset((manifest, store): &(Manifest, Store), name: &str, format: Format) -> R
         Format::Json => println!("{}", json!({ "pipeline": name, "removed": removed })),
     }
     Ok(())
-}
-
-async fn put_marks(pipeline: &Pipeline, position: Option<&Position>) -> Result<(), Error> {
-    marks::put(pipeline, position).await.map_err(|source| Error::Open { source: Box::new(source) })
 }
 
 /// The pipeline of that name.

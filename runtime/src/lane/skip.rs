@@ -5,16 +5,15 @@
 
 use std::sync::Arc;
 
-use super::lane_of;
+use super::Assignment;
 use crate::change::{Relation, Transaction};
-use crate::manifest::model::Ordering;
-use crate::position::{Position, file_number};
+use crate::position::{GtidSet, Position, file_number};
 use crate::sink::{Mark, Partial};
 
 /// The marks found in the target, and what they mean for the transaction that is being read.
 #[derive(Debug)]
 pub struct Skip {
-    ordering: Ordering,
+    assignment: Assignment,
     lanes: Vec<LaneMark>,
 }
 
@@ -39,9 +38,9 @@ impl Skip {
     pub fn new(mut marks: Vec<Mark>) -> Result<(Skip, Position), MarksError> {
         marks.sort_by_key(|m| m.lane);
         let first = marks.first().ok_or(MarksError("there are none"))?;
-        let (ordering, lanes) = (first.ordering, first.lanes);
-        if marks.iter().any(|m| (m.ordering, m.lanes) != (ordering, lanes)) || marks.len() != lanes as usize {
-            return Err(MarksError("they are of different numbers of lanes"));
+        let (ordering, lanes, bonds) = (first.ordering, first.lanes, Arc::clone(&first.bonds));
+        if marks.iter().any(|m| (m.ordering, m.lanes, &m.bonds) != (ordering, lanes, &bonds)) || marks.len() != lanes as usize {
+            return Err(MarksError("they are of different lanes"));
         }
         if (0..).zip(&marks).any(|(n, m)| m.lane != n) {
             return Err(MarksError("a lane's mark is missing"));
@@ -49,7 +48,15 @@ impl Skip {
         let lowest = marks.iter().find(|m| marks.iter().all(|other| other.resume.covers(&m.resume)));
         let start = Position::clone(&lowest.ok_or(MarksError("no lane's position lies before all others"))?.resume);
         let lane = |m: Mark| LaneMark { resume: m.resume, partial: m.partial, below: 0 };
-        Ok((Skip { ordering, lanes: marks.into_iter().map(lane).collect() }, start))
+        let assignment = Assignment::new(ordering, lanes as usize, bonds);
+        Ok((Skip { assignment, lanes: marks.into_iter().map(lane).collect() }, start))
+    }
+
+    /// Reading begins at `position`, before which everything is settled: a transaction that was cut before it never comes again.
+    pub fn begin_at(&mut self, position: &Position) {
+        for lane in &mut self.lanes {
+            lane.partial = lane.partial.take().filter(|cut| !cut.lies_before(position));
+        }
     }
 
     /// A transaction begins, and everything in `executed` was read. True if nothing is left to skip, from here on.
@@ -66,9 +73,18 @@ impl Skip {
     }
 
     /// True if the row at `place` of the current transaction is in the target.
-    pub fn covers(&self, relation: &Relation, key_hash: u64, place: u64) -> bool {
-        let lane = lane_of(self.ordering, self.lanes.len(), relation, key_hash);
+    pub fn covers(&mut self, relation: &Relation, key_hash: u64, place: u64) -> bool {
+        let lane = self.assignment.lane(relation, key_hash);
         place < self.lanes[lane].below
+    }
+}
+
+impl Partial {
+    fn lies_before(&self, position: &Position) -> bool {
+        match (self.gtid.as_deref().and_then(|gtid| GtidSet::parse(gtid).ok()), &position.gtids) {
+            (Some(cut), Some(executed)) => executed.contains_set(&cut),
+            _ => (file_number(&self.file), self.offset) < (file_number(&position.file), position.offset),
+        }
     }
 }
 
@@ -109,6 +125,8 @@ impl LaneMark {
 mod tests {
     use super::*;
     use crate::change::KeyOrigin;
+    use crate::manifest::model::Ordering;
+    use crate::position::Gtid;
 
     fn position(offset: u64) -> Arc<Position> {
         Arc::new(Position { file: "b.000001".into(), offset, gtids: None })
@@ -120,7 +138,7 @@ mod tests {
 
     fn mark(lane: u32, resume: u64, partial: Option<(u64, u64)>) -> Mark {
         let partial = partial.map(|(offset, place)| Partial { gtid: None, file: "b.000001".into(), offset, place });
-        Mark { lane, lanes: 2, ordering: Ordering::Key, resume: position(resume), partial }
+        Mark { lane, lanes: 2, ordering: Ordering::Key, bonds: Arc::default(), store: "".into(), resume: position(resume), partial }
     }
 
     #[test]
@@ -143,6 +161,33 @@ mod tests {
         assert_eq!(covered(200), (true, true, false, false));
         assert_eq!(covered(300), (true, false, false, false));
         assert_eq!(covered(400), (false, false, false, true));
+    }
+
+    /// The cut lane had nothing more of its transaction, so the cursor went on without its mark.
+    #[test]
+    fn a_cut_before_the_beginning_is_passed() {
+        let relation = Relation {
+            id: 0,
+            schema: "s".into(),
+            table: "t".into(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            key_origin: KeyOrigin::WholeRow,
+        };
+        let uuid = "11111111-1111-1111-1111-111111111111";
+        let at = |gtids: &str| Position { file: "b.000001".into(), offset: 4, gtids: Some(GtidSet::parse(gtids).unwrap()) };
+        let lane = |lane: u32, partial: Option<Partial>| Mark {
+            resume: Arc::new(at(&format!("{uuid}:1-5"))),
+            partial,
+            ..mark(lane, 0, None)
+        };
+        let cut = Partial { gtid: Some(format!("{uuid}:6")), file: "b.000001".into(), offset: 4, place: 3 };
+        let (mut skip, _) = Skip::new(vec![lane(0, Some(cut)), lane(1, None)]).unwrap();
+        let begin = at(&format!("{uuid}:1-7"));
+        skip.begin_at(&begin);
+        let gtid = Gtid::MySql { source: [0x11; 16], tag: None, number: 8 };
+        assert!(skip.begin(&Transaction { gtid: Some(gtid), ..transaction(900) }, &begin));
+        assert!(!skip.covers(&relation, 0, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::bonds::Bonds;
 use super::order::SourceOrder;
 use crate::ack::{AckTracker, Token};
 use crate::change::{Batch, RowId, Slice};
@@ -26,7 +27,7 @@ pub enum Work {
     Batch(Box<Batch>, Token),
     /// The source transaction of the batches before it ends here, without more rows (`ordering = "transaction"` alone).
     Commit(Arc<Position>),
-    /// The lane has nothing of what was read before this: its mark may move there (exactly-once alone).
+    /// The lane has nothing of what was read before this: its mark may move there (where marks are kept).
     Mark(Arc<Position>),
 }
 
@@ -61,7 +62,11 @@ pub struct Worker {
     pub lane: usize,
     pub lanes: usize,
     pub ordering: Ordering,
-    pub exactly_once: bool,
+    pub bonds: Arc<[Bonds]>,
+    /// For [`Mark::store`].
+    pub store: Arc<str>,
+    /// A mark is written with the data.
+    pub keeps_marks: bool,
     pub chain: Option<Chain>,
     pub router: Router,
     pub targets: Vec<Target>,
@@ -110,7 +115,7 @@ impl Worker {
         let routed = self.router.route(&batch, self.targets.len())?;
         self.status.rows_dropped.fetch_add(routed.dropped as u64, std::sync::atomic::Ordering::Relaxed);
         let commit = self.ordering != Ordering::Transaction || batch.ends_transaction;
-        let mark = (self.exactly_once && commit).then(|| self.mark(&batch));
+        let mark = (self.keeps_marks && commit).then(|| self.mark(&batch));
         for (target, slices) in routed.slices.into_iter().enumerate() {
             if slices.is_empty() && self.open.is_empty() && mark.is_none() {
                 continue;
@@ -144,18 +149,22 @@ impl Worker {
     /// Writes until it succeeds, or until trying again cannot help.
     async fn write(&mut self, target: usize, delivery: &Delivery<'_>, batch: &Batch) -> Result<(), LaneError> {
         if self.unfold {
-            return self.attempt(target, delivery, Attempt::Unfolded).await;
+            return self.attempt(target, delivery, Attempt::InOrder).await;
         }
         match self.attempt(target, delivery, Attempt::Folded).await {
             Err(LaneError::Sink { sink, error: SinkError::Conflict(_) }) => {
                 tracing::debug!(sink, lane = self.lane, "conflict: writing row by row in source order");
-                if self.ordering != Ordering::Transaction {
-                    return self.row_by_row(target, delivery, batch).await;
-                }
                 if !self.open.is_empty() {
                     return Err(LaneError::TransactionLost { sink, unfold: true });
                 }
-                self.attempt(target, delivery, Attempt::Unfolded).await
+                let is_last = self.ordering == Ordering::Transaction;
+                let how = if is_last { Attempt::InOrder } else { Attempt::Unfolded };
+                match self.attempt(target, delivery, how).await {
+                    Err(LaneError::Sink { error: SinkError::Conflict(_), .. }) if !is_last => {
+                        self.row_by_row(target, delivery, batch).await
+                    }
+                    other => other,
+                }
             }
             other => other,
         }
@@ -176,10 +185,10 @@ impl Worker {
             let id = group[0].0;
             self.order.reach(self.lane, id);
             self.order.passed(self.lane, id).await;
-            let mark = self.exactly_once.then(|| self.mark_at(batch, id));
+            let mark = self.keeps_marks.then(|| self.mark_at(batch, id));
             let slices = group.iter().map(single).collect();
             let row = Delivery { slices, transactions: delivery.transactions, mark: mark.as_ref(), commit: true };
-            self.attempt(target, &row, Attempt::Unfolded).await?;
+            self.attempt(target, &row, Attempt::InOrder).await?;
         }
         match delivery.mark {
             Some(mark) => {
@@ -197,7 +206,7 @@ impl Worker {
             let Target { name, writer } = &mut self.targets[target];
             let written = match how {
                 Attempt::Folded => writer.write(delivery).await,
-                Attempt::Unfolded => writer.write_unfolded(delivery).await,
+                Attempt::Unfolded | Attempt::InOrder => writer.write_unfolded(delivery).await,
             };
             match written {
                 Ok(()) => {
@@ -224,6 +233,10 @@ impl Worker {
                         return Err(LaneError::Stopped);
                     }
                 }
+                Err(SinkError::Conflict(reason)) if matches!(how, Attempt::InOrder) => {
+                    let error = SinkError::Configuration { reason, hint: CONFLICT_HINT.to_owned() };
+                    return Err(LaneError::Sink { sink: name.clone(), error });
+                }
                 Err(error @ (SinkError::Conflict(_) | SinkError::Row { .. } | SinkError::Configuration { .. })) => {
                     return Err(LaneError::Sink { sink: name.clone(), error });
                 }
@@ -233,7 +246,7 @@ impl Worker {
 
     /// Commits what is open in the targets, with a mark if the pipeline keeps them.
     async fn write_mark(&mut self, resume: Arc<Position>) -> Result<(), LaneError> {
-        let mark = self.exactly_once.then(|| self.new_mark(resume, None));
+        let mark = self.keeps_marks.then(|| self.new_mark(resume, None));
         let delivery = Delivery { slices: Vec::new(), transactions: &[], mark: mark.as_ref(), commit: true };
         for target in 0..self.targets.len() {
             self.attempt(target, &delivery, Attempt::Folded).await?;
@@ -262,7 +275,15 @@ impl Worker {
     }
 
     fn new_mark(&self, resume: Arc<Position>, partial: Option<Partial>) -> Mark {
-        Mark { lane: self.lane as u32, lanes: self.lanes as u32, ordering: self.ordering, resume, partial }
+        Mark {
+            lane: self.lane as u32,
+            store: Arc::clone(&self.store),
+            lanes: self.lanes as u32,
+            ordering: self.ordering,
+            bonds: Arc::clone(&self.bonds),
+            resume,
+            partial,
+        }
     }
 }
 
@@ -270,4 +291,9 @@ impl Worker {
 enum Attempt {
     Folded,
     Unfolded,
+    /// Unfolded, and nothing is left to wait for: a conflict is an error.
+    InOrder,
 }
+
+const CONFLICT_HINT: &str = "the target has a row or a constraint that the source does not have: delete that row or drop that \
+     constraint, then start again; nothing was skipped";

@@ -1,6 +1,7 @@
 //! The name of a target table, made from where a change comes from: `"{schema}.{table}"`.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -48,6 +49,25 @@ impl TableTemplate {
             parts.iter().map(piece).collect::<String>()
         };
         TableName { schema: self.schema.as_deref().map(text), table: text(&self.table) }
+    }
+}
+
+/// As the manifest writes it.
+impl fmt::Display for TableTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let write = |f: &mut fmt::Formatter<'_>, parts: &[Part]| {
+            parts.iter().try_for_each(|part| match part {
+                Part::Text(text) => f.write_str(text),
+                Part::Schema => f.write_str("{schema}"),
+                Part::Table => f.write_str("{table}"),
+                Part::Topic => f.write_str("{topic}"),
+            })
+        };
+        if let Some(schema) = &self.schema {
+            write(f, schema)?;
+            f.write_str(".")?;
+        }
+        write(f, &self.table)
     }
 }
 

@@ -25,7 +25,7 @@ pub const LANE_DEPTH: usize = 2;
 const QUIET: Duration = Duration::from_millis(1);
 /// While one lane is full, how often the others are looked at.
 const FULL_LANE_LOOK: Duration = Duration::from_millis(5);
-/// How often an idle lane's mark follows the position (exactly-once).
+/// How often an idle lane's mark follows the position (where marks are kept).
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A server also says that it is idle while it passes over transactions that were read before; so many times in a row is the end.
@@ -61,7 +61,7 @@ pub struct Feed {
 
 pub struct FeedOptions {
     pub wait: Duration,
-    pub exactly_once: bool,
+    pub keeps_marks: bool,
     /// A batch ends where its source transaction ends (`ordering = "transaction"`).
     pub cut_at_transactions: bool,
     /// Stop there.
@@ -307,7 +307,7 @@ impl Reading {
     }
 
     fn finish(&mut self, lane: usize) -> Result<Option<crate::change::Batch>, PipelineError> {
-        if self.feed.options.exactly_once && *self.resume != self.feed.executed {
+        if self.feed.options.keeps_marks && *self.resume != self.feed.executed {
             self.resume = Arc::new(self.feed.executed.clone());
         }
         let last = self.feed.lanes.batchers[lane].last();
@@ -361,7 +361,7 @@ impl Reading {
     /// Lanes without rows would keep the lowest mark where it is: their marks follow. Between transactions only, since a mark at a
     /// boundary forgets what was written of the transaction after it.
     fn mark_idle_lanes(&mut self) {
-        if !self.marks_due || !self.feed.options.exactly_once || self.feed.decoder.is_in_transaction() {
+        if !self.marks_due || !self.feed.options.keeps_marks || self.feed.decoder.is_in_transaction() {
             return;
         }
         (self.marks_due, self.last_marks) = (false, Instant::now());

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::check::{Finding, Severity};
 
 use crate::change::{Relation, RowId, Slice, Transaction};
+use crate::lane::bonds::Bonds;
 use crate::manifest::model::{Ordering, SinkConfig};
 use crate::position::{Gtid, Position};
 
@@ -45,13 +46,21 @@ pub enum BeforeNeed {
 #[serde(deny_unknown_fields)]
 pub struct Mark {
     pub lane: u32,
-    /// The lane count and ordering under which the mark was written: together they say which rows it covers.
+    /// Of the cursor store beside which it was written: [`Store::number`](crate::cursor::Store::number).
+    pub store: Arc<str>,
+    /// The lane count, ordering and bonds under which the mark was written: together they say which rows it covers.
     pub lanes: u32,
     pub ordering: Ordering,
+    #[serde(default, skip_serializing_if = "no_bonds")]
+    pub bonds: Arc<[Bonds]>,
     /// The lane has written all of its rows before this transaction boundary,
     pub resume: Arc<Position>,
     /// and these of the transaction that begins there.
     pub partial: Option<Partial>,
+}
+
+fn no_bonds(bonds: &Arc<[Bonds]>) -> bool {
+    bonds.is_empty()
 }
 
 /// How far into a transaction a [`Mark`] reaches.
@@ -121,6 +130,11 @@ pub trait Sink: Send + Sync {
     /// What would fail for these relations (after plugins; `topics` are what routes may name): reachability, tables, columns,
     /// widths, rights. Does not change the target.
     async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding>;
+
+    /// Which of the target's tables depend on each other.
+    async fn bonds(&self) -> Result<Bonds, SinkError> {
+        Ok(Bonds::default())
+    }
 
     /// Connects a lane's writer.
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError>;

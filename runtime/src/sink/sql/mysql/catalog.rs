@@ -9,7 +9,8 @@ use super::super::Failure;
 use super::super::table::{Table, TargetColumn, quoted_name};
 use super::error::failure;
 use crate::change::SourceType;
-use crate::manifest::template::TableName;
+use crate::lane::bonds::Bonds;
+use crate::manifest::template::{TableName, TableTemplate};
 
 /// `None`: there is no such table.
 pub(super) async fn table(conn: &mut Conn, name: &TableName) -> Result<Option<Table>, Failure> {
@@ -54,6 +55,27 @@ pub(super) async fn table(conn: &mut Conn, name: &TableName) -> Result<Option<Ta
     }
     let columns = columns.into_iter().map(column).collect();
     Ok(Some(Table { sql: quoted_name(name, '`'), columns, unique, ignores_case: true }))
+}
+
+/// Tables with several unique keys, and tables that foreign keys connect.
+pub(super) async fn bonds(conn: &mut Conn, template: &TableTemplate) -> Result<Bonds, Failure> {
+    let home: Option<String> = conn.query_first("SELECT COALESCE(DATABASE(), '')").await.map_err(|e| failure(&e))?;
+    let unique: Vec<String> = conn
+        .query(
+            "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.STATISTICS WHERE NON_UNIQUE = 0 \
+             AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') \
+             GROUP BY TABLE_SCHEMA, TABLE_NAME HAVING COUNT(DISTINCT INDEX_NAME) > 1 OR MAX(SUB_PART IS NOT NULL) = 1",
+        )
+        .await
+        .map_err(|e| failure(&e))?;
+    let references: Vec<(String, String)> = conn
+        .query(
+            "SELECT CONCAT(CONSTRAINT_SCHEMA, '.', TABLE_NAME), CONCAT(UNIQUE_CONSTRAINT_SCHEMA, '.', REFERENCED_TABLE_NAME) \
+             FROM information_schema.REFERENTIAL_CONSTRAINTS",
+        )
+        .await
+        .map_err(|e| failure(&e))?;
+    Ok(Bonds::new(template, &home.unwrap_or_default(), unique, references))
 }
 
 /// Collation and character set names by collation id.

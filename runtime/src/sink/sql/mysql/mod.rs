@@ -19,6 +19,7 @@ use super::table::{Table, plain_name};
 use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, in_time, is_this_machine, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
+use crate::lane::bonds::Bonds;
 use crate::manifest::model::{ServerSink, Tls};
 use crate::manifest::template::{TableName, TableTemplate};
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
@@ -142,6 +143,16 @@ impl Sink for MysqlSink {
         }
         let _ = conn.disconnect().await;
         findings
+    }
+
+    async fn bonds(&self) -> Result<Bonds, SinkError> {
+        let read = async {
+            let mut conn = self.target.connect().await?;
+            let bonds = catalog::bonds(&mut conn, &self.template).await?;
+            let _ = conn.disconnect().await;
+            Ok(bonds)
+        };
+        read.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {

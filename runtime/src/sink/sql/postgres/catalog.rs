@@ -6,7 +6,8 @@ use super::super::Failure;
 use super::super::table::{Table, TargetColumn, quoted_name};
 use super::error::failure;
 use crate::change::{Kind, SourceType};
-use crate::manifest::template::TableName;
+use crate::lane::bonds::Bonds;
+use crate::manifest::template::{TableName, TableTemplate};
 
 /// A domain has the type that it is over, whose values it takes after a check of its own.
 const COLUMNS: &str = "SELECT a.attname::text, format_type(CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END, NULL), \
@@ -46,6 +47,23 @@ pub(super) async fn table(conn: &mut PgConnection, name: &TableName) -> Result<O
     let names = |index: &[(i64, Option<String>)]| index.iter().map(|(_, name)| name.clone()).collect::<Option<Vec<_>>>();
     let unique = keys.chunk_by(|a, b| a.0 == b.0).map(|index| names(index).unwrap_or_default()).collect();
     Ok(Some(Table { sql, columns, unique, ignores_case: false }))
+}
+
+/// Tables with several unique keys or an exclusion constraint.
+const UNIQUE: &str = "SELECT n.nspname || '.' || c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
+     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE (i.indisunique OR i.indisexclusion) AND n.nspname NOT IN ('pg_catalog', 'pg_toast') \
+     GROUP BY 1 HAVING count(*) > 1 OR bool_or(i.indisexclusion)";
+
+const REFERENCES: &str = "SELECT n.nspname || '.' || c.relname, m.nspname || '.' || d.relname FROM pg_constraint f \
+     JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+     JOIN pg_class d ON d.oid = f.confrelid JOIN pg_namespace m ON m.oid = d.relnamespace WHERE f.contype = 'f'";
+
+/// Tables with several unique keys, and tables that foreign keys connect.
+pub(super) async fn bonds(conn: &mut PgConnection, template: &TableTemplate) -> Result<Bonds, Failure> {
+    let home = sqlx::query_scalar::<_, Option<String>>("SELECT current_schema()::text").fetch_one(&mut *conn).await;
+    let unique = sqlx::query_scalar::<_, String>(UNIQUE).fetch_all(&mut *conn).await.map_err(|e| failure(&e))?;
+    let references = sqlx::query_as::<_, (String, String)>(REFERENCES).fetch_all(&mut *conn).await.map_err(|e| failure(&e))?;
+    Ok(Bonds::new(template, &home.map_err(|e| failure(&e))?.unwrap_or_default(), unique, references))
 }
 
 /// Which of the rights that writing needs the user does not have.

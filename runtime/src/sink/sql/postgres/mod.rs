@@ -16,6 +16,7 @@ use super::table::{Table, plain_name};
 use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, in_time, is_this_machine, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
+use crate::lane::bonds::Bonds;
 use crate::manifest::model::{ServerSink, Tls};
 use crate::manifest::template::{TableName, TableTemplate};
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
@@ -122,6 +123,16 @@ impl Sink for PostgresSink {
 
     async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding> {
         self.check_tables(relations).await.unwrap_or_else(|failure| vec![failure.into_finding(&self.target.place)])
+    }
+
+    async fn bonds(&self) -> Result<Bonds, SinkError> {
+        let read = async {
+            let mut conn = self.target.connect().await?;
+            let bonds = catalog::bonds(&mut conn, &self.template).await?;
+            let _ = conn.close().await;
+            Ok(bonds)
+        };
+        read.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {

@@ -19,6 +19,7 @@ use super::table::{Table, TargetColumn, plain_name, quoted};
 use super::{Door, Failure, Session, SqlWriter, ddl, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
+use crate::lane::bonds::Bonds;
 use crate::manifest::model;
 use crate::manifest::template::{TableName, TableTemplate};
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
@@ -97,6 +98,13 @@ impl SqliteSink {
     }
 }
 
+/// Tables with a unique key beside the primary key, or with several.
+const UNIQUE: &str = "SELECT m.name FROM sqlite_master m, pragma_index_list(m.name) l WHERE m.type = 'table' AND l.\"unique\" \
+     GROUP BY m.name HAVING count(*) + (SELECT max(pk) > 0 FROM pragma_table_info(m.name)) > 1 AND max(l.origin <> 'pk')";
+
+const REFERENCES: &str =
+    "SELECT DISTINCT m.name, f.\"table\" FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'";
+
 async fn connect(path: &PathBuf) -> Result<SqliteConnection, Failure> {
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -169,6 +177,18 @@ impl Sink for SqliteSink {
 
     async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding> {
         self.check_file(relations).await.unwrap_or_else(|failure| vec![failure.into_finding(&self.place)])
+    }
+
+    async fn bonds(&self) -> Result<Bonds, SinkError> {
+        let read = async {
+            let _turn = self.turn.lock().await;
+            let mut conn = connect(&self.path).await?;
+            let unique = sqlx::query_scalar::<_, String>(UNIQUE).fetch_all(&mut conn).await.map_err(|e| failure(&e))?;
+            let references = sqlx::query_as::<_, (String, String)>(REFERENCES).fetch_all(&mut conn).await;
+            let _ = conn.close().await;
+            Ok(Bonds::new(&self.template, "", unique, references.map_err(|e| failure(&e))?))
+        };
+        read.await.map_err(|failure: Failure| failure.within(&self.place).into_error())
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {

@@ -1,4 +1,4 @@
-//! What an exactly-once pipeline leaves out after a restart: reading begins at the lowest mark, and every lane skips what it has.
+//! What a pipeline with marks in its target leaves out after a restart: reading begins at the lowest mark, and every lane skips what it has.
 //!
 //! A row belongs to the lane that it had when the marks were written, so the number of lanes and the ordering may change between
 //! two runs.

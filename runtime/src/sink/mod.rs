@@ -41,7 +41,7 @@ pub enum BeforeNeed {
     All,
 }
 
-/// How far one lane has got, kept in the target in the transaction that wrote the data (`delivery = "exactly-once"`).
+/// How far one lane has got, kept in the target in the transaction that wrote the data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mark {
@@ -83,7 +83,7 @@ pub struct Delivery<'a> {
     pub slices: Vec<Slice<'a>>,
     /// The transactions of the rows, for sinks that pass on where a change comes from.
     pub transactions: &'a [Transaction],
-    /// To write in the same target transaction; `None` unless the pipeline is exactly-once.
+    /// To write in the same target transaction; `None` unless the pipeline keeps marks.
     pub mark: Option<&'a Mark>,
     /// False: more of the same source transaction follows, so the target transaction must stay open
     /// (`ordering = "transaction"` alone). True: durable when `write` returns `Ok`.

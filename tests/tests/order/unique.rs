@@ -220,7 +220,7 @@ fn wandering_values_survive_kills() {
     let mut random = Random::new(2);
     for (copy, delivery) in copies(&origin, servers::shared_mariadb()) {
         copy.configure(&settings(delivery, 4));
-        for _ in 0..8 {
+        for _ in 0..4 {
             origin.sql(&wander.rounds(40));
             let mut run = copy.flow.start(&[], &[]);
             std::thread::sleep(Duration::from_millis(50 + random.below(300)));

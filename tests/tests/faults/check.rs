@@ -132,7 +132,7 @@ fn cursors_are_shown_set_and_reset() {
     flow.catch_up();
     let (_, before, _) = flow.call(&["cursor", "show", "copy", "--format", "json"]);
 
-    // Forward: what lies between is skipped. The place of an exactly-once pipeline is in its target, so that has to move as well.
+    // Forward: what lies between is skipped. The place of an exactly-once pipeline is in its target, which has to follow.
     let skipped = shop.rows();
     shop.write(7);
     let (code, stdout, stderr) = flow.call(&["cursor", "set", "copy", "now"]);
@@ -153,7 +153,7 @@ fn cursors_are_shown_set_and_reset() {
     flow.catch_up();
     assert_eq!(rows(target, "cursors"), shop.rows());
 
-    // While the pipeline runs, and while its target is away, it is refused.
+    // While the pipeline runs, it is refused.
     let mut run = flow.start(&[], &[]);
     shop.write(5);
     wait_for_rows("the pipeline runs", &shop, target, "cursors");
@@ -168,13 +168,11 @@ fn cursors_are_shown_set_and_reset() {
         shop.source(server.port),
         sink("copy", target, "cursors", 9)
     ));
-    let (_, stood, _) = flow.call(&["cursor", "show", "copy"]);
-    for command in [vec!["cursor", "set", "copy", "now"], vec!["cursor", "reset", "copy"]] {
+    // The target need not be there: the next run tells it.
+    for command in [vec!["cursor", "reset", "copy"], vec!["cursor", "set", "copy", "now"]] {
         let (code, _, stderr) = flow.call(&command);
-        assert!(code == 5 && stderr.contains("nothing was changed"), "{command:?}: {code} {stderr}");
-        assert_text_is_discreet(&stderr);
+        assert_eq!(code, 0, "{command:?}: {stderr}");
     }
-    assert_eq!(flow.call(&["cursor", "show", "copy"]).1, stood);
     // Positions that are none.
     for (position, expected) in [("binlog.999999:4", 3), ("binlog.000001:5", 3), ("nonsense", 2)] {
         let (code, _, stderr) = flow.call(&["cursor", "set", "copy", position]);

@@ -231,3 +231,54 @@ fn wandering_values_survive_kills() {
         QUERIES.iter().for_each(|query| copy.assert_same(&origin, query));
     }
 }
+
+/// Lanes, ordering and delivery change between runs, half of which are killed.
+#[test]
+fn settings_change_between_runs() {
+    let origin = Origin::new(servers::shared_mysql(), "order_settings");
+    origin.sql(MYSQL);
+    let mut wander = Wander::new(3);
+    for server in [servers::shared_mysql(), servers::shared_postgres()] {
+        let copy = Copy::to_server(&origin, server, "order_settings_copy");
+        copy.sql(if server.kind == servers::Kind::Postgres { POSTGRES } else { MYSQL });
+        for (delivery, ordering, lanes) in [
+            ("at-least-once", "key", 2),
+            ("at-least-once", "key", 5),
+            ("exactly-once", "key", 1),
+            ("exactly-once", "table", 4),
+            ("at-least-once", "global", 1),
+            ("exactly-once", "transaction", 1),
+            ("exactly-once", "key", 3),
+            ("at-least-once", "transaction", 1),
+        ] {
+            copy.configure(&format!("ordering = \"{ordering}\"\n{}", settings(delivery, lanes)));
+            origin.sql(&wander.rounds(20));
+            copy.flow.start(&[], &[("TIDEGATE_FAILPOINT", "sink-after:3")]).wait();
+            copy.flow.catch_up();
+            QUERIES.iter().for_each(|query| copy.assert_same(&origin, query));
+        }
+    }
+}
+
+/// What the source does not know is in the way: said with table and key, without the value, and the row there stays as it is.
+#[test]
+fn a_row_that_the_source_does_not_have_stops_the_pipeline() {
+    let origin = Origin::new(servers::shared_mysql(), "order_conflict");
+    origin.sql(MYSQL);
+    origin.sql("INSERT INTO users VALUES (1, 'secret-value', 7, 1), (2, 'other', 8, 1);");
+    for server in [servers::shared_mysql(), servers::shared_postgres()] {
+        let copy = Copy::to_server(&origin, server, "order_conflict_copy");
+        copy.sql(if server.kind == servers::Kind::Postgres { POSTGRES } else { MYSQL });
+        copy.sql("INSERT INTO users VALUES (99, 'secret-value', 99, 99);");
+        let (code, _, stderr) = copy.configure(&settings("at-least-once", 2)).flow.call(&["run", "--until", "caught-up"]);
+        assert_eq!(code, 5, "{stderr}");
+        assert!(stderr.contains("users") && stderr.contains("email"), "{stderr}");
+        assert!(stderr.contains("hint: the target has a row"), "{stderr}");
+        assert!(!stderr.contains("secret-value"), "{stderr}");
+        assert_eq!(copy.sql("SELECT * FROM users WHERE id = 99"), "99\tsecret-value\t99\t99\n");
+        // The mend is what it says.
+        copy.sql("DELETE FROM users WHERE id = 99");
+        copy.flow.catch_up();
+        copy.assert_same(&origin, QUERIES[0]);
+    }
+}

@@ -78,6 +78,12 @@ impl Table {
         self.unique.iter().any(|unique| !self.is_key(unique, relation))
     }
 
+    /// The columns of those keys, for messages: `(email), (seat)`.
+    pub fn other_unique(&self, relation: &Relation) -> String {
+        let others = self.unique.iter().filter(|unique| !self.is_key(unique, relation) && !unique.is_empty());
+        others.map(|unique| format!("({})", unique.join(", "))).collect::<Vec<_>>().join(", ")
+    }
+
     /// A key of the same columns, in any order.
     fn is_key(&self, unique: &[String], relation: &Relation) -> bool {
         let mut names = relation.key.iter().map(|k| &*relation.columns[usize::from(*k)].name);

@@ -22,6 +22,8 @@ pub(super) struct Shape {
     order: Vec<usize>,
     /// The column by whose NULL the guard speaks (see [`guard`]).
     guard: Option<String>,
+    /// The keys that it guards, for messages.
+    guarded: String,
 }
 
 impl Shape {
@@ -95,7 +97,8 @@ impl Shape {
                 (head, String::new(), String::new(), order)
             }
         };
-        Ok(Shape { head, row, tail, order, guard: guard_column })
+        let guarded = if guard_column.is_some() { table.other_unique(&group.unit.relation) } else { String::new() };
+        Ok(Shape { head, row, tail, order, guard: guard_column, guarded })
     }
 
     /// Tells this statement from all others, together with the number of rows.
@@ -135,7 +138,8 @@ impl Shape {
             && server.code == error::BAD_NULL
             && error::quoted_name(&server.message) == Some(column)
         {
-            return Failure::Conflict("a unique key holds values that belong to a row of another key".to_owned());
+            let guarded = &self.guarded;
+            return Failure::Conflict(format!("a row of another key holds the row's values of a unique key: one of {guarded}"));
         }
         error::failure(e)
     }

@@ -62,6 +62,20 @@ impl Bits {
         self.len = rows;
     }
 
+    /// Forgets the rows from `rows` on.
+    fn truncate(&mut self, rows: usize) {
+        if self.len <= rows {
+            return;
+        }
+        self.len = rows;
+        self.bytes.truncate(rows.div_ceil(8));
+        if let Some(last) = self.bytes.last_mut()
+            && !rows.is_multiple_of(8)
+        {
+            *last &= (1 << (rows % 8)) - 1;
+        }
+    }
+
     fn finish(mut self, rows: usize) -> Option<BooleanBuffer> {
         if self.bytes.is_empty() {
             return None;
@@ -154,6 +168,21 @@ impl ColumnBuilder {
     pub fn absent(&mut self) {
         self.absents.clear(self.len(), 1);
         self.null();
+    }
+
+    /// Forgets what was appended from row `rows` on, half a value among it.
+    fn truncate(&mut self, rows: usize) {
+        self.nulls.truncate(rows);
+        self.absents.truncate(rows);
+        if self.is_word {
+            self.words.truncate(rows);
+            return;
+        }
+        self.offsets.truncate(rows + 1);
+        // Beyond that the offsets are not true, which `finish` reports.
+        if self.data.len() <= COLUMN_BYTES_MAX {
+            self.data.truncate(self.offsets[self.offsets.len() - 1] as usize);
+        }
     }
 
     /// `relation` and `column` name it in an error.
@@ -256,6 +285,12 @@ impl Image {
         }
     }
 
+    fn truncate(&mut self, rows: usize) {
+        self.columns.iter_mut().flatten().for_each(|c| c.truncate(rows));
+        let has = if self.columns.is_empty() { 0 } else { self.columns.iter().flatten().next().map_or(rows, ColumnBuilder::len) };
+        self.missing = rows - has;
+    }
+
     fn sizes(&self) -> Arc<[usize]> {
         self.columns.iter().map(|c| c.as_ref().map_or(0, |c| c.data.len())).collect()
     }
@@ -324,6 +359,13 @@ impl RowsBuilder {
     #[inline]
     pub fn no_before(&mut self) {
         self.before.missing += 1;
+    }
+
+    fn retract(&mut self) {
+        self.ops.pop();
+        self.ids.pop();
+        self.after.truncate(self.ops.len());
+        self.before.truncate(self.ops.len());
     }
 
     fn finish(self) -> Result<(Rows, Expected), BatchError> {
@@ -429,6 +471,21 @@ impl Batcher {
         builder
     }
 
+    /// Takes back the row that was appended last, which may be half appended: what is before it is whole.
+    pub fn retract(&mut self) {
+        let last = self.last;
+        let Some(at) = self.open.iter().position(|builder| builder.ids.last() == Some(&last)) else { return };
+        self.open[at].retract();
+        self.rows -= 1;
+        if self.open[at].ops.is_empty() {
+            // It was made for this row, so that no other comes after it.
+            let slot = self.open.remove(at).relation.id as usize;
+            self.index[slot] = 0;
+        }
+        self.last = self.open.iter().filter_map(|builder| builder.ids.last().copied()).max().unwrap_or_default();
+        self.transactions.retain(|t| t.number <= self.last.transaction);
+    }
+
     /// Takes the open batch; `None` if it has no rows. For the parameters see [`Batch`].
     pub fn finish(&mut self, resume: Arc<Position>, ends_transaction: bool) -> Result<Option<Batch>, BatchError> {
         if self.rows == 0 {
@@ -453,5 +510,54 @@ impl Batcher {
             ends_transaction,
         };
         Ok(Some(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Array;
+
+    use super::*;
+    use crate::change::{KeyOrigin, SourceType};
+
+    /// The decoder stops in the middle of a row: what is before it leaves whole.
+    #[test]
+    fn a_half_appended_row_is_taken_back() {
+        let column = |name: &str, source_type| ColumnDef { name: name.into(), source_type, nullable: true };
+        let relation = |id, key_origin| {
+            let columns = vec![column("a", SourceType::Int { bits: 64, unsigned: false }), column("b", SourceType::Json)];
+            Arc::new(Relation { id, schema: "s".into(), table: "t".into(), columns, key: vec![0], key_origin })
+        };
+        let (first, second) = (relation(0, KeyOrigin::Primary), relation(1, KeyOrigin::Unique));
+        let wanted = Arc::new(Wanted { after: vec![true; 2], before: vec![true; 2] });
+        let transaction = |number| Transaction { number, gtid: None, file: "f".into(), offset: 4, commit_time_us: 0 };
+        let resume = || Arc::new(Position { file: "f".into(), offset: 4, gtids: None });
+        for whole in 0..10u64 {
+            for fault in [&first, &second] {
+                let mut batcher = Batcher::new(100, usize::MAX);
+                let ids = [RowId { transaction: 1, place: 2 }, RowId { transaction: 2, place: 2 }];
+                for place in 0..whole {
+                    let id = RowId { transaction: 1, place };
+                    let row = batcher.row(&first, &wanted, Op::Delete, id, 1, || transaction(1));
+                    row.no_after();
+                    row.before().iter_mut().flatten().for_each(|c| c.null());
+                }
+                let half = batcher.row(fault, &wanted, Op::Update, ids[1], 1, || transaction(2));
+                half.before().iter_mut().flatten().for_each(|c| c.absent());
+                let columns = half.after();
+                columns[0].as_mut().unwrap().word(7);
+                columns[1].as_mut().unwrap().data().push(b'{');
+                batcher.retract();
+                assert_eq!(batcher.rows() as u64, whole);
+                let batch = batcher.finish(resume(), true).unwrap();
+                assert_eq!(batch.is_some(), whole > 0);
+                let Some(batch) = batch else { continue };
+                assert_eq!((batch.last.place, batch.transactions.len(), batch.relations.len()), (whole - 1, 1, 1));
+                let before = batch.relations[0].before[0].as_ref().unwrap();
+                assert_eq!(before.values.null_count() as u64, whole);
+                assert!(before.present.as_ref().is_none_or(|p| p.count_set_bits() as u64 == whole));
+                assert_eq!(batch.relations[0].after[1].as_ref().unwrap().values.len() as u64, whole);
+            }
+        }
     }
 }

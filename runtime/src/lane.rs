@@ -83,6 +83,13 @@ impl Lanes {
         let lane = self.assignment.lane(relation, key_hash);
         Some(self.batchers[lane].row(relation, wanted, op, id, bytes, transaction))
     }
+
+    /// Takes back the row `id`, the last of its lane, which was not appended to the end.
+    pub fn retract(&mut self, id: RowId) {
+        if let Some(batcher) = self.batchers.iter_mut().find(|b| b.first().is_some() && b.last() == id) {
+            batcher.retract();
+        }
+    }
 }
 
 /// Which lane a row goes to.

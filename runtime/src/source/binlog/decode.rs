@@ -100,8 +100,8 @@ impl Decoder {
         }
     }
 
-    /// Decodes event `index` of the segment and appends its rows to `lanes`. After an error the decoder is not called again, and
-    /// the row at hand may be half appended: the open batches of `lanes` must be dropped, not finished.
+    /// Decodes event `index` of the segment and appends its rows to `lanes`. After an error the decoder is not called again; the
+    /// rows before the one at hand are whole, and it is taken back.
     pub fn event(&mut self, segment: &Segment, index: usize, lanes: &mut Lanes) -> Result<Step, DecodeError> {
         let mut context = Context { event: "event", relation: None };
         let framed = segment.events.get(index).copied();
@@ -483,7 +483,7 @@ impl Appender<'_> {
         let builder = self.lanes.row(&plan.relation, &plan.wanted, op, id, key_hash, self.bytes, || transaction.clone());
         let Some(builder) = builder else { return Ok(()) };
         let Scratch { before, after, .. } = &*self.scratch;
-        match op {
+        let appended = match op {
             Op::Insert | Op::Snapshot => {
                 builder.no_before();
                 append_image(plan, self.rows, after, builder.after())
@@ -492,11 +492,13 @@ impl Appender<'_> {
                 builder.no_after();
                 append_image(plan, self.rows, before, builder.before())
             }
-            Op::Update => {
-                append_image(plan, self.rows, before, builder.before())?;
-                append_image(plan, self.rows, after, builder.after())
-            }
+            Op::Update => append_image(plan, self.rows, before, builder.before())
+                .and_then(|()| append_image(plan, self.rows, after, builder.after())),
+        };
+        if appended.is_err() {
+            self.lanes.retract(id);
         }
+        appended
     }
 
     /// Equal for keys that are equal at the source.

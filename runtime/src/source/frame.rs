@@ -203,6 +203,8 @@ pub(crate) struct Framer {
     segments: u64,
     /// Takes over the executed transactions that a file says came before it, where they are not known.
     learns_gtids: bool,
+    /// That none came before it is known, too: the source has GTIDs.
+    learns_none: bool,
     learned: bool,
 }
 
@@ -225,6 +227,7 @@ impl Framer {
             payload: None,
             segments: 0,
             learns_gtids: false,
+            learns_none: false,
             learned: false,
         }
     }
@@ -242,6 +245,11 @@ impl Framer {
 
     pub(crate) fn learn_gtids(&mut self) {
         self.learns_gtids = true;
+    }
+
+    /// The same, and a file before which nothing was executed says so.
+    pub(crate) fn learn_all_gtids(&mut self) {
+        (self.learns_gtids, self.learns_none) = (true, true);
     }
 
     /// The last transaction boundary.
@@ -633,7 +641,7 @@ impl Framer {
                 if self.learns_gtids && self.resume.position.gtids.is_none() {
                     let gtids = gtid_event::executed(event[4], &event[HEADER..]);
                     let gtids = gtids.map_err(|what| self.error(offset, Fault::Malformed(what)))?;
-                    self.resume.position.gtids = Some(gtids).filter(|g: &GtidSet| !g.is_empty());
+                    self.resume.position.gtids = Some(gtids).filter(|g: &GtidSet| self.learns_none || !g.is_empty());
                     self.learned = true;
                 }
                 Boundary::Within

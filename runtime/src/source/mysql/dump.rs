@@ -147,8 +147,11 @@ impl Dump {
         let position = self.framer.position().clone();
         let gtids = position.gtids.clone().filter(|_| settings.has_gtids());
         let gtids = gtids.map(|set| server.of_flavour(set, &settings)).transpose()?;
-        if settings.has_gtids() {
-            self.framer.learn_gtids();
+        match (settings.has_gtids(), self.ends) {
+            (false, _) => {}
+            (true, false) => self.framer.learn_gtids(),
+            // A search begins with a file: what it finds has all transactions before it, or it would be asked for those again.
+            (true, true) => self.framer.learn_all_gtids(),
         }
         let known = self.identity.get_or_insert_with(|| settings.identity().to_owned());
         if gtids.is_none() && known != settings.identity() {

@@ -310,14 +310,14 @@ impl Server {
                 Produced::Entries(entries) => {
                     for entry in &entries {
                         if let Some(position) = stop.find(entry)? {
-                            return Ok(position);
+                            return Ok(without_empty_set(position));
                         }
                     }
                 }
                 Produced::Idle => {}
                 Produced::End => {
                     stop.at_end(dump.position())?;
-                    return Ok(dump.position().clone());
+                    return Ok(without_empty_set(dump.position().clone()));
                 }
             }
         }
@@ -360,6 +360,11 @@ pub(super) fn settings_of(rows: &Rows, version: &Rows) -> Settings {
 pub(super) fn literal(text: &str) -> String {
     let hex: String = text.bytes().map(|b| format!("{b:02x}")).collect();
     format!("_utf8mb4 x'{hex}'")
+}
+
+/// Where no GTID was seen, transactions may be older than GTIDs: file and offset tell more.
+fn without_empty_set(position: Position) -> Position {
+    Position { gtids: position.gtids.filter(|set| !set.is_empty()), ..position }
 }
 
 fn mysql_set(text: &str) -> Result<GtidSet, Failure> {

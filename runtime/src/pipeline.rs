@@ -198,7 +198,10 @@ impl Running {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut unfold = false;
         let until = match self.until_caught_up {
-            true => Some(patiently(|| self.source.end()).await?),
+            true => match unless_told(&stop, patiently(|| self.source.end())).await {
+                Some(end) => Some(end?),
+                None => return Ok(()),
+            },
             false => None,
         };
         loop {
@@ -209,7 +212,9 @@ impl Running {
                     tracing::warn!(pipeline = self.pipeline.name, sink, "reading the open transaction again");
                     self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     unfold = next;
-                    tokio::time::sleep(backoff.next_delay()).await;
+                    if unless_told(&stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
+                        return Ok(());
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -293,7 +298,7 @@ impl Running {
         Ok(ended)
     }
 
-    /// Where to begin. `None`: stopped while waiting for a sink.
+    /// Where to begin. `None`: stopped while waiting for the source or a sink.
     async fn begin(&self, stop: &watch::Receiver<bool>) -> Result<Option<Begin>, PipelineError> {
         let name = &self.pipeline.name;
         let Some(layout) = self.layout(stop).await? else { return Ok(None) };
@@ -305,7 +310,7 @@ impl Running {
         };
         let fresh = |position| Begin { position, skip: None, layout: layout.clone(), keeps_marks, until_levelled: false };
         let Some(first) = marks.first() else {
-            let position = self.first_position(cursor).await?;
+            let Some(position) = self.first_position(stop, cursor).await? else { return Ok(None) };
             if keeps_marks && self.relabel_marks(stop, &position, &layout).await?.is_none() {
                 return Ok(None);
             }
@@ -379,15 +384,20 @@ impl Running {
         Ok(self.store.number(&self.pipeline.name)?.into())
     }
 
-    async fn first_position(&self, cursor: Option<Position>) -> Result<Position, PipelineError> {
-        if let Some(position) = cursor {
-            return Ok(position);
+    async fn first_position(
+        &self,
+        stop: &watch::Receiver<bool>,
+        cursor: Option<Position>,
+    ) -> Result<Option<Position>, PipelineError> {
+        if cursor.is_some() {
+            return Ok(cursor);
         }
         let start: Start = self.pipeline.source.start();
-        let position = patiently(|| self.source.resolve(&start)).await?;
+        let Some(position) = unless_told(stop, patiently(|| self.source.resolve(&start))).await else { return Ok(None) };
+        let position = position?;
         // Once and for all: `start` is for the first start only.
         self.store.commit(&self.pipeline.name, position.clone())?;
-        Ok(position)
+        Ok(Some(position))
     }
 
     /// All lanes of `layout` stand at `position`. `None`: stopped while a sink is away.
@@ -522,10 +532,19 @@ impl Tasks {
                         },
                     },
                     Some(Ok(Ok(()))) => {}
-                    Some(Ok(Err(error))) => match (error, read.take()) {
-                        (LaneError::Stopped, Some(Err(earlier))) => break earlier,
-                        (error, _) => break PipelineError::Lane(error),
-                    },
+                    Some(Ok(Err(LaneError::Stopped))) => {
+                        // Reading ends by itself, and may know why.
+                        let done = match read.take() {
+                            Some(done) => Ok(done),
+                            None => (&mut self.read).await,
+                        };
+                        match done {
+                            Ok(Err(earlier)) => break earlier,
+                            Ok(Ok(_)) => break PipelineError::Lane(LaneError::Stopped),
+                            Err(panic) => break panic.into(),
+                        }
+                    }
+                    Some(Ok(Err(error))) => break PipelineError::Lane(error),
                     Some(Err(panic)) => break panic.into(),
                 },
                 kept = keeper_ended(&mut self.keeper), if self.keeper.is_some() => {
@@ -589,6 +608,15 @@ fn named(error: PipelineError, pipeline: &str) -> PipelineError {
 /// The first line of an error, without its hint.
 fn headline(error: &PipelineError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// What the future gives; `None`: told to stop before.
+async fn unless_told<T>(stop: &watch::Receiver<bool>, future: impl Future<Output = T>) -> Option<T> {
+    let mut stop = stop.clone();
+    tokio::select! {
+        done = future => Some(done),
+        _ = stop.wait_for(|stop| *stop) => None,
+    }
 }
 
 /// Asks a source until it answers; only what trying again cannot mend is an error.

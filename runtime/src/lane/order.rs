@@ -14,8 +14,16 @@ use crate::change::RowId;
 /// For each lane, the first row of every batch that is not settled, the open one among them.
 #[derive(Debug)]
 pub struct SourceOrder {
-    lanes: Vec<Mutex<VecDeque<RowId>>>,
+    lanes: Vec<Mutex<Unsettled>>,
     changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// First rows, oldest batch first.
+    firsts: VecDeque<RowId>,
+    /// The lane writes nothing more: a batch that is left was never handed to it.
+    has_ended: bool,
 }
 
 impl SourceOrder {
@@ -25,12 +33,12 @@ impl SourceOrder {
 
     /// A batch of `lane` has got its first row. Called before any later row leaves the decoder.
     pub fn enter(&self, lane: usize, first: RowId) {
-        self.lane(lane).push_back(first);
+        self.lane(lane).firsts.push_back(first);
     }
 
     /// The oldest batch of `lane` has come as far as `next`, its first row that is not written.
     pub fn reach(&self, lane: usize, next: RowId) {
-        if let Some(front) = self.lane(lane).front_mut() {
+        if let Some(front) = self.lane(lane).firsts.front_mut() {
             *front = next;
         }
         self.changed.notify_waiters();
@@ -38,25 +46,40 @@ impl SourceOrder {
 
     /// The oldest batch of `lane` has settled.
     pub fn leave(&self, lane: usize) {
-        self.lane(lane).pop_front();
+        self.lane(lane).firsts.pop_front();
         self.changed.notify_waiters();
     }
 
-    /// Waits until every lane but `lane` has written all its rows before `row`.
-    pub async fn passed(&self, lane: usize, row: RowId) {
+    /// Reading has ended, and `lane` has settled all that it was handed.
+    pub fn end(&self, lane: usize) {
+        self.lane(lane).has_ended = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until every lane but `lane` has written all its rows before `row`. False: one of them has ended without.
+    pub async fn passed(&self, lane: usize, row: RowId) -> bool {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let others = (0..self.lanes.len()).filter(|other| *other != lane);
-            if others.into_iter().all(|other| self.lane(other).front().is_none_or(|front| *front > row)) {
-                return;
+            let mut is_first = true;
+            for other in (0..self.lanes.len()).filter(|other| *other != lane) {
+                let other = self.lane(other);
+                if other.firsts.front().is_some_and(|front| *front <= row) {
+                    if other.has_ended {
+                        return false;
+                    }
+                    is_first = false;
+                }
+            }
+            if is_first {
+                return true;
             }
             changed.await;
         }
     }
 
-    fn lane(&self, lane: usize) -> std::sync::MutexGuard<'_, VecDeque<RowId>> {
+    fn lane(&self, lane: usize) -> std::sync::MutexGuard<'_, Unsettled> {
         self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,7 +108,7 @@ mod tests {
             tasks.push(tokio::spawn(async move {
                 for place in (lane as u64..20).step_by(2) {
                     order.reach(lane, row(place));
-                    order.passed(lane, row(place)).await;
+                    assert!(order.passed(lane, row(place)).await);
                     written.lock().unwrap().push(place);
                 }
                 order.leave(lane);
@@ -95,5 +118,21 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(*written.lock().unwrap(), (0..20).collect::<Vec<_>>());
+    }
+
+    /// Reading was stopped while a lane's batch was open: nobody waits for its rows for good.
+    #[tokio::test]
+    async fn rows_that_are_never_handed_on_are_not_waited_for() {
+        let order = Arc::new(SourceOrder::new(2));
+        order.enter(0, row(1));
+        order.enter(1, row(0));
+        let waiting = tokio::spawn({
+            let order = Arc::clone(&order);
+            async move { order.passed(0, row(1)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        order.end(1);
+        assert!(!waiting.await.unwrap());
     }
 }

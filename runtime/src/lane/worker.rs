@@ -47,8 +47,8 @@ pub enum LaneError {
     /// The target lost a transaction that was open over several batches: the pipeline reads it again from its beginning.
     #[error("sink `{sink}`: a transaction in the making was lost")]
     TransactionLost { sink: String, unfold: bool },
-    /// The pipeline is stopping, and the sink is away.
-    #[error("stopped while the sink was away")]
+    /// The pipeline is stopping, and the sink is away, or waits for rows that will not be read any more.
+    #[error("stopped before everything was written")]
     Stopped,
 }
 
@@ -99,6 +99,7 @@ impl Worker {
                 Work::Mark(resume) => self.write_mark(resume).await?,
             }
         }
+        self.order.end(self.lane);
         Ok(())
     }
 
@@ -184,7 +185,9 @@ impl Worker {
         for group in rows.chunk_by(|a, b| a.0 == b.0) {
             let id = group[0].0;
             self.order.reach(self.lane, id);
-            self.order.passed(self.lane, id).await;
+            if !self.order.passed(self.lane, id).await {
+                return Err(LaneError::Stopped);
+            }
             let mark = self.keeps_marks.then(|| self.mark_at(batch, id));
             let slices = group.iter().map(single).collect();
             let row = Delivery { slices, transactions: delivery.transactions, mark: mark.as_ref(), commit: true };

@@ -179,8 +179,11 @@ impl Reading {
         self.feed.status.bytes_read.fetch_add(segment.data.len() as u64, std::sync::atomic::Ordering::Relaxed);
         for index in 0..segment.events.len() {
             let boundary = segment.events[index].boundary;
-            self.decode(segment, index).await?;
-            if let Boundary::Begin(_) | Boundary::BeginAgain(_) = boundary {
+            if !self.decode(segment, index).await? {
+                return Ok(Some(Ended::Stopped));
+            }
+            // One that begins again is the same: what is left of it to skip is known.
+            if let Boundary::Begin(_) = boundary {
                 self.feed.lanes.begin(self.feed.decoder.transaction(), &self.feed.executed);
             }
             self.open_batches();
@@ -212,16 +215,18 @@ impl Reading {
         self.feed.status.rows_read.fetch_add(self.rows_read - before, std::sync::atomic::Ordering::Relaxed);
     }
 
-    async fn decode(&mut self, segment: &Segment, index: usize) -> Result<(), PipelineError> {
+    /// False: told to stop while the source did not answer.
+    async fn decode(&mut self, segment: &Segment, index: usize) -> Result<bool, PipelineError> {
         loop {
             match self.feed.decoder.event(segment, index, &mut self.feed.lanes)? {
                 Step::Done => {
                     failpoint::pass("row-decoded");
-                    return Ok(());
+                    return Ok(true);
                 }
                 Step::NeedsTable { schema, table } => {
-                    let info = super::patiently(|| self.feed.source.table(&schema, &table)).await?;
-                    self.feed.decoder.provide(&schema, &table, info);
+                    let asked = super::patiently(|| self.feed.source.table(&schema, &table));
+                    let Some(info) = super::unless_told(&self.feed.stop, asked).await else { return Ok(false) };
+                    self.feed.decoder.provide(&schema, &table, info?);
                 }
             }
         }

@@ -25,7 +25,7 @@ pub struct Lanes {
     pub batchers: Vec<Batcher>,
     /// After a restart of an exactly-once pipeline: the rows that are in the target already.
     skip: Option<Skip>,
-    /// Rows appended, skipped ones among them.
+    /// Rows appended; skipped ones are settled already.
     pub rows_read: u64,
 }
 
@@ -74,12 +74,12 @@ impl Lanes {
         bytes: usize,
         transaction: impl FnOnce() -> Transaction,
     ) -> Option<&mut RowsBuilder> {
-        self.rows_read += 1;
         if let Some(skip) = &mut self.skip
             && skip.covers(relation, key_hash, id.place)
         {
             return None;
         }
+        self.rows_read += 1;
         let lane = self.assignment.lane(relation, key_hash);
         Some(self.batchers[lane].row(relation, wanted, op, id, bytes, transaction))
     }

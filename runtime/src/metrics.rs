@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::position::Position;
 
-/// One pipeline's counters. All of them only grow, except the lag and the state.
+/// One pipeline's counters. All of them only grow, except the lag, the state, and rows that are read again.
 #[derive(Debug)]
 pub struct PipelineStatus {
     pub name: String,
@@ -60,6 +60,11 @@ impl PipelineStatus {
     pub fn settled(&self, rows: usize, commit_time_us: i64) {
         self.rows_settled.fetch_add(rows as u64, Ordering::Relaxed);
         self.commit_time_us.fetch_max(commit_time_us, Ordering::Relaxed);
+    }
+
+    /// Reading begins at the cursor: what was read and has not settled is read again.
+    pub fn begin_again(&self) {
+        self.rows_read.store(self.rows_settled.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     pub fn set_behind(&self, bytes: Option<u64>, caught_up: bool) {
@@ -121,4 +126,23 @@ pub struct StatusSnapshot {
 /// A panic elsewhere does not make the counters unreadable.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise the lag of a pipeline that read a transaction twice would grow for as long as its source is idle.
+    #[test]
+    fn rows_that_are_read_again_do_not_lag_for_good() {
+        let status = PipelineStatus::new("p");
+        status.rows_read.fetch_add(5, Ordering::Relaxed);
+        status.settled(2, 1);
+        status.begin_again();
+        status.rows_read.fetch_add(3, Ordering::Relaxed);
+        status.set_behind(Some(0), true);
+        assert_eq!(status.snapshot(9_000_001).lag_seconds, Some(9.0));
+        status.settled(3, 1);
+        assert_eq!(status.snapshot(9_000_001).lag_seconds, Some(0.0));
+    }
 }

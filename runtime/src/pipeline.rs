@@ -260,6 +260,7 @@ impl Running {
             };
             lanes.spawn(worker.run(receiver));
         }
+        self.status.begin_again();
         self.status.set_state(State::Running);
         let (finished, finish) = oneshot::channel();
         let keeper =

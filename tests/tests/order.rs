@@ -7,6 +7,7 @@ use tidegate_tests::flow::Flow;
 use tidegate_tests::servers::{self, Kind, Server};
 
 mod rows;
+mod transaction;
 mod types;
 mod unique;
 

@@ -1,0 +1,118 @@
+//! `ordering = "transaction"`: whoever looks at the target sees whole source transactions, whatever happens in between.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tidegate_tests::flow::Flow;
+use tidegate_tests::load::Random;
+use tidegate_tests::servers::{self, Kind, Server};
+
+const ACCOUNTS: u64 = 300;
+const ALL: u64 = ACCOUNTS * 100;
+
+#[test]
+fn a_reader_of_postgres_sees_whole_transactions() {
+    whole_transactions("whole_pg", servers::shared_postgres(), "at-least-once");
+}
+
+#[test]
+fn a_reader_of_mysql_sees_whole_transactions() {
+    whole_transactions("whole_my", servers::shared_mariadb(), "exactly-once");
+}
+
+/// Money moves between accounts, in transactions of 2 to 300 rows, with batches of 20 rows: at no time is any of it missing at the
+/// target, though the program is killed and its connections are cut.
+fn whole_transactions(name: &str, target: &Server, delivery: &str) {
+    let source = servers::shared_mysql();
+    let table = "CREATE TABLE accounts (id INT PRIMARY KEY, balance BIGINT NOT NULL)";
+    source.sql(&format!("CREATE DATABASE {name}"));
+    target.sql(&format!("CREATE DATABASE {name}"));
+    source.sql_in(name, table);
+    target.sql_in(name, table);
+    let rows: Vec<String> = (1..=ACCOUNTS).map(|id| format!("({id}, 100)")).collect();
+    source.sql_in(name, &format!("INSERT INTO accounts VALUES {}", rows.join(", ")));
+    let (kind, user) = if target.kind == Kind::Postgres { ("postgres", "postgres") } else { ("mysql", "root") };
+    let flow = Flow::new(&format!(
+        r#"
+[source.here]
+type = "mysql"
+url = "{}"
+tables = ["{name}.*"]
+start = "earliest"
+[sink.there]
+type = "{kind}"
+url = "{}"
+[pipeline.copy]
+source = "here"
+sink = "there"
+ordering = "transaction"
+delivery = "{delivery}"
+batch = {{ rows = 20 }}
+"#,
+        source.url("root", ""),
+        target.url(user, name),
+    ));
+    let mut random = Random::new(3);
+    let mut looks = 0;
+    for round in 0..12 {
+        source.sql_in(name, &moves(&mut random, 40));
+        let mut run = flow.start(&[], &[]);
+        let end = std::time::Instant::now() + Duration::from_millis(100 + random.below(500));
+        while std::time::Instant::now() < end {
+            looks += u32::from(look(target, name));
+            if round % 3 == 1 {
+                cut_connections(target, name);
+            }
+        }
+        run.kill();
+    }
+    source.sql_in(name, &moves(&mut random, 200));
+    let mut run = flow.start(&[], &[]);
+    servers::wait_until("the target was looked at often enough", || {
+        looks += u32::from(look(target, name));
+        looks > 20
+    });
+    run.kill();
+    flow.catch_up();
+    let rows = |server: &Server| server.sql_in(name, "SELECT id, balance FROM accounts ORDER BY id");
+    assert_eq!(rows(target), rows(source));
+}
+
+/// True if there was money to see; all of it, then.
+fn look(target: &Server, name: &str) -> bool {
+    let sum = target.sql_in(name, "SELECT COALESCE(SUM(balance), 0) FROM accounts");
+    let sum: u64 = sum.trim().parse().expect("a sum");
+    assert!(sum == 0 || sum == ALL, "{sum} of {ALL} is there: part of a transaction was seen");
+    sum == ALL
+}
+
+fn cut_connections(target: &Server, name: &str) {
+    if target.kind == Kind::Postgres {
+        target.sql(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        ));
+        return;
+    }
+    for row in target.rows(&format!("SELECT id FROM information_schema.processlist WHERE db = '{name}'")) {
+        // It may have gone by itself meanwhile.
+        let kill =
+            format!("DELIMITER //\nBEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; KILL {}; END//", row[0]);
+        target.sql(&kill);
+    }
+}
+
+fn moves(random: &mut Random, transactions: usize) -> String {
+    let mut sql = String::new();
+    for _ in 0..transactions {
+        sql.push_str("BEGIN;\n");
+        let pairs = if random.below(4) == 0 { ACCOUNTS / 2 } else { 1 + random.below(4) };
+        for pair in 0..pairs {
+            let (from, to) =
+                if pairs > 4 { (pair * 2 + 1, pair * 2 + 2) } else { (1 + random.below(ACCOUNTS), 1 + random.below(ACCOUNTS)) };
+            let _ = writeln!(sql, "UPDATE accounts SET balance = balance - 1 WHERE id = {from};");
+            let _ = writeln!(sql, "UPDATE accounts SET balance = balance + 1 WHERE id = {to};");
+        }
+        sql.push_str("COMMIT;\n");
+    }
+    sql
+}

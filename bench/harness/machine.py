@@ -1,4 +1,4 @@
-"""What machine this is, in one line."""
+"""What machine this is, and how busy it has been for five minutes, in one line."""
 
 import os
 import platform
@@ -12,4 +12,5 @@ def describe():
             model = line.split(":")[1].strip()
             break
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
-    return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB of memory, Linux {platform.release()}"
+    load = os.getloadavg()[1]
+    return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB of memory, Linux {platform.release()}, load average {load:.1f}"

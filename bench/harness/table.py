@@ -26,6 +26,8 @@ HOW = """## How to read this
   the same round. All readers come over TCP on this machine, without TLS.
 - **Tidegate** drains into sink `null`, which asks for every column of both row images: all of them are decoded into Arrow arrays. *With a
   plugin* (`plugins/bench`, Rust) it also filters by one column, masks one, adds one, and routes each row to one of eight topics by another.
+- **Load average** is what the kernel said at the end of the part, over five minutes. A reader and its server keep about two cores busy: much
+  more than 2 says that other work took the machine's cores and caches, which costs a reader that decodes more than one that copies.
 - **Peak** is the largest resident set of the rounds. Small programs show 20 MB: that is what the harness itself has when it starts them.
 - The peers decode every row into values of their own and count them; none writes anything. Debezium makes its Connect records.
 - Loads: [`bench/loads`](../bench/loads). Peers: [`bench/peers`](../bench/peers). What is timed and how: [`bench/harness`](../bench/harness).

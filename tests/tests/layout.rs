@@ -72,3 +72,8 @@ fn the_ack_tracker_and_the_batcher_are_pure() {
     forbid(&module("ack"), &pure, "the caller brings the clock and does the I/O");
     forbid(&module("batcher"), &pure, "the caller brings the clock and does the I/O");
 }
+
+#[test]
+fn the_pipeline_never_looks_into_a_column() {
+    forbid(&module("pipeline"), &["arrow"], "what is done with rows stands in the stages");
+}

@@ -179,6 +179,16 @@ struct Piece {
     copied: Option<Bytes>,
 }
 
+/// The decoder of the last compressed transaction.
+#[derive(Default)]
+struct Spare(Option<zstd::stream::raw::Decoder<'static>>);
+
+impl std::fmt::Debug for Spare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Spare").field(&self.0.is_some()).finish()
+    }
+}
+
 /// The state of one reading. After an error it is of no use.
 #[derive(Debug)]
 pub(crate) struct Framer {
@@ -200,6 +210,7 @@ pub(crate) struct Framer {
     copying: bool,
     copy: BytesMut,
     payload: Option<Payload>,
+    spare: Spare,
     segments: u64,
     /// Takes over the executed transactions that a file says came before it, where they are not known.
     learns_gtids: bool,
@@ -225,6 +236,7 @@ impl Framer {
             copying: false,
             copy: BytesMut::new(),
             payload: None,
+            spare: Spare::default(),
             segments: 0,
             learns_gtids: false,
             learns_none: false,
@@ -350,7 +362,7 @@ impl Framer {
         }
         let len = self.checked(&event, kind::TRANSACTION_PAYLOAD)?.len();
         let (offset, next) = self.place(&event)?;
-        let payload = Payload::new(event.slice(HEADER..len), offset, next).map_err(|f| self.error(offset, f))?;
+        let payload = Payload::new(event.slice(HEADER..len), offset, next, &mut self.spare.0).map_err(|f| self.error(offset, f))?;
         self.begin_copy();
         self.payload = Some(payload);
         Ok(())
@@ -374,6 +386,7 @@ impl Framer {
                     return Err(self.error(offset, Fault::Truncated));
                 }
                 self.offset = next;
+                self.spare.0 = payload.into_spare().or(self.spare.0.take());
                 return Ok(false);
             }
             if framed >= SEGMENT_BYTES {

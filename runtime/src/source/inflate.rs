@@ -40,7 +40,8 @@ impl fmt::Debug for Payload {
 
 impl Payload {
     /// `body`: (field, length, value) until field 0, then the payload. Fields: 1 size, 2 compression type, 3 size when opened.
-    pub(crate) fn new(body: Bytes, offset: u64, next: u64) -> Result<Payload, Fault> {
+    /// `spare` is an earlier payload's decoder: making one costs more than opening a small transaction.
+    pub(crate) fn new(body: Bytes, offset: u64, next: u64, spare: &mut Option<Decoder<'static>>) -> Result<Payload, Fault> {
         const SHORT: Fault = Fault::Malformed("a compressed transaction has no complete header");
         let (mut size, mut algorithm) = (None, NONE);
         let mut rest = &body[..];
@@ -63,12 +64,23 @@ impl Payload {
             return Err(Fault::Malformed("a compressed transaction has not the size that its header says"));
         }
         let decoder = match algorithm {
-            ZSTD => Some(Decoder::new().map_err(|_| Fault::Malformed("no memory to open a compressed transaction"))?),
+            ZSTD => {
+                let ready = match spare.take() {
+                    Some(mut decoder) => decoder.reinit().map(|()| decoder),
+                    None => Decoder::new(),
+                };
+                Some(ready.map_err(|_| Fault::Malformed("no memory to open a compressed transaction"))?)
+            }
             NONE => None,
             other => return Err(Fault::Compression(other)),
         };
         let input = body.slice(body.len() - rest.len()..);
         Ok(Payload { offset, next, unframed: Vec::new(), input, decoder, pending: false })
+    }
+
+    /// The decoder, for the next payload.
+    pub(crate) fn into_spare(self) -> Option<Decoder<'static>> {
+        self.decoder
     }
 
     /// Appends the next part. False: that was all.

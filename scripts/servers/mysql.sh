@@ -29,6 +29,8 @@ common=("--basedir=$ROOT/usr" "--lc-messages-dir=$SHARE" "--character-sets-dir=$
 
 start() {
   server_pid > /dev/null && return
+  # What a killed server leaves: a zombie of it still counts as its owner.
+  rm -f "$SOCKET" "$SOCKET.lock"
   local small=()
   if [ "${SMALL:-1}" = 1 ]; then small=(--performance-schema=OFF --innodb-buffer-pool-size=64M --innodb-redo-log-capacity=64M); fi
   mkdir -p "$SOCKETS"

@@ -7,18 +7,6 @@ use tidegate_tests::load::{Load, MYSQL_TABLES, Random};
 use tidegate_tests::servers::{self, Kind, Server};
 
 const RANDOM_KILLS: usize = 100;
-/// The places of `runtime/src/failpoint.rs`.
-const FAILPOINTS: [&str; 9] = [
-    "segment-read",
-    "row-decoded",
-    "batch-sent",
-    "plugin-done",
-    "sink-before",
-    "sink-after",
-    "batch-settled",
-    "cursor-before-flush",
-    "cursor-flushed",
-];
 
 #[test]
 fn mysql_to_postgres_at_least_once() {
@@ -53,7 +41,7 @@ fn crash(name: &str, target: &Server, delivery: &str) {
     let mut random = Random::new(7);
 
     load.write(source, name, 50);
-    for failpoint in FAILPOINTS {
+    for failpoint in tidegate::failpoint::NAMES {
         for count in [1, 3] {
             let armed = format!("{failpoint}:{count}");
             let mut run = flow.start(&[], &[("TIDEGATE_FAILPOINT", &armed)]);

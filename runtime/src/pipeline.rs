@@ -1,9 +1,8 @@
 //! Wiring: opens what a manifest names, runs its pipelines, and keeps their cursors. Holds no row logic.
 //!
 //! Every pipeline is a task with its own decoder, lanes, plugins, sinks and cursor; they share sources, the plugin engine and the
-//! cursor store. One that fails stops alone.
+//! cursor store. One that fails, or that cannot be opened, stops alone; one whose source is away waits alone.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::lane::skip::{MarksError, Skip};
 use crate::lane::worker::{LaneError, Target, Worker};
 use crate::manifest::model::{self, Delivery, Manifest, Ordering, WithoutKey};
 use crate::metrics::{PipelineStatus, State};
-use crate::plugin::{Chain, Engine, Plugin, PluginError};
+use crate::plugin::{Chain, Plugin, PluginError};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::Router;
@@ -34,6 +33,7 @@ mod feed;
 mod open;
 
 use feed::{Ended, Feed, FeedOptions, LANE_DEPTH};
+use open::Shared;
 
 /// How often cursors are flushed.
 const CURSOR_INTERVAL: Duration = Duration::from_millis(500);
@@ -72,9 +72,18 @@ pub struct Options {
     pub until_caught_up: bool,
 }
 
-/// Opened pipelines, ready to run.
+/// The pipelines of a manifest, ready to be opened.
 pub struct Run {
-    pipelines: Vec<Running>,
+    pipelines: Vec<Unopened>,
+}
+
+/// One pipeline, and what it is opened with.
+struct Unopened {
+    pipeline: Arc<model::Pipeline>,
+    shared: Arc<Shared>,
+    store: Store,
+    status: Arc<PipelineStatus>,
+    until_caught_up: bool,
 }
 
 /// One pipeline and what it is made of.
@@ -90,79 +99,82 @@ struct Running {
 }
 
 impl Run {
-    /// Loads the plugins, opens the sources and the cursor store. Sinks are connected later, so that one that is away holds nobody up.
-    pub async fn open(manifest: &Manifest, options: &Options) -> Result<Run, PipelineError> {
+    /// Opens the cursor store and the plugin engine. The rest is opened by each pipeline for itself, so that what is away or wrong holds up
+    /// nobody else.
+    pub fn open(manifest: &Manifest, options: &Options) -> Result<Run, PipelineError> {
         let store = Store::open(&manifest.data_dir)?;
-        let engine = Engine::new(Some(&manifest.data_dir.join("plugins")))?;
-        let mut sources: BTreeMap<&str, Arc<Source>> = BTreeMap::new();
-        let mut plugins: BTreeMap<&str, Plugin> = BTreeMap::new();
-        let mut pipelines = Vec::new();
+        let shared = Arc::new(Shared::new(manifest)?);
         let chosen = |p: &&Arc<model::Pipeline>| options.pipelines.is_empty() || options.pipelines.contains(&p.name);
-        for pipeline in manifest.pipelines.iter().filter(chosen) {
-            let source = match sources.get(pipeline.source.name.as_str()) {
-                Some(source) => Arc::clone(source),
-                None => {
-                    let config = pipeline.source.open_config(manifest)?;
-                    let source = Arc::new(patiently(|| Source::open(config.clone())).await?);
-                    sources.insert(&pipeline.source.name, Arc::clone(&source));
-                    source
-                }
-            };
-            for plugin in &pipeline.plugins {
-                if !plugins.contains_key(plugin.name.as_str()) {
-                    plugins.insert(&plugin.name, engine.load(&plugin.load_config())?);
-                }
-            }
-            let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
-            for route in &pipeline.routes {
-                if !sinks.iter().any(|(name, _)| *name == route.sink.name) {
-                    let name = route.sink.name.clone();
-                    let sink = crate::sink::open(&name, &route.sink.config, &pipeline.name)
-                        .map_err(|error| PipelineError::Sink { sink: name.clone(), error })?;
-                    sinks.push((name, sink));
-                }
-            }
-            pipelines.push(Running {
-                pipeline: Arc::clone(pipeline),
-                source,
-                plugins: pipeline.plugins.iter().map(|p| plugins[p.name.as_str()].clone()).collect(),
-                sinks,
-                store: store.clone(),
-                status: Arc::new(PipelineStatus::new(&pipeline.name)),
-                until_caught_up: options.until_caught_up,
-            });
-        }
-        Ok(Run { pipelines })
+        let unopened = |pipeline: &Arc<model::Pipeline>| Unopened {
+            pipeline: Arc::clone(pipeline),
+            shared: Arc::clone(&shared),
+            store: store.clone(),
+            status: Arc::new(PipelineStatus::new(&pipeline.name)),
+            until_caught_up: options.until_caught_up,
+        };
+        Ok(Run { pipelines: manifest.pipelines.iter().filter(chosen).map(unopened).collect() })
     }
 
     pub fn statuses(&self) -> Vec<Arc<PipelineStatus>> {
         self.pipelines.iter().map(|p| Arc::clone(&p.status)).collect()
     }
 
-    /// Runs until every pipeline has ended: told by `stop`, caught up, or failed. The failures, by pipeline.
+    /// Runs until every pipeline has ended: told by `stop`, caught up, or failed. The failures, by pipeline, in the manifest's order.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Vec<(String, PipelineError)> {
         let mut tasks = JoinSet::new();
-        for running in self.pipelines {
+        for (index, unopened) in self.pipelines.into_iter().enumerate() {
             let stop = stop.clone();
             tasks.spawn(async move {
-                let status = Arc::clone(&running.status);
-                let ended = running.run(stop).await.map_err(|error| named(error, &status.name));
+                let status = Arc::clone(&unopened.status);
+                let ended = unopened.run(stop).await.map_err(|error| named(error, &status.name));
                 status.set_state(if ended.is_ok() { State::Stopped } else { State::Failed });
                 if let Err(error) = &ended {
                     tracing::error!(pipeline = status.name, "stopped: {error}");
                 }
-                (status.name.clone(), ended)
+                (index, status.name.clone(), ended)
             });
         }
         let mut failures = Vec::new();
         while let Some(ended) = tasks.join_next().await {
             match ended {
-                Ok((_, Ok(()))) => {}
-                Ok((name, Err(error))) => failures.push((name, error)),
-                Err(panic) => failures.push((String::new(), PipelineError::Task(panic))),
+                Ok((_, _, Ok(()))) => {}
+                Ok((index, name, Err(error))) => failures.push((index, name, error)),
+                Err(panic) => failures.push((usize::MAX, String::new(), PipelineError::Task(panic))),
             }
         }
-        failures
+        failures.sort_by_key(|(index, ..)| *index);
+        failures.into_iter().map(|(_, name, error)| (name, error)).collect()
+    }
+}
+
+impl Unopened {
+    async fn run(self, stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
+        match unless_told(&stop, self.open()).await {
+            Some(running) => running?.run(stop).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What can be wrong with the pipeline itself comes first: its source may be away for long. Sinks are connected later.
+    async fn open(self) -> Result<Running, PipelineError> {
+        let Unopened { pipeline, shared, store, status, until_caught_up } = self;
+        let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
+        for route in &pipeline.routes {
+            if !sinks.iter().any(|(name, _)| *name == route.sink.name) {
+                let name = route.sink.name.clone();
+                let sink = crate::sink::open(&name, &route.sink.config, &pipeline.name)
+                    .map_err(|error| PipelineError::Sink { sink: name.clone(), error })?;
+                sinks.push((name, sink));
+            }
+        }
+        let mut plugins = Vec::new();
+        for plugin in &pipeline.plugins {
+            plugins.push(shared.plugin(plugin).await?);
+        }
+        status.set_state(State::Waiting(format!("source `{}`", pipeline.source.name)));
+        let source = shared.source(&pipeline.source).await?;
+        status.set_state(State::Starting);
+        Ok(Running { pipeline, source, plugins, sinks, store, status, until_caught_up })
     }
 }
 

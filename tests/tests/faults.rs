@@ -11,6 +11,7 @@ mod check;
 mod disk;
 mod memory;
 mod network;
+mod opening;
 mod plugins;
 mod restarts;
 

@@ -36,12 +36,7 @@ pub(super) fn run(args: &RunArgs, format: Format) -> Result<(), Error> {
 async fn go(manifest: &Manifest, options: &Options, format: Format) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
     listen(stop)?;
-    // A source that is away is waited for, but not by somebody who has told us to stop.
-    let mut told = stopped.clone();
-    let run = tokio::select! {
-        run = Run::open(manifest, options) => run.map_err(|source| Error::Open { source: Box::new(source) })?,
-        _ = told.wait_for(|stop| *stop) => return Ok(()),
-    };
+    let run = Run::open(manifest, options).map_err(|source| Error::Open { source: Box::new(source) })?;
     let statuses = run.statuses();
     let started = Instant::now();
     let rows_on_stdout = writes_to_stdout(manifest, options);

@@ -1,11 +1,58 @@
-//! From what the manifest says of a source to what opens it.
+//! From what the manifest says to what is opened: what pipelines share is opened by the first that needs it.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OnceCell};
+
+use super::PipelineError;
 use crate::manifest::model::{Manifest, Plugin, Source, SourceConfig, Tls, WithoutKey};
 use crate::manifest::pattern::Patterns;
 use crate::manifest::start::Start as ManifestStart;
-use crate::plugin::PluginConfig;
+use crate::plugin::{self, Engine, PluginConfig, PluginError};
 use crate::source::mysql::{self, Address, SslMode};
 use crate::source::{self, DefiniteError, SourceError, SourceKind, Start};
+
+/// The sources and plugins of a run. Each is opened once, by the first pipeline that asks for it; others wait for it meanwhile.
+pub struct Shared {
+    manifest: Manifest,
+    /// By name.
+    sources: BTreeMap<String, OnceCell<Arc<source::Source>>>,
+    engine: Engine,
+    /// By name, those that were loaded. One is loaded at a time.
+    plugins: Mutex<HashMap<String, plugin::Plugin>>,
+}
+
+impl Shared {
+    pub fn new(manifest: &Manifest) -> Result<Shared, PluginError> {
+        Ok(Shared {
+            manifest: manifest.clone(),
+            sources: manifest.sources.keys().map(|name| (name.clone(), OnceCell::new())).collect(),
+            engine: Engine::new(Some(&manifest.data_dir.join("plugins")))?,
+            plugins: Mutex::default(),
+        })
+    }
+
+    /// Waits while the source is away.
+    pub async fn source(&self, source: &Source) -> Result<Arc<source::Source>, SourceError> {
+        let open = || async {
+            let config = source.open_config(&self.manifest)?;
+            super::patiently(|| source::Source::open(config.clone())).await.map(Arc::new)
+        };
+        self.sources[&source.name].get_or_try_init(open).await.cloned()
+    }
+
+    pub async fn plugin(&self, plugin: &Plugin) -> Result<plugin::Plugin, PipelineError> {
+        let mut loaded = self.plugins.lock().await;
+        if let Some(loaded) = loaded.get(&plugin.name) {
+            return Ok(loaded.clone());
+        }
+        let (engine, config) = (self.engine.clone(), plugin.load_config());
+        let new = tokio::task::spawn_blocking(move || engine.load(&config)).await??;
+        loaded.insert(plugin.name.clone(), new.clone());
+        Ok(new)
+    }
+}
 
 impl From<ManifestStart> for Start {
     fn from(start: ManifestStart) -> Start {

@@ -22,6 +22,8 @@ pub enum Error {
     Exists(PathBuf),
     #[error("{} cannot be written\nhint: give a path in a folder that is yours", .path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("standard output cannot be written\nhint: is the disk full to which it goes?")]
+    Output(#[source] io::Error),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -68,7 +70,9 @@ impl Place {
 impl Error {
     pub fn place(&self) -> Place {
         match self {
-            Error::Manifest(_) | Error::NoPipeline { .. } | Error::Exists(_) | Error::Write { .. } => Place::Manifest,
+            Error::Manifest(_) | Error::NoPipeline { .. } | Error::Exists(_) | Error::Write { .. } | Error::Output(_) => {
+                Place::Manifest
+            }
             Error::Source(_) => Place::Source,
             Error::Cursor(_) => Place::DataDir,
             Error::Open { source } | Error::Pipeline { source, .. } => place_of(source),

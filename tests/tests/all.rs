@@ -6,6 +6,7 @@ mod faults;
 mod layout;
 mod manifests;
 mod order;
+mod output;
 mod plugin;
 mod real_servers;
 mod sinks;

@@ -184,10 +184,10 @@ impl<'a> Check<'a> {
 
 /// Prints what was found. The error says how many will fail, and where the first lies.
 fn report(found: &[(Place, Finding)], manifest: &Manifest, offline: bool, format: Format) -> Result<(), Error> {
-    match format {
-        Format::Text => print!("{}", text(found, manifest, offline)),
-        Format::Json => println!("{}", json!({ "findings": found.iter().map(|(_, finding)| finding).collect::<Vec<_>>() })),
-    }
+    screen::print_result(&match format {
+        Format::Text => text(found, manifest, offline),
+        Format::Json => format!("{}\n", json!({ "findings": found.iter().map(|(_, finding)| finding).collect::<Vec<_>>() })),
+    })?;
     let mut errors = found.iter().filter(|(_, f)| f.severity == Severity::Error);
     match errors.next() {
         Some((first, _)) => Err(Error::Check { errors: 1 + errors.count(), first: *first }),

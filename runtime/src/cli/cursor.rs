@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::table::table;
-use super::{CursorCommand, Format, block_on};
+use super::{CursorCommand, Format, block_on, screen};
 use crate::cursor::{Cursor, Store};
 use crate::error::Error;
 use crate::manifest::model::{Manifest, Pipeline};
@@ -51,14 +51,13 @@ fn list((manifest, store): &(Manifest, Store), format: Format) -> Result<(), Err
                 let position = cursor.map_or("none yet".to_owned(), |c| c.position.to_string());
                 rows.push(vec![name, position, cursor.map_or(String::new(), |c| utc(c.written)), note.to_owned()]);
             }
-            print!("{}", table(&rows, 0..0));
+            screen::print_result(&table(&rows, 0..0))
         }
         Format::Json => {
             let all: Vec<_> = all.iter().map(|(name, cursor, known)| as_json(name, *cursor, *known)).collect();
-            println!("{}", json!({ "cursors": all }));
+            screen::print_result(&format!("{}\n", json!({ "cursors": all })))
         }
     }
-    Ok(())
 }
 
 fn show((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Result<(), Error> {
@@ -66,12 +65,13 @@ fn show((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Re
     if cursor.is_none() {
         find(manifest, name)?;
     }
-    match (format, &cursor) {
-        (Format::Text, Some(c)) => println!("{}\nwritten {}", c.position, utc(c.written)),
-        (Format::Text, None) => println!("none yet: the pipeline begins at the `start` of its source"),
-        (Format::Json, cursor) => println!("{}", as_json(name, cursor.as_ref(), manifest.pipelines.iter().any(|p| p.name == name))),
-    }
-    Ok(())
+    screen::print_result(&match (format, &cursor) {
+        (Format::Text, Some(c)) => format!("{}\nwritten {}\n", c.position, utc(c.written)),
+        (Format::Text, None) => "none yet: the pipeline begins at the `start` of its source\n".to_owned(),
+        (Format::Json, cursor) => {
+            format!("{}\n", as_json(name, cursor.as_ref(), manifest.pipelines.iter().any(|p| p.name == name)))
+        }
+    })
 }
 
 /// Asks the source, so that a position that is not there is refused now and not by the next run.
@@ -89,12 +89,11 @@ fn reset((manifest, store): &(Manifest, Store), name: &str, format: Format) -> R
     if !removed {
         find(manifest, name)?;
     }
-    match format {
-        Format::Text if removed => println!("forgotten: the pipeline begins again at the `start` of its source"),
-        Format::Text => println!("there was none"),
-        Format::Json => println!("{}", json!({ "pipeline": name, "removed": removed })),
-    }
-    Ok(())
+    screen::print_result(&match format {
+        Format::Text if removed => "forgotten: the pipeline begins again at the `start` of its source\n".to_owned(),
+        Format::Text => "there was none\n".to_owned(),
+        Format::Json => format!("{}\n", json!({ "pipeline": name, "removed": removed })),
+    })
 }
 
 /// The pipeline of that name.

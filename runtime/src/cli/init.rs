@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Format, InitArgs};
+use super::{Format, InitArgs, screen};
 use crate::error::Error;
 
 /// Loads without an error, which a test holds.
@@ -16,14 +16,13 @@ pub(super) fn run(args: &InitArgs, format: Format) -> Result<(), Error> {
         std::io::ErrorKind::AlreadyExists => Error::Exists(path.clone()),
         _ => Error::Write { path: path.clone(), source },
     })?;
-    match format {
-        Format::Text => println!(
-            "{0} written. Next: say in it what to read and where to write, then\n  tidegate check {0}\n  tidegate run {0}",
+    screen::print_result(&match format {
+        Format::Text => format!(
+            "{0} written. Next: say in it what to read and where to write, then\n  tidegate check {0}\n  tidegate run {0}\n",
             path.display()
         ),
-        Format::Json => println!("{}", serde_json::json!({ "written": path.display().to_string() })),
-    }
-    Ok(())
+        Format::Json => format!("{}\n", serde_json::json!({ "written": path.display().to_string() })),
+    })
 }
 
 #[cfg(test)]

@@ -52,11 +52,15 @@ async fn go(manifest: &Manifest, options: &Options, format: Format) -> Result<()
         Format::Text => live::summary(&ended, took),
         Format::Json => format!("{}\n", live::summary_json(&ended, took)),
     };
-    match rows_on_stdout {
-        true => screen::print(summary.trim_end()),
-        false => print!("{summary}"),
-    }
-    let mut errors = failures.into_iter().map(|(name, source)| Error::Pipeline { name, source: Box::new(source) });
+    let printed = match rows_on_stdout {
+        true => {
+            screen::print(summary.trim_end());
+            Ok(())
+        }
+        false => screen::print_result(&summary),
+    };
+    let errors = failures.into_iter().map(|(name, source)| Error::Pipeline { name, source: Box::new(source) });
+    let mut errors = errors.chain(printed.err());
     let first = errors.next();
     for other in errors {
         screen::print_error(&other);

@@ -1,4 +1,4 @@
-//! Standard error: log lines, errors, and the live lines below them.
+//! Standard output, for results; and standard error: log lines, errors, and the live lines below them.
 //!
 //! Live lines are erased before anything else is written and drawn again after it, under one lock.
 
@@ -100,6 +100,15 @@ impl Write for Event {
 impl Drop for Event {
     fn drop(&mut self) {
         write(&self.0, None);
+    }
+}
+
+/// Prints a result to standard output. A reader that has gone has seen enough.
+pub(super) fn print_result(text: &str) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,65 @@
+//! Standard output that nobody reads (any more), or that cannot be written: never a panic.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use tidegate_tests::flow::Flow;
+use tidegate_tests::program::tidegate;
+use tidegate_tests::project;
+
+fn flow(sink: &str) -> Flow {
+    Flow::new(&format!(
+        "[source.shop]\ntype = \"binlog-files\"\npaths = [\"{}\"]\ntables = [\"shop.*\"]\n{sink}\
+         [pipeline.copy]\nsource = \"shop\"\nsink = \"lines\"\n",
+        project("examples/demo/binlog/shop.000001").display()
+    ))
+}
+
+/// Runs `tidegate` with a reader of its standard output that goes away after so many lines: exit code and standard error.
+fn read_lines(flow: &Flow, arguments: &[&str], lines: usize) -> (i32, String) {
+    let mut command = tidegate();
+    command.args(arguments).current_dir(flow.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("start tidegate");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    for _ in 0..lines {
+        stdout.read_line(&mut String::new()).expect("a line of standard output");
+    }
+    drop(stdout);
+    let mut stderr = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("read standard error");
+    (child.wait().expect("wait for tidegate").code().unwrap_or(-1), stderr)
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_no_command_badly() {
+    let flow = flow("[sink.lines]\ntype = \"null\"\n");
+    for format in ["text", "json"] {
+        let fresh = format!("{format}.toml");
+        for command in [
+            &["init", &fresh][..],
+            &["check", "--offline"],
+            &["run", "--until", "caught-up"],
+            &["cursor", "list"],
+            &["cursor", "show", "copy"],
+            &["cursor", "set", "copy", "earliest"],
+            &["cursor", "reset", "copy"],
+        ] {
+            let (code, stderr) = read_lines(&flow, &[command, &["--format", format]].concat(), 0);
+            assert!(code == 0 && !stderr.contains("panicked"), "{command:?}: {code}: {stderr}");
+        }
+    }
+    let mut full = tidegate();
+    full.args(["check", "--offline"]).current_dir(flow.folder());
+    full.stdout(std::fs::File::create("/dev/full").expect("open /dev/full"));
+    let output = full.output().expect("start tidegate");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && stderr.contains("standard output cannot be written"), "{stderr}");
+}
+
+#[test]
+fn rows_that_nobody_reads_stop_their_pipeline_with_a_message() {
+    let flow = flow("[sink.lines]\ntype = \"jsonl\"\npath = \"-\"\n");
+    let (code, stderr) = read_lines(&flow, &["run", "--until", "caught-up"], 1);
+    assert!(code == 5 && !stderr.contains("panicked"), "{code}: {stderr}");
+    assert!(stderr.contains("error: pipeline `copy` stopped") && stderr.contains("stdout was closed by its reader"), "{stderr}");
+}

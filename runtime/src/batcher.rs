@@ -207,12 +207,12 @@ impl ColumnBuilder {
             }
             Kind::Text | Kind::Decimal | Kind::Json => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-                // One check a column; a value boundary inside a character is caught by the array's own constructor.
-                if simdutf8::basic::from_utf8(&self.data).is_err() {
-                    return Err(BatchError::NotUtf8 { relation: relation.to_string(), column: name(), rows });
-                }
-                let starts_ok = offsets.iter().all(|&o| self.data.get(o as usize).is_none_or(|b| b & 0xc0 != 0x80));
-                if !starts_ok {
+                // One check a column; a value boundary inside a character is caught as well. Decimals are digits that were made here.
+                let is_text = |data: &[u8]| {
+                    let is_start = |o: &i32| data.get(*o as usize).is_none_or(|b| b & 0xc0 != 0x80);
+                    simdutf8::basic::from_utf8(data).is_ok() && offsets.iter().all(is_start)
+                };
+                if kind != Kind::Decimal && !is_text(&self.data) {
                     return Err(BatchError::NotUtf8 { relation: relation.to_string(), column: name(), rows });
                 }
                 // SAFETY: the bytes are valid UTF-8 as a whole and every offset is on a character boundary; offsets grow.

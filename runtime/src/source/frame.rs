@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::gtid_event::{self, TransactionHead};
 use super::inflate::{self, Payload};
@@ -21,6 +21,8 @@ use crate::position::{GtidSet, Position};
 pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
 /// The largest event that is read, compressed or not: MySQL's own limit (`replica_max_allowed_packet`).
 pub(crate) const EVENT_BYTES_MAX: usize = 1 << 30;
+/// Bytes that are copied once more rather than kept in a buffer of [`SEGMENT_BYTES`].
+const SMALL: usize = SEGMENT_BYTES / 2;
 pub(crate) const HEADER: usize = 19;
 const CHECKSUM: usize = 4;
 const ARTIFICIAL: u16 = 0x20;
@@ -208,7 +210,7 @@ pub(crate) struct Framer {
     before: Option<Arc<Resume>>,
     /// Events are being copied, because one since the last [`Framer::take`] was compressed.
     copying: bool,
-    copy: BytesMut,
+    copy: Vec<u8>,
     payload: Option<Payload>,
     spare: Spare,
     segments: u64,
@@ -234,7 +236,7 @@ impl Framer {
             transactions: Vec::new(),
             before: None,
             copying: false,
-            copy: BytesMut::new(),
+            copy: Vec::new(),
             payload: None,
             spare: Spare::default(),
             segments: 0,
@@ -566,12 +568,21 @@ impl Framer {
         if !self.copying {
             self.close();
             self.copying = true;
+            self.copy.reserve(SEGMENT_BYTES + inflate::STEP);
         }
     }
 
     /// Ends the piece that is being gathered.
     fn close(&mut self) {
-        let copied = if self.copying { Some(self.copy.split().freeze()) } else { None };
+        let copied = self.copying.then(|| match self.copy.len() {
+            // A small one leaves the buffer, of which it would keep most for nothing.
+            ..SMALL => {
+                let copied = Bytes::copy_from_slice(&self.copy);
+                self.copy.clear();
+                copied
+            }
+            _ => Bytes::from(std::mem::take(&mut self.copy)),
+        });
         self.close_with(copied);
     }
 

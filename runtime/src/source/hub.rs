@@ -21,6 +21,8 @@ use crate::position::{Position, file_number};
 
 /// Bytes of recent segments that are kept for subscribers that are behind the fastest one.
 pub(crate) const WINDOW_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a segment takes beside its data, about.
+const ENTRY_BYTES: usize = 1024;
 /// Segments that a reading of one's own is ahead of its subscriber.
 const OWN_SEGMENTS: usize = 8;
 
@@ -40,7 +42,10 @@ pub(crate) struct Hub {
 #[derive(Default)]
 struct State {
     window: VecDeque<Entry>,
+    /// What the window counts for, see [`cost_of`].
     bytes: usize,
+    /// Bytes of all segments that went into the window since the shared reading began.
+    bytes_read: u64,
     /// Number of the first entry of the window, counted since the shared reading began.
     first: u64,
     /// By subscriber: number of the entry that it takes next.
@@ -145,7 +150,7 @@ impl Hub {
             return self.join(resume);
         }
         state.generation += 1;
-        (state.window, state.bytes, state.first) = (VecDeque::new(), 0, 0);
+        (state.window, state.bytes, state.first, state.bytes_read) = (VecDeque::new(), 0, 0, 0);
         (state.ended, state.idle_at) = (None, None);
         state.start = Some(resume.clone());
         state.reader = Some(tokio::spawn(self.clone().read(resume.clone(), state.generation)));
@@ -166,7 +171,9 @@ impl Hub {
         state.subscribers += 1;
         let id = state.subscribers;
         state.cursors.insert(id, next);
-        Shared { hub: self.clone(), id, skip, last: None, resume: resume.clone() }
+        let ahead = state.window.iter().skip((next - state.first) as usize).map(|e| e.segment.data.len() as u64);
+        let bytes_taken = state.bytes_read - ahead.sum::<u64>();
+        Shared { hub: self.clone(), id, skip, bytes_taken, last: None, resume: resume.clone() }
     }
 
     /// The shared reader.
@@ -198,6 +205,7 @@ impl Hub {
     /// Puts a segment into the window as soon as there is room. False: this reading was stopped.
     async fn push(&self, generation: u64, entry: Entry) -> bool {
         let len = entry.segment.data.len();
+        let cost = cost_of(&entry);
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -208,15 +216,16 @@ impl Hub {
                     return false;
                 }
                 let fastest = state.fastest();
-                while state.bytes + len > self.window_bytes_max && state.first < fastest && state.window.len() > 1 {
+                while state.bytes + cost > self.window_bytes_max && state.first < fastest && state.window.len() > 1 {
                     if let Some(old) = state.window.pop_front() {
-                        state.bytes -= old.segment.data.len();
+                        state.bytes -= cost_of(&old);
                         state.first += 1;
                     }
                 }
-                if state.bytes + len <= self.window_bytes_max || fastest >= state.next_number() {
+                if state.bytes + cost <= self.window_bytes_max || fastest >= state.next_number() {
                     state.is_full = false;
-                    state.bytes += len;
+                    state.bytes += cost;
+                    state.bytes_read += len as u64;
                     state.window.push_back(entry);
                     drop(state);
                     self.news.notify_waiters();
@@ -264,6 +273,8 @@ struct Shared {
     id: u64,
     /// Events of the next entry that this subscriber has already.
     skip: usize,
+    /// Of [`State::bytes_read`].
+    bytes_taken: u64,
     /// The last entry taken, and where this subscriber stood before it.
     last: Option<Entry>,
     resume: Resume,
@@ -299,6 +310,7 @@ impl Shared {
         let Some(at) = next.checked_sub(state.first) else { return Taken::FellOut };
         if let Some(entry) = state.window.get(at as usize).cloned() {
             state.cursors.insert(self.id, next + 1);
+            self.bytes_taken += entry.segment.data.len() as u64;
             let wake = state.is_full;
             drop(state);
             if wake {
@@ -334,6 +346,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// What an entry counts for in the window: small segments take more memory than their bytes.
+fn cost_of(entry: &Entry) -> usize {
+    entry.segment.data.len() + ENTRY_BYTES
 }
 
 /// The events of a segment from `skip` on; it must be a transaction boundary.
@@ -427,9 +444,7 @@ impl Subscription {
         match &self.mode {
             Mode::New { .. } | Mode::Alone { .. } => None,
             Mode::Shared(shared) => {
-                let state = self.hub.lock();
-                let at = state.cursors.get(&shared.id)?.checked_sub(state.first)? as usize;
-                Some(state.window.iter().skip(at).map(|e| e.segment.data.len() as u64).sum())
+                Some(self.hub.lock().bytes_read - shared.bytes_taken)
             }
         }
     }

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::io::Read;
 
-use bytes::{Buf, Bytes, BytesMut};
-use zstd::stream::raw::{Decoder, Operation};
+use bytes::{Buf, Bytes};
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::frame::{EVENT_BYTES_MAX, Fault, HEADER, SEGMENT_BYTES, kind};
 use super::gtid_event::{lenenc, query_text_at};
@@ -16,7 +16,7 @@ use super::gtid_event::{lenenc, query_text_at};
 const ZSTD: u64 = 0;
 const NONE: u64 = 255;
 /// Decompressed at once.
-const STEP: usize = SEGMENT_BYTES / 4;
+pub(crate) const STEP: usize = SEGMENT_BYTES / 4;
 
 /// A compressed transaction that is being opened.
 pub(crate) struct Payload {
@@ -84,7 +84,7 @@ impl Payload {
     }
 
     /// Appends the next part. False: that was all.
-    pub(crate) fn read(&mut self, out: &mut BytesMut) -> Result<bool, Fault> {
+    pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<bool, Fault> {
         const BROKEN: Fault = Fault::Malformed("a compressed transaction cannot be opened");
         let Some(decoder) = &mut self.decoder else {
             let part = self.input.split_to(self.input.len().min(STEP));
@@ -94,15 +94,18 @@ impl Payload {
         if self.input.is_empty() && !self.pending {
             return Ok(false);
         }
+        out.reserve(STEP);
         let at = out.len();
-        out.resize(at + STEP, 0);
-        let status = decoder.run_on_buffers(&self.input, &mut out[at..]).map_err(|_| BROKEN)?;
-        out.truncate(at + status.bytes_written);
-        if status.bytes_read == 0 && status.bytes_written == 0 {
+        let mut input = InBuffer::around(&self.input);
+        // Writes into the spare room, which is not filled with zeros before.
+        let mut output = OutBuffer::around_pos(out, at);
+        let remaining = decoder.run(&mut input, &mut output).map_err(|_| BROKEN)?;
+        let read = input.pos();
+        if read == 0 && out.len() == at {
             return Err(BROKEN);
         }
-        self.input.advance(status.bytes_read);
-        self.pending = status.remaining > 0;
+        self.input.advance(read);
+        self.pending = remaining > 0;
         if !self.pending && !self.input.is_empty() {
             decoder.reinit().map_err(|_| BROKEN)?;
         }
@@ -111,7 +114,7 @@ impl Payload {
 }
 
 /// Appends the plain event that a MariaDB compressed event stands for.
-pub(crate) fn mariadb_event(event: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
+pub(crate) fn mariadb_event(event: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     const SHORT: Fault = Fault::Malformed("a compressed event is shorter than it says");
     let code = event[4];
     let (plain, packed_at) = match code {
@@ -142,7 +145,7 @@ fn rows_at(event: &[u8], version_2: bool, update: bool) -> Option<usize> {
 }
 
 /// One byte (0x80, algorithm in bits 4 to 6: 0 is zlib, width of the length in bits 0 to 2), the length big-endian, the data.
-fn unpack(packed: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
+fn unpack(packed: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     const BROKEN: Fault = Fault::Malformed("a compressed event cannot be opened");
     let (head, rest) = packed.split_first().ok_or(BROKEN)?;
     let algorithm = (head & 0x70) >> 4;

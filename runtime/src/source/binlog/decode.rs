@@ -290,7 +290,7 @@ impl Decoder {
                 if result.is_err() {
                     context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
                 }
-                result?;
+                result.map_err(|problem| *problem)?;
             }
             self.current.row_events += 1;
         }
@@ -385,7 +385,7 @@ struct Context {
     relation: Option<RelationName>,
 }
 
-/// Appends the rows of one event.
+/// Appends the rows of one event. Problems are boxed from here on: a large result costs a row more than its values do.
 fn append_rows(
     plan: &Plan,
     event: &RowsEvent<'_>,
@@ -393,8 +393,8 @@ fn append_rows(
     current: &mut Current,
     scratch: &mut Scratch,
     lanes: &mut Lanes,
-) -> Result<(), Problem> {
-    let (first, second, rows) = event.images(plan.columns.len(), op == Op::Update)?;
+) -> Result<(), Box<Problem>> {
+    let (first, second, rows) = event.images(plan.columns.len(), op == Op::Update).map_err(boxed)?;
     let is_skipping = current.skip_through.is_some_and(|through| through >> 32 >= u64::from(current.row_events));
     let mut at = 0;
     let mut row = 0u32;
@@ -404,7 +404,7 @@ fn append_rows(
         appender.place = (u64::from(appender.current.row_events) << 32) | (u64::from(row) * 2);
         at = appender.walk(op, first, second, at, row)?;
         if at == start {
-            return Err(rows::RowsError::NoBytes { row }.into());
+            return Err(Box::new(rows::RowsError::NoBytes { row }.into()));
         }
         appender.bytes = at - start;
         appender.row(op, is_skipping)?;
@@ -427,14 +427,14 @@ struct Appender<'a> {
 impl Appender<'_> {
     /// Fills the cells of the images that `op` has; returns where the row ends.
     #[inline]
-    fn walk(&mut self, op: Op, first: Present<'_>, second: Present<'_>, at: usize, row: u32) -> Result<usize, Problem> {
+    fn walk(&mut self, op: Op, first: Present<'_>, second: Present<'_>, at: usize, row: u32) -> Result<usize, Box<Problem>> {
         let (columns, Scratch { before, after, .. }) = (&self.plan.columns, &mut *self.scratch);
         Ok(match op {
-            Op::Insert | Op::Snapshot => rows::walk(columns, first, self.rows, at, row, after)?,
-            Op::Delete => rows::walk(columns, first, self.rows, at, row, before)?,
+            Op::Insert | Op::Snapshot => rows::walk(columns, first, self.rows, at, row, after).map_err(boxed)?,
+            Op::Delete => rows::walk(columns, first, self.rows, at, row, before).map_err(boxed)?,
             Op::Update => {
-                let middle = rows::walk(columns, first, self.rows, at, row, before)?;
-                let end = rows::walk(columns, second, self.rows, middle, row, after)?;
+                let middle = rows::walk(columns, first, self.rows, at, row, before).map_err(boxed)?;
+                let end = rows::walk(columns, second, self.rows, middle, row, after).map_err(boxed)?;
                 if second.is_some() {
                     // What an update leaves out it does not change.
                     for (after, before) in after.iter_mut().zip(before.iter()) {
@@ -449,7 +449,7 @@ impl Appender<'_> {
     }
 
     #[inline]
-    fn row(&mut self, op: Op, is_skipping: bool) -> Result<(), Problem> {
+    fn row(&mut self, op: Op, is_skipping: bool) -> Result<(), Box<Problem>> {
         let (plan, rows) = (self.plan, self.rows);
         match op {
             Op::Insert | Op::Snapshot => self.image(op, self.place, false, is_skipping),
@@ -461,7 +461,7 @@ impl Appender<'_> {
                     return self.image(op, self.place, false, is_skipping);
                 }
                 if let Some(absent) = after.iter().position(|cell| cell.is_absent()) {
-                    return Err(Problem::KeyChangePartial { column: plan.relation.columns[absent].name.clone() });
+                    return Err(Box::new(Problem::KeyChangePartial { column: plan.relation.columns[absent].name.clone() }));
                 }
                 self.image(Op::Delete, self.place, true, is_skipping)?;
                 self.image(Op::Insert, self.place | 1, false, is_skipping)
@@ -471,7 +471,7 @@ impl Appender<'_> {
 
     /// Appends one change, whose key is in the before or the after image.
     #[inline]
-    fn image(&mut self, op: Op, place: u64, is_key_before: bool, is_skipping: bool) -> Result<(), Problem> {
+    fn image(&mut self, op: Op, place: u64, is_key_before: bool, is_skipping: bool) -> Result<(), Box<Problem>> {
         let key_hash = self.key_hash(is_key_before)?;
         if is_skipping && self.current.skip_through.is_some_and(|through| place <= through) {
             return Ok(());
@@ -503,7 +503,7 @@ impl Appender<'_> {
 
     /// Equal for keys that are equal at the source.
     #[inline]
-    fn key_hash(&mut self, is_before: bool) -> Result<u64, Problem> {
+    fn key_hash(&mut self, is_before: bool) -> Result<u64, Box<Problem>> {
         let plan = self.plan;
         let mut hash = plan.seed;
         for part in &plan.key {
@@ -511,7 +511,7 @@ impl Appender<'_> {
             let cell = if is_before { self.scratch.before[column] } else { self.scratch.after[column] };
             let Some(bytes) = cell.bytes(self.rows) else {
                 if cell.is_absent() {
-                    return Err(Problem::KeyAbsent { column: plan.relation.columns[column].name.clone() });
+                    return Err(Box::new(Problem::KeyAbsent { column: plan.relation.columns[column].name.clone() }));
                 }
                 hash = collation::hash_word(0, hash);
                 continue;
@@ -538,7 +538,7 @@ impl Appender<'_> {
 
 /// Appends the wanted cells of an image.
 #[inline]
-fn append_image(plan: &Plan, rows: &[u8], cells: &[Cell], out: &mut [Option<ColumnBuilder>]) -> Result<(), Problem> {
+fn append_image(plan: &Plan, rows: &[u8], cells: &[Cell], out: &mut [Option<ColumnBuilder>]) -> Result<(), Box<Problem>> {
     for (i, ((out, cell), column)) in out.iter_mut().zip(cells).zip(&plan.columns).enumerate() {
         let Some(out) = out else { continue };
         match cell.bytes(rows) {
@@ -551,6 +551,11 @@ fn append_image(plan: &Plan, rows: &[u8], cells: &[Cell], out: &mut [Option<Colu
 }
 
 #[cold]
-fn value_error(plan: &Plan, column: usize, error: ValueError) -> Problem {
-    Problem::Value { column: plan.relation.columns[column].name.clone(), error }
+fn boxed(error: rows::RowsError) -> Box<Problem> {
+    Box::new(error.into())
+}
+
+#[cold]
+fn value_error(plan: &Plan, column: usize, error: ValueError) -> Box<Problem> {
+    Box::new(Problem::Value { column: plan.relation.columns[column].name.clone(), error })
 }

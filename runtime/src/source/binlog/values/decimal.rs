@@ -4,6 +4,8 @@
 //! from the point; a group is a big-endian number of 4 bytes, the two outer groups, if shorter, take as few bytes as they need.
 //! The highest bit of the first byte is flipped, and a negative number has all its bits flipped after that.
 
+use std::mem::MaybeUninit;
+
 /// The most digits that MySQL and MariaDB allow.
 const PRECISION_MAX: u8 = 65;
 /// Bytes of a group of 0 to 9 digits.
@@ -41,17 +43,18 @@ pub fn write_text(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> 
         return Err(DecimalError::Short { needed, found: bytes.len() });
     };
     // Written in place: reading back what was just stored in pieces is slow.
+    out.reserve(TEXT_BYTES);
     let begin = out.len();
-    out.resize(begin + TEXT_BYTES, 0);
-    let text = out.last_chunk_mut().map(|room| text(bytes, precision, scale, room));
-    let len = text.unwrap_or(Ok(0));
-    out.truncate(begin + *len.as_ref().unwrap_or(&0));
-    len.map(drop)
+    let Some(room) = out.spare_capacity_mut().first_chunk_mut() else { return Ok(()) };
+    let len = text(bytes, precision, scale, room)?;
+    // SAFETY: `text` has written the first `len` bytes of the spare room.
+    unsafe { out.set_len(begin + len) };
+    Ok(())
 }
 
 /// Returns the length of the text.
 #[inline(always)]
-fn text(bytes: &[u8], precision: u8, scale: u8, room: &mut [u8; TEXT_BYTES]) -> Result<usize, DecimalError> {
+fn text(bytes: &[u8], precision: u8, scale: u8, room: &mut [MaybeUninit<u8>; TEXT_BYTES]) -> Result<usize, DecimalError> {
     let negative = bytes[0] & 0x80 == 0;
     let mut groups = Groups { bytes, mask: if negative { u32::MAX } else { 0 }, flip: 0x80 };
     let mut text = Text { bytes: room, len: 0 };
@@ -113,14 +116,15 @@ impl Groups<'_> {
 }
 
 struct Text<'a> {
-    bytes: &'a mut [u8; TEXT_BYTES],
+    bytes: &'a mut [MaybeUninit<u8>; TEXT_BYTES],
+    /// All bytes before it are written.
     len: usize,
 }
 
 impl Text<'_> {
     #[inline(always)]
     fn push(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
+        self.bytes[self.len].write(byte);
         self.len += 1;
     }
 
@@ -144,7 +148,7 @@ impl Text<'_> {
 
     #[inline(always)]
     fn eight(&mut self, digits: u64) {
-        self.bytes[self.len..self.len + 8].copy_from_slice(&digits.to_le_bytes());
+        self.bytes[self.len..self.len + 8].write_copy_of_slice(&digits.to_le_bytes());
         self.len += 8;
     }
 }

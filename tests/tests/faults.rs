@@ -7,6 +7,7 @@ use tidegate_tests::flow::{Flow, Run};
 use tidegate_tests::servers::{Kind, Server, wait_until};
 
 mod binlogs;
+mod caught_up;
 mod check;
 mod disk;
 mod memory;

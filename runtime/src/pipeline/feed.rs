@@ -15,7 +15,7 @@ use crate::lane::Lanes;
 use crate::lane::order::SourceOrder;
 use crate::lane::worker::Work;
 use crate::metrics::PipelineStatus;
-use crate::position::{Position, Progress};
+use crate::position::{Gtid, Position, Progress, file_number};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
@@ -29,7 +29,7 @@ const FULL_LANE_LOOK: Duration = Duration::from_millis(5);
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A server also says that it is idle while it passes over transactions that were read before; so many times in a row is the end.
-/// Only where the last transaction does not end at the end of the binlog does it come to this.
+/// Only where the server has executed transactions that are not in its binlog does it come to this.
 const IDLES_AT_END: u32 = 3;
 
 /// Why reading ended.
@@ -187,9 +187,15 @@ impl Reading {
                 self.feed.lanes.begin(self.feed.decoder.transaction(), &self.feed.executed);
             }
             self.open_batches();
-            if boundary == Boundary::End
-                && let Some(ended) = self.end(segment, segment.events[index].next).await?
-            {
+            let next = segment.events[index].next;
+            let passed = match boundary {
+                Boundary::End => self.end(segment, next).await?,
+                Boundary::Within if !self.feed.decoder.is_in_transaction() && self.lies_ahead(segment, next) => {
+                    self.pass(None, segment, next).await?
+                }
+                Boundary::Within | Boundary::Begin(_) | Boundary::BeginAgain(_) => None,
+            };
+            if let Some(ended) = passed {
                 return Ok(Some(ended));
             }
             for lane in 0..self.tokens.len() {
@@ -232,10 +238,22 @@ impl Reading {
         }
     }
 
-    /// Everything before `next` is read.
+    /// A transaction ends before `next`.
     async fn end(&mut self, segment: &Segment, next: u64) -> Result<Option<Ended>, PipelineError> {
         let gtid = self.feed.decoder.transaction().gtid.clone();
-        let pass = |progress: &mut Progress| progress.pass(gtid.as_ref(), &segment.file, next);
+        self.pass(gtid.as_ref(), segment, next).await
+    }
+
+    /// True if a server that is asked for what comes after a GTID set has not gone back to say it.
+    fn lies_ahead(&self, segment: &Segment, next: u64) -> bool {
+        let executed = &self.feed.executed;
+        (file_number(&segment.file), next) > (file_number(&executed.file), executed.offset)
+    }
+
+    /// Everything before `next` is read: a transaction, or what stands between transactions, as at the head of a file. The cursor takes in
+    /// both, so that it never stays behind in a file that is purged.
+    async fn pass(&mut self, gtid: Option<&Gtid>, segment: &Segment, next: u64) -> Result<Option<Ended>, PipelineError> {
+        let pass = |progress: &mut Progress| progress.pass(gtid, &segment.file, next);
         self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(pass);
         let mut progress = Progress::default();
         pass(&mut progress);

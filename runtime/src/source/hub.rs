@@ -443,9 +443,7 @@ impl Subscription {
     pub fn behind_bytes(&self) -> Option<u64> {
         match &self.mode {
             Mode::New { .. } | Mode::Alone { .. } => None,
-            Mode::Shared(shared) => {
-                Some(self.hub.lock().bytes_read - shared.bytes_taken)
-            }
+            Mode::Shared(shared) => Some(self.hub.lock().bytes_read - shared.bytes_taken),
         }
     }
 

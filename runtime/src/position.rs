@@ -243,7 +243,7 @@ pub struct Position {
     pub file: Arc<str>,
     /// Byte offset in `file` of the next event.
     pub offset: u64,
-    /// The transactions executed up to here; `None` where the source has no GTIDs.
+    /// All transactions executed up to here; `None` where they are not known, as of a source that has no GTIDs, or had none before.
     pub gtids: Option<GtidSet>,
 }
 
@@ -264,10 +264,14 @@ impl Position {
         if let Some((file, offset)) = progress.end {
             (self.file, self.offset) = (file, offset);
         }
-        match (&mut self.gtids, progress.gtids) {
-            (Some(gtids), Some(passed)) => gtids.append(passed),
-            (gtids @ None, passed @ Some(_)) => *gtids = passed,
-            (_, None) => {}
+        match progress.gtids {
+            Gtids::Passed(passed) => {
+                // Where it is not known what came before them, they alone would be too small a set.
+                if let Some(gtids) = &mut self.gtids {
+                    gtids.append(passed);
+                }
+            }
+            Gtids::All(gtids) => self.gtids = gtids,
         }
     }
 
@@ -285,18 +289,46 @@ impl Position {
 pub struct Progress {
     /// File and offset behind the last of them.
     end: Option<(Arc<str>, u64)>,
-    gtids: Option<GtidSet>,
+    gtids: Gtids,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Gtids {
+    /// Those of the transactions that were passed.
+    Passed(GtidSet),
+    /// Those of all transactions before the end, whatever was known before; `None`: one had no GTID, and a set does not tell the place.
+    All(Option<GtidSet>),
+}
+
+impl Default for Gtids {
+    fn default() -> Gtids {
+        Gtids::Passed(GtidSet::MySql(MySqlGtidSet::default()))
+    }
 }
 
 impl Progress {
     /// Passes one transaction, which ends before `offset` of `file`.
     pub fn pass(&mut self, gtid: Option<&Gtid>, file: &Arc<str>, offset: u64) {
+        self.reach(file, offset);
+        match (&mut self.gtids, gtid) {
+            (Gtids::Passed(gtids) | Gtids::All(Some(gtids)), Some(gtid)) => gtids.add(gtid),
+            (Gtids::All(None), Some(_)) => {}
+            (gtids, None) => *gtids = Gtids::All(None),
+        }
+    }
+
+    /// Passes what stands between transactions. `executed`: all transactions before it, where it tells them.
+    pub fn pass_between(&mut self, executed: Option<&GtidSet>, file: &Arc<str>, offset: u64) {
+        self.reach(file, offset);
+        if executed.is_some() {
+            self.gtids = Gtids::All(executed.cloned());
+        }
+    }
+
+    fn reach(&mut self, file: &Arc<str>, offset: u64) {
         match &mut self.end {
             Some(end) if Arc::ptr_eq(&end.0, file) => end.1 = offset,
             end => *end = Some((Arc::clone(file), offset)),
-        }
-        if let Some(gtid) = gtid {
-            self.gtids.get_or_insert_with(|| GtidSet::MySql(MySqlGtidSet::default())).add(gtid);
         }
     }
 }
@@ -307,9 +339,9 @@ impl Passed for Progress {
             self.end = later.end;
         }
         match (&mut self.gtids, later.gtids) {
-            (Some(gtids), Some(later)) => gtids.append(later),
-            (gtids @ None, later) => *gtids = later,
-            (Some(_), None) => {}
+            (Gtids::Passed(gtids) | Gtids::All(Some(gtids)), Gtids::Passed(later)) => gtids.append(later),
+            (Gtids::All(None), Gtids::Passed(_)) => {}
+            (gtids, later @ Gtids::All(_)) => *gtids = later,
         }
     }
 }
@@ -358,6 +390,42 @@ mod tests {
         assert_eq!(set.to_string(), format!("{A}:1-11"));
         assert!(set.contains_set(&GtidSet::parse(&format!("{A}:3-4")).unwrap()));
         assert!(!set.contains_set(&GtidSet::parse(&format!("{A}:11-12")).unwrap()));
+    }
+
+    /// However progress is put together: a position has the set of all transactions, or none.
+    #[test]
+    fn positions_know_all_transactions_or_none() {
+        let file: Arc<str> = "b.000001".into();
+        let set = |text: &str| Some(GtidSet::parse(&format!("{A}:{text}")).unwrap());
+        let gtid = |number| Gtid::MySql { source: parse_uuid(A).unwrap(), tag: None, number };
+        type Pass = Box<dyn Fn(&mut Progress)>;
+        let numbered = |number: u64| -> Pass { Box::new(move |p| p.pass(Some(&gtid(number)), &"b.000001".into(), number)) };
+        let anonymous = || -> Pass { Box::new(|p| p.pass(None, &"b.000001".into(), 50)) };
+        let told = |text: &str| -> Pass {
+            let executed = set(text);
+            Box::new(move |p| p.pass_between(executed.as_ref(), &"b.000001".into(), 60))
+        };
+        for (before, passes, after) in [
+            (set("1-5"), vec![numbered(6), numbered(7)], set("1-7")),
+            (None, vec![numbered(6), numbered(7)], None),
+            (set("1-5"), vec![numbered(6), anonymous(), numbered(7)], None),
+            (None, vec![anonymous(), numbered(6), told("1-6"), numbered(7)], set("1-7")),
+            (None, vec![told("1-6"), numbered(7), anonymous()], None),
+            (set("1-5"), vec![Box::new(|p: &mut Progress| p.pass_between(None, &"b.000001".into(), 70))], set("1-5")),
+        ] {
+            for cut in 0..=passes.len() {
+                let (mut first, mut second) = (Progress::default(), Progress::default());
+                passes[..cut].iter().for_each(|pass| pass(&mut first));
+                passes[cut..].iter().for_each(|pass| pass(&mut second));
+                let mut position = Position { file: file.clone(), offset: 4, gtids: before.clone() };
+                let mut apart = position.clone();
+                apart.advance(first.clone());
+                apart.advance(second.clone());
+                first.append(second);
+                position.advance(first);
+                assert_eq!((&position.gtids, &position), (&after, &apart), "{before:?}, cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::lane::Lanes;
 use crate::lane::order::SourceOrder;
 use crate::lane::worker::Work;
 use crate::metrics::PipelineStatus;
-use crate::position::{Gtid, Position, Progress, file_number};
+use crate::position::{Position, Progress, file_number};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
@@ -191,7 +191,8 @@ impl Reading {
             let passed = match boundary {
                 Boundary::End => self.end(segment, next).await?,
                 Boundary::Within if !self.feed.decoder.is_in_transaction() && self.lies_ahead(segment, next) => {
-                    self.pass(None, segment, next).await?
+                    let learned = segment.learned.as_ref().filter(|_| index + 1 == segment.events.len());
+                    self.pass(|progress| progress.pass_between(learned, &segment.file, next)).await?
                 }
                 Boundary::Within | Boundary::Begin(_) | Boundary::BeginAgain(_) => None,
             };
@@ -241,7 +242,7 @@ impl Reading {
     /// A transaction ends before `next`.
     async fn end(&mut self, segment: &Segment, next: u64) -> Result<Option<Ended>, PipelineError> {
         let gtid = self.feed.decoder.transaction().gtid.clone();
-        self.pass(gtid.as_ref(), segment, next).await
+        self.pass(|progress| progress.pass(gtid.as_ref(), &segment.file, next)).await
     }
 
     /// True if a server that is asked for what comes after a GTID set has not gone back to say it.
@@ -250,11 +251,10 @@ impl Reading {
         (file_number(&segment.file), next) > (file_number(&executed.file), executed.offset)
     }
 
-    /// Everything before `next` is read: a transaction, or what stands between transactions, as at the head of a file. The cursor takes in
-    /// both, so that it never stays behind in a file that is purged.
-    async fn pass(&mut self, gtid: Option<&Gtid>, segment: &Segment, next: u64) -> Result<Option<Ended>, PipelineError> {
-        let pass = |progress: &mut Progress| progress.pass(gtid, &segment.file, next);
-        self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(pass);
+    /// Something more is read: a transaction, or what stands between transactions, as at the head of a file. The cursor takes in both, so
+    /// that it never stays behind in a file that is purged.
+    async fn pass(&mut self, pass: impl Fn(&mut Progress)) -> Result<Option<Ended>, PipelineError> {
+        self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(&pass);
         let mut progress = Progress::default();
         pass(&mut progress);
         self.feed.executed.advance(progress);

@@ -191,7 +191,7 @@ impl FileFeed {
         let offset = resume.position.offset.max(4);
         let file = open(name, path, 4)?;
         let mut framer = Framer::new(resume, Offsets::Counted, false);
-        framer.learn_gtids();
+        framer.learn_gtids(0);
         let mut feed = FileFeed {
             framer,
             index,

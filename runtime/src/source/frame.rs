@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::gtid_event::{self, TransactionHead};
 use super::inflate::{self, Payload};
 use super::{Boundary, Framed, Segment, TransactionBegin};
-use crate::position::{GtidSet, Position};
+use crate::position::{GtidSet, Position, file_number};
 
 /// A segment is closed when it has about this many bytes.
 pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
@@ -132,10 +132,13 @@ impl Resume {
     }
 
     fn boundary(&mut self, file: &Arc<str>, next: u64) {
-        if let Some(TransactionBegin { gtid: Some(gtid), .. }) = self.open.take()
-            && let Some(gtids) = &mut self.position.gtids
-        {
-            gtids.add(&gtid);
+        if let Some(TransactionBegin { gtid, .. }) = self.open.take() {
+            match (&mut self.position.gtids, gtid) {
+                (Some(gtids), Some(gtid)) => gtids.add(&gtid),
+                // A set does not tell the place behind a transaction that is in none.
+                (gtids @ Some(_), None) => *gtids = None,
+                (None, _) => {}
+            }
         }
         self.position.offset = next;
         if !Arc::ptr_eq(&self.position.file, file) {
@@ -177,6 +180,7 @@ struct Piece {
     before: Arc<Resume>,
     events: Vec<Framed>,
     transactions: Vec<TransactionBegin>,
+    learned: Option<GtidSet>,
     /// The bytes, if they are not the read buffer's.
     copied: Option<Bytes>,
 }
@@ -216,9 +220,12 @@ pub(crate) struct Framer {
     segments: u64,
     /// Takes over the executed transactions that a file says came before it, where they are not known.
     learns_gtids: bool,
+    /// Files up to this number may hold transactions that have no GTIDs.
+    anonymous_until: u64,
     /// That none came before it is known, too: the source has GTIDs.
     learns_none: bool,
-    learned: bool,
+    /// The event at hand has told them.
+    learned: Option<GtidSet>,
 }
 
 impl Framer {
@@ -241,8 +248,9 @@ impl Framer {
             spare: Spare::default(),
             segments: 0,
             learns_gtids: false,
+            anonymous_until: 0,
             learns_none: false,
-            learned: false,
+            learned: None,
         }
     }
 
@@ -257,8 +265,9 @@ impl Framer {
         self.explicit = false;
     }
 
-    pub(crate) fn learn_gtids(&mut self) {
-        self.learns_gtids = true;
+    /// From files after the number `after`.
+    pub(crate) fn learn_gtids(&mut self, after: u64) {
+        (self.learns_gtids, self.anonymous_until) = (true, after);
     }
 
     /// The same, and a file before which nothing was executed says so.
@@ -335,7 +344,7 @@ impl Framer {
             _ => self.frame(event, start, offset, next)?,
         }
         self.offset = next;
-        if std::mem::take(&mut self.learned) {
+        if self.learned.is_some() {
             // So that what comes before a segment is always told by the one before it.
             self.close();
         }
@@ -415,6 +424,7 @@ impl Framer {
                 data: piece.copied.unwrap_or_else(|| data.clone()),
                 events: piece.events,
                 transactions: piece.transactions,
+                learned: piece.learned,
                 index: self.segments,
             };
             self.segments += 1;
@@ -598,6 +608,7 @@ impl Framer {
                 before,
                 events: std::mem::replace(&mut self.events, Vec::with_capacity(room)),
                 transactions: std::mem::take(&mut self.transactions),
+                learned: self.learned.take(),
                 copied,
             });
         }
@@ -662,11 +673,12 @@ impl Framer {
                 Some(_) => Boundary::End,
             },
             kind::PREVIOUS_GTIDS | kind::MARIADB_GTID_LIST => {
-                if self.learns_gtids && self.resume.position.gtids.is_none() {
+                let is_new = file_number(&self.file).is_none_or(|number| number > self.anonymous_until);
+                if self.learns_gtids && is_new && self.resume.position.gtids.is_none() {
                     let gtids = gtid_event::executed(event[4], &event[HEADER..]);
                     let gtids = gtids.map_err(|what| self.error(offset, Fault::Malformed(what)))?;
                     self.resume.position.gtids = Some(gtids).filter(|g: &GtidSet| self.learns_none || !g.is_empty());
-                    self.learned = true;
+                    self.learned.clone_from(&self.resume.position.gtids);
                 }
                 Boundary::Within
             }

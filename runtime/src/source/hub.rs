@@ -370,6 +370,7 @@ fn tail(segment: &Segment, skip: usize) -> Segment {
         data: segment.data.clone(),
         events: events.collect(),
         transactions: segment.transactions[begun..].to_vec(),
+        learned: segment.learned.clone(),
         index: segment.index,
     }
 }

@@ -230,6 +230,8 @@ pub struct Segment {
     pub events: Vec<Framed>,
     /// The transactions that begin in this segment.
     pub transactions: Vec<TransactionBegin>,
+    /// All transactions executed before the end of the segment, where its last event tells what nobody knew before.
+    pub learned: Option<GtidSet>,
     /// Number of segments before this one in the shared stream.
     pub index: u64,
 }

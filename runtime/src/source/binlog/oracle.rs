@@ -393,6 +393,7 @@ fn no_bytes_panic() {
                 events: vec![Framed { start: 0, len: event.len(), ..framed }],
                 data: event.into(),
                 transactions: segment.transactions.clone(),
+                learned: None,
                 index: 0,
             };
             let mut is_stopped = false;

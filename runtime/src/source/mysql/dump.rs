@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connect::{Connection, PACKET_MAX};
 use super::server::{SETTINGS, Server, Settings, settings_of};
-use crate::position::{GtidSet, Position};
+use crate::position::{GtidSet, Position, file_number};
 use crate::source::Failure;
 use crate::source::feed::Produced;
 use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, Framer, Offsets, Resume, SEGMENT_BYTES, Step, kind, u32_at};
@@ -149,7 +149,12 @@ impl Dump {
         let gtids = gtids.map(|set| server.of_flavour(set, &settings)).transpose()?;
         match (settings.has_gtids(), self.ends) {
             (false, _) => {}
-            (true, false) => self.framer.learn_gtids(),
+            (true, false) if position.gtids.is_some() => {}
+            (true, false) => {
+                // What is in the files that are there may be older than GTIDs.
+                let last = server.end().await?.file;
+                self.framer.learn_gtids(file_number(&last).unwrap_or(u64::MAX));
+            }
             // A search begins with a file: what it finds has all transactions before it, or it would be asked for those again.
             (true, true) => self.framer.learn_all_gtids(),
         }
@@ -199,6 +204,13 @@ impl Dump {
     async fn explain(&self, failure: Failure) -> Failure {
         let Failure::Definite(mut error) = failure else { return failure };
         if error.problem.contains("(error 1236)") {
+            // A server that has switched gtid_mode off is asked by file and offset.
+            if error.problem.contains("AUTO_POSITION")
+                && let Ok(settings) = self.server.settings().await
+                && !settings.has_gtids()
+            {
+                return Failure::transient(error.problem);
+            }
             if let Ok(files) = self.server.files().await {
                 error.problem.push_str(&format!("; the first binlog file left is {}", files[0].0));
             }

@@ -35,6 +35,8 @@ fn fatal_reading(problem: &str, text: &str) -> Failure {
         "the transactions after the cursor are not in the binlogs any more; begin again at the `start` of the source with `tidegate \
          cursor reset PIPELINE`, or, where what is missing is no loss, go on at the first that is left with `tidegate cursor set \
          PIPELINE earliest`"
+    } else if has("AUTO_POSITION") {
+        "transactions without GTIDs follow the cursor: set gtid_mode = ON_PERMISSIVE at the server until the pipeline has read them"
     } else if has("server_uuid") || has("server_id") || has("server id") {
         "another replica has the same server id: give the source another `server_id`"
     } else if has("checksum") {

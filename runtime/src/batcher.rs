@@ -361,11 +361,17 @@ impl RowsBuilder {
         self.before.missing += 1;
     }
 
-    fn retract(&mut self) {
-        self.ops.pop();
-        self.ids.pop();
-        self.after.truncate(self.ops.len());
-        self.before.truncate(self.ops.len());
+    /// Takes back the rows from `id` on; returns how many they were.
+    fn retract(&mut self, id: RowId) -> usize {
+        let rows = self.ids.partition_point(|of_row| *of_row < id);
+        let count = self.ids.len() - rows;
+        if count > 0 {
+            self.ops.truncate(rows);
+            self.ids.truncate(rows);
+            self.after.truncate(rows);
+            self.before.truncate(rows);
+        }
+        count
     }
 
     fn finish(self) -> Result<(Rows, Expected), BatchError> {
@@ -471,16 +477,20 @@ impl Batcher {
         builder
     }
 
-    /// Takes back the row that was appended last, which may be half appended: what is before it is whole.
-    pub fn retract(&mut self) {
-        let last = self.last;
-        let Some(at) = self.open.iter().position(|builder| builder.ids.last() == Some(&last)) else { return };
-        self.open[at].retract();
-        self.rows -= 1;
-        if self.open[at].ops.is_empty() {
-            // It was made for this row, so that no other comes after it.
-            let slot = self.open.remove(at).relation.id as usize;
-            self.index[slot] = 0;
+    /// The builder of a relation that has rows.
+    #[inline]
+    pub fn builder(&mut self, relation: &Relation) -> &mut RowsBuilder {
+        &mut self.open[self.index[relation.id as usize] as usize - 1]
+    }
+
+    /// Takes back the rows from `id` on, of which values may be missing: what is before them is whole.
+    pub fn retract(&mut self, id: RowId) {
+        for builder in &mut self.open {
+            self.rows -= builder.retract(id);
+        }
+        // What was made for these rows is behind what had rows before.
+        while let Some(empty) = self.open.pop_if(|builder| builder.ops.is_empty()) {
+            self.index[empty.relation.id as usize] = 0;
         }
         self.last = self.open.iter().filter_map(|builder| builder.ids.last().copied()).max().unwrap_or_default();
         self.transactions.retain(|t| t.number <= self.last.transaction);
@@ -547,7 +557,7 @@ mod tests {
                 let columns = half.after();
                 columns[0].as_mut().unwrap().word(7);
                 columns[1].as_mut().unwrap().data().push(b'{');
-                batcher.retract();
+                batcher.retract(ids[1]);
                 assert_eq!(batcher.rows() as u64, whole);
                 let batch = batcher.finish(resume(), true).unwrap();
                 assert_eq!(batch.is_some(), whole > 0);

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::batcher::{Batcher, RowsBuilder, Wanted};
-use crate::change::{Op, Relation, RowId, Transaction};
+use crate::batcher::Batcher;
+use crate::change::{Relation, RowId, Transaction};
 use crate::manifest::model::Ordering;
 use crate::position::Position;
 
@@ -60,35 +60,21 @@ impl Lanes {
         self.skip.as_ref().is_none_or(|skip| skip.is_level_at(executed))
     }
 
-    /// Where to append a row: every wanted column of both images, in any order. `None`: the row is not wanted (its lane has
-    /// written it before a restart). `key_hash` is equal for equal keys; `bytes` is the size of the row in the binlog.
+    /// The lane of a row, which is to be appended to that lane's batcher. `None`: the row is not wanted (its lane has written it
+    /// before a restart). `key_hash` is equal for equal keys; `place` is the row's in its transaction.
     #[inline]
-    #[allow(clippy::too_many_arguments)]
-    pub fn row(
-        &mut self,
-        relation: &Arc<Relation>,
-        wanted: &Arc<Wanted>,
-        op: Op,
-        id: RowId,
-        key_hash: u64,
-        bytes: usize,
-        transaction: impl FnOnce() -> Transaction,
-    ) -> Option<&mut RowsBuilder> {
+    pub fn lane(&mut self, relation: &Relation, key_hash: u64, place: u64) -> Option<usize> {
         if let Some(skip) = &mut self.skip
-            && skip.covers(relation, key_hash, id.place)
+            && skip.covers(relation, key_hash, place)
         {
             return None;
         }
-        self.rows_read += 1;
-        let lane = self.assignment.lane(relation, key_hash);
-        Some(self.batchers[lane].row(relation, wanted, op, id, bytes, transaction))
+        Some(self.assignment.lane(relation, key_hash))
     }
 
-    /// Takes back the row `id`, the last of its lane, which was not appended to the end.
+    /// Takes back the rows from `id` on, of which values may be missing.
     pub fn retract(&mut self, id: RowId) {
-        if let Some(batcher) = self.batchers.iter_mut().find(|b| b.first().is_some() && b.last() == id) {
-            batcher.retract();
-        }
+        self.batchers.iter_mut().filter(|b| b.first().is_some() && b.last() >= id).for_each(|b| b.retract(id));
     }
 }
 

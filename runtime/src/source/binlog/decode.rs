@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use crate::batcher::{ColumnBuilder, Wanted};
-use crate::change::{Op, Relation, RowId, Transaction};
+use crate::batcher::Wanted;
+use crate::change::{Op, Relation, Transaction};
 use crate::lane::Lanes;
 use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
 
+use super::append::{Appender, Scratch};
 use super::error::{DecodeError, Problem, Refusal};
 use super::event::{self, EventType, HEADER_LEN, Header, Reader};
-use super::plan::{self, KeyHash, Plan};
-use super::rows::{self, Cell, DUMMY_TABLE_IDS, FLAG_STATEMENT_END, Present, RowsEvent};
+use super::plan::{self, Plan};
+use super::rows::{DUMMY_TABLE_IDS, FLAG_STATEMENT_END, RowsEvent};
 use super::statement::{self, Name, Statement};
 use super::table_map;
-use super::value::{Decode, ValueError};
 use super::values::collation;
 
 /// Which tables are followed: schema, table.
@@ -48,23 +48,15 @@ struct Known {
 type MaybePlan = Option<Arc<Plan>>;
 
 /// The transaction that is being read.
-struct Current {
-    transaction: Transaction,
+pub(super) struct Current {
+    pub transaction: Transaction,
     is_open: bool,
     /// Row events so far.
-    row_events: u32,
+    pub row_events: u32,
     /// Place of the last row that was passed on.
-    last_place: Option<u64>,
+    pub last_place: Option<u64>,
     /// Rows up to this place were passed on before the connection was lost.
-    skip_through: Option<u64>,
-}
-
-/// Memory that is reused for every row.
-#[derive(Default)]
-struct Scratch {
-    before: Vec<Cell>,
-    after: Vec<Cell>,
-    text: Vec<u8>,
+    pub skip_through: Option<u64>,
 }
 
 pub struct Decoder {
@@ -101,7 +93,7 @@ impl Decoder {
     }
 
     /// Decodes event `index` of the segment and appends its rows to `lanes`. After an error the decoder is not called again; the
-    /// rows before the one at hand are whole, and it is taken back.
+    /// events before the one at hand are appended whole, of that one nothing is.
     pub fn event(&mut self, segment: &Segment, index: usize, lanes: &mut Lanes) -> Result<Step, DecodeError> {
         let mut context = Context { event: "event", relation: None };
         let framed = segment.events.get(index).copied();
@@ -286,7 +278,7 @@ impl Decoder {
                 return Err(Problem::OutsideTransaction);
             }
             if let Some(plan) = self.active_plan(event.table_id)? {
-                let result = append_rows(&plan, &event, op, &mut self.current, &mut self.scratch, lanes);
+                let result = Appender::new(&plan, &mut self.current, &mut self.scratch, lanes).event(&event, op);
                 if result.is_err() {
                     context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
                 }
@@ -383,179 +375,4 @@ impl std::fmt::Display for RelationName {
 struct Context {
     event: &'static str,
     relation: Option<RelationName>,
-}
-
-/// Appends the rows of one event. Problems are boxed from here on: a large result costs a row more than its values do.
-fn append_rows(
-    plan: &Plan,
-    event: &RowsEvent<'_>,
-    op: Op,
-    current: &mut Current,
-    scratch: &mut Scratch,
-    lanes: &mut Lanes,
-) -> Result<(), Box<Problem>> {
-    let (first, second, rows) = event.images(plan.columns.len(), op == Op::Update).map_err(boxed)?;
-    let is_skipping = current.skip_through.is_some_and(|through| through >> 32 >= u64::from(current.row_events));
-    let mut at = 0;
-    let mut row = 0u32;
-    while at < rows.len() {
-        let start = at;
-        let mut appender = Appender { plan, rows, scratch, current, lanes, place: 0, bytes: 0 };
-        appender.place = (u64::from(appender.current.row_events) << 32) | (u64::from(row) * 2);
-        at = appender.walk(op, first, second, at, row)?;
-        if at == start {
-            return Err(Box::new(rows::RowsError::NoBytes { row }.into()));
-        }
-        appender.bytes = at - start;
-        appender.row(op, is_skipping)?;
-        row += 1;
-    }
-    Ok(())
-}
-
-/// One row on its way to its lane.
-struct Appender<'a> {
-    plan: &'a Plan,
-    rows: &'a [u8],
-    scratch: &'a mut Scratch,
-    current: &'a mut Current,
-    lanes: &'a mut Lanes,
-    place: u64,
-    bytes: usize,
-}
-
-impl Appender<'_> {
-    /// Fills the cells of the images that `op` has; returns where the row ends.
-    #[inline]
-    fn walk(&mut self, op: Op, first: Present<'_>, second: Present<'_>, at: usize, row: u32) -> Result<usize, Box<Problem>> {
-        let (columns, Scratch { before, after, .. }) = (&self.plan.columns, &mut *self.scratch);
-        Ok(match op {
-            Op::Insert | Op::Snapshot => rows::walk(columns, first, self.rows, at, row, after).map_err(boxed)?,
-            Op::Delete => rows::walk(columns, first, self.rows, at, row, before).map_err(boxed)?,
-            Op::Update => {
-                let middle = rows::walk(columns, first, self.rows, at, row, before).map_err(boxed)?;
-                let end = rows::walk(columns, second, self.rows, middle, row, after).map_err(boxed)?;
-                if second.is_some() {
-                    // What an update leaves out it does not change.
-                    for (after, before) in after.iter_mut().zip(before.iter()) {
-                        if after.is_absent() {
-                            *after = *before;
-                        }
-                    }
-                }
-                end
-            }
-        })
-    }
-
-    #[inline]
-    fn row(&mut self, op: Op, is_skipping: bool) -> Result<(), Box<Problem>> {
-        let (plan, rows) = (self.plan, self.rows);
-        match op {
-            Op::Insert | Op::Snapshot => self.image(op, self.place, false, is_skipping),
-            Op::Delete => self.image(op, self.place, true, is_skipping),
-            Op::Update => {
-                let Scratch { before, after, .. } = &*self.scratch;
-                let is_same = |c: u16| before[usize::from(c)].is_same(after[usize::from(c)], rows);
-                if plan.key.iter().all(|part| is_same(part.column)) {
-                    return self.image(op, self.place, false, is_skipping);
-                }
-                if let Some(absent) = after.iter().position(|cell| cell.is_absent()) {
-                    return Err(Box::new(Problem::KeyChangePartial { column: plan.relation.columns[absent].name.clone() }));
-                }
-                self.image(Op::Delete, self.place, true, is_skipping)?;
-                self.image(Op::Insert, self.place | 1, false, is_skipping)
-            }
-        }
-    }
-
-    /// Appends one change, whose key is in the before or the after image.
-    #[inline]
-    fn image(&mut self, op: Op, place: u64, is_key_before: bool, is_skipping: bool) -> Result<(), Box<Problem>> {
-        let key_hash = self.key_hash(is_key_before)?;
-        if is_skipping && self.current.skip_through.is_some_and(|through| place <= through) {
-            return Ok(());
-        }
-        self.current.last_place = Some(place);
-        let transaction = &self.current.transaction;
-        let id = RowId { transaction: transaction.number, place };
-        let plan = self.plan;
-        let builder = self.lanes.row(&plan.relation, &plan.wanted, op, id, key_hash, self.bytes, || transaction.clone());
-        let Some(builder) = builder else { return Ok(()) };
-        let Scratch { before, after, .. } = &*self.scratch;
-        let appended = match op {
-            Op::Insert | Op::Snapshot => {
-                builder.no_before();
-                append_image(plan, self.rows, after, builder.after())
-            }
-            Op::Delete => {
-                builder.no_after();
-                append_image(plan, self.rows, before, builder.before())
-            }
-            Op::Update => append_image(plan, self.rows, before, builder.before())
-                .and_then(|()| append_image(plan, self.rows, after, builder.after())),
-        };
-        if appended.is_err() {
-            self.lanes.retract(id);
-        }
-        appended
-    }
-
-    /// Equal for keys that are equal at the source.
-    #[inline]
-    fn key_hash(&mut self, is_before: bool) -> Result<u64, Box<Problem>> {
-        let plan = self.plan;
-        let mut hash = plan.seed;
-        for part in &plan.key {
-            let column = usize::from(part.column);
-            let cell = if is_before { self.scratch.before[column] } else { self.scratch.after[column] };
-            let Some(bytes) = cell.bytes(self.rows) else {
-                if cell.is_absent() {
-                    return Err(Box::new(Problem::KeyAbsent { column: plan.relation.columns[column].name.clone() }));
-                }
-                hash = collation::hash_word(0, hash);
-                continue;
-            };
-            let decode = &plan.columns[column].decode;
-            hash = match (part.hash, decode) {
-                (KeyHash::Word, _) => {
-                    collation::hash_word(decode.word(bytes).map_err(|error| value_error(plan, column, error))?, hash)
-                }
-                (KeyHash::Bytes, _) => collation::hash_bytes(bytes, hash),
-                (KeyHash::Text(id), Decode::Transcode(charset)) => {
-                    let text = &mut self.scratch.text;
-                    text.clear();
-                    let done = charset.transcode(bytes, text);
-                    done.map_err(|_| value_error(plan, column, ValueError::Charset))?;
-                    collation::hash(id, &self.scratch.text, hash)
-                }
-                (KeyHash::Text(id), _) => collation::hash(id, bytes, hash),
-            };
-        }
-        Ok(hash)
-    }
-}
-
-/// Appends the wanted cells of an image.
-#[inline]
-fn append_image(plan: &Plan, rows: &[u8], cells: &[Cell], out: &mut [Option<ColumnBuilder>]) -> Result<(), Box<Problem>> {
-    for (i, ((out, cell), column)) in out.iter_mut().zip(cells).zip(&plan.columns).enumerate() {
-        let Some(out) = out else { continue };
-        match cell.bytes(rows) {
-            Some(bytes) => column.decode.append(bytes, out).map_err(|error| value_error(plan, i, error))?,
-            None if cell.is_absent() => out.absent(),
-            None => out.null(),
-        }
-    }
-    Ok(())
-}
-
-#[cold]
-fn boxed(error: rows::RowsError) -> Box<Problem> {
-    Box::new(error.into())
-}
-
-#[cold]
-fn value_error(plan: &Plan, column: usize, error: ValueError) -> Box<Problem> {
-    Box::new(Problem::Value { column: plan.relation.columns[column].name.clone(), error })
 }

@@ -1,9 +1,11 @@
 //! The binlog of MySQL and MariaDB: from framed events to rows in the builders of a pipeline's lanes.
 //!
 //! [`decode::Decoder`] takes one event at a time. A TABLE_MAP makes or finds the plan of its relation ([`plan`]); a row event
-//! is walked row by row into reused memory ([`rows`]), and the wanted cells are appended to the builders ([`value`]). No allocation
+//! is walked row by row into reused memory ([`rows`]), and the wanted cells are appended to the builders column by column
+//! ([`append`], [`value`]). No allocation
 //! a row; every read is checked; whatever cannot be decoded exactly is an error that says where, and never holds a row value.
 
+mod append;
 pub mod decode;
 pub mod error;
 mod event;

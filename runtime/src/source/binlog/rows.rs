@@ -113,7 +113,7 @@ impl Cell {
     }
 }
 
-/// Walks the image of row `row` that begins at `at`, writes one cell a column, and returns where it ends.
+/// Walks the image of row `row` that begins at `at`, adds one cell a column, and returns where it ends.
 #[inline]
 pub fn walk(
     columns: &[ColumnPlan],
@@ -123,18 +123,17 @@ pub fn walk(
     row: u32,
     cells: &mut Vec<Cell>,
 ) -> Result<usize, RowsError> {
-    cells.clear();
     match present {
         None => {
             let nulls_len = columns.len().div_ceil(8);
             let nulls = rows.get(at..at + nulls_len).ok_or(RowsError::RowTruncated { row, column: 0 })?;
             let mut at = at + nulls_len;
-            for (i, column) in columns.iter().enumerate() {
-                if nulls[i / 8] >> (i % 8) & 1 == 1 {
-                    cells.push(Cell::NULL);
-                } else {
-                    let cell = cell(column.width, rows, &mut at).ok_or(RowsError::RowTruncated { row, column: i })?;
-                    cells.push(cell);
+            let first = cells.len();
+            cells.resize(first + columns.len(), Cell::NULL);
+            let has_nulls = nulls.iter().any(|bits| *bits != 0);
+            for (i, (out, column)) in cells[first..].iter_mut().zip(columns).enumerate() {
+                if !has_nulls || nulls[i / 8] >> (i % 8) & 1 == 0 {
+                    *out = cell(column.width, rows, &mut at).ok_or(RowsError::RowTruncated { row, column: i })?;
                 }
             }
             Ok(at)

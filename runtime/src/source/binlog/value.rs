@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::batcher::ColumnBuilder;
 use crate::temporal::Fields;
 
+use super::rows::Cell;
 use super::values::charset::Charset;
 use super::values::{decimal, json};
 
@@ -128,6 +129,24 @@ fn old_time(number: i64) -> Result<i64, ValueError> {
     Ok(if number < 0 { -micros } else { micros })
 }
 
+/// Calls `append` for each cell that has a value.
+#[inline(always)]
+fn each(
+    cells: impl Iterator<Item = Cell>,
+    rows: &[u8],
+    out: &mut ColumnBuilder,
+    append: impl Fn(&[u8], &mut ColumnBuilder) -> Result<(), ValueError>,
+) -> Result<(), ValueError> {
+    for cell in cells {
+        match cell.bytes(rows) {
+            Some(bytes) => append(bytes, out)?,
+            None if cell.is_absent() => out.absent(),
+            None => out.null(),
+        }
+    }
+    Ok(())
+}
+
 impl Decode {
     /// True if the values are words.
     pub fn is_word(&self) -> bool {
@@ -228,9 +247,40 @@ impl Decode {
         })
     }
 
+    /// Appends the values of a column. The types that most columns have get a loop of their own.
+    pub fn append_all(&self, cells: impl Iterator<Item = Cell>, rows: &[u8], out: &mut ColumnBuilder) -> Result<(), ValueError> {
+        macro_rules! words {
+            ($decode:expr) => {
+                each(cells, rows, out, |cell, out| {
+                    out.word($decode.word(cell)?);
+                    Ok(())
+                })
+            };
+        }
+        match *self {
+            Decode::I8 => words!(Decode::I8),
+            Decode::I32 => words!(Decode::I32),
+            Decode::I64 => words!(Decode::I64),
+            Decode::U32 => words!(Decode::U32),
+            Decode::U64 => words!(Decode::U64),
+            Decode::F64 => words!(Decode::F64),
+            Decode::Date => words!(Decode::Date),
+            Decode::DateTime(fraction_bytes) => words!(Decode::DateTime(fraction_bytes)),
+            Decode::Timestamp(fraction_bytes) => words!(Decode::Timestamp(fraction_bytes)),
+            Decode::Copy => each(cells, rows, out, |cell, out| {
+                out.bytes(cell);
+                Ok(())
+            }),
+            Decode::Decimal { precision, scale } => {
+                each(cells, rows, out, |cell, out| Decode::Decimal { precision, scale }.append(cell, out))
+            }
+            _ => each(cells, rows, out, |cell, out| self.append(cell, out)),
+        }
+    }
+
     /// Appends the value of a cell that is neither NULL nor absent.
     #[inline]
-    pub fn append(&self, cell: &[u8], out: &mut ColumnBuilder) -> Result<(), ValueError> {
+    fn append(&self, cell: &[u8], out: &mut ColumnBuilder) -> Result<(), ValueError> {
         match self {
             Decode::Copy => out.bytes(cell),
             Decode::Decimal { precision, scale } => {

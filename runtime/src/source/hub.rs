@@ -1,6 +1,8 @@
 //! The hub: one reading of a source, shared by the pipelines that follow it.
 //!
-//! The reader fills a window of recent segments, bounded in bytes, and waits only for the fastest subscriber. One that falls
+//! The reader fills a window of recent segments, bounded in bytes, and waits only for the fastest subscriber. It is no task of its
+//! own: whoever waits for the next segment polls it, so that a segment is decoded where it was read, while the caches have it. A
+//! subscriber that stops waiting wakes the others, who poll it then. One that falls
 //! out of the window, or begins elsewhere, gets a reading of its own and joins the shared one as soon as it stands at a transaction
 //! boundary that the window has. A subscriber that goes away disturbs nobody; with the last one the shared reading stops.
 //!
@@ -8,11 +10,13 @@
 //! about 256 KiB, or one event if that is larger.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll};
 
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 
 use super::feed::{Origin, Produced};
 use super::frame::{Entry, Resume};
@@ -31,6 +35,8 @@ pub(crate) struct Hub {
     origin: Origin,
     window_bytes_max: usize,
     state: Mutex<State>,
+    /// The shared reading, and its generation. Never waited for while `state` is locked: it locks that itself.
+    reader: Mutex<Option<(u64, Reader)>>,
     /// The window has more, or reading has ended.
     news: Notify,
     /// A subscriber has moved on or gone away.
@@ -38,6 +44,8 @@ pub(crate) struct Hub {
     /// Numbers the readings.
     slots: AtomicU32,
 }
+
+type Reader = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Default)]
 struct State {
@@ -60,7 +68,6 @@ struct State {
     ended: Option<Ended>,
     /// The reader waits for room.
     is_full: bool,
-    reader: Option<JoinHandle<()>>,
     /// Counts shared readings, so that one that was stopped cannot write into the next one's window.
     generation: u64,
 }
@@ -123,6 +130,7 @@ impl Hub {
             origin,
             window_bytes_max,
             state: Mutex::default(),
+            reader: Mutex::default(),
             news: Notify::new(),
             room: Notify::new(),
             slots: AtomicU32::new(1),
@@ -153,8 +161,30 @@ impl Hub {
         (state.window, state.bytes, state.first, state.bytes_read) = (VecDeque::new(), 0, 0, 0);
         (state.ended, state.idle_at) = (None, None);
         state.start = Some(resume.clone());
-        state.reader = Some(tokio::spawn(self.clone().read(resume.clone(), state.generation)));
-        Some(self.place(&mut state, resume, 0, 0))
+        let generation = state.generation;
+        let shared = self.place(&mut state, resume, 0, 0);
+        drop(state);
+        let reader = Box::pin(self.clone().read(resume.clone(), generation));
+        let mut slot = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_ref().is_none_or(|(of, _)| *of < generation) {
+            *slot = Some((generation, reader));
+        }
+        Some(shared)
+    }
+
+    /// Lets the shared reading go on, and has it wake this task when it can go on again.
+    fn poll_reader(&self, cx: &mut Context<'_>) {
+        let mut slot = match self.reader.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+            // Another subscriber is at it, and says so when there is something new, or when it stops waiting.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if let Some((_, reader)) = &mut *slot
+            && reader.as_mut().poll(cx).is_ready()
+        {
+            *slot = None;
+        }
     }
 
     /// Joins the shared reading, if its window has the position.
@@ -176,7 +206,7 @@ impl Hub {
         Shared { hub: self.clone(), id, skip, bytes_taken, last: None, resume: resume.clone() }
     }
 
-    /// The shared reader.
+    /// The shared reader. After each step it waits to be polled again.
     async fn read(self: Arc<Self>, resume: Resume, generation: u64) {
         let mut feed = self.origin.feed(resume, 0);
         let ended = loop {
@@ -193,6 +223,7 @@ impl Hub {
                 Err(failure) => break Ended::Failed(failure.of(&self.name)),
             }
             self.news.notify_waiters();
+            pause().await;
         };
         let mut state = self.lock();
         if state.generation == generation {
@@ -284,15 +315,19 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let mut state = self.hub.lock();
         state.cursors.remove(&self.id);
-        if state.cursors.is_empty() {
-            if let Some(reader) = state.reader.take() {
-                reader.abort();
-            }
+        let stopped = state.cursors.is_empty().then_some(state.generation);
+        if stopped.is_some() {
             state.generation += 1;
             state.window.clear();
             state.bytes = 0;
         }
         drop(state);
+        if let Some(generation) = stopped {
+            let mut slot = self.hub.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let reader = slot.take_if(|(of, _)| *of <= generation);
+            drop(slot);
+            drop(reader);
+        }
         self.hub.room.notify_waiters();
     }
 }
@@ -348,6 +383,21 @@ impl Shared {
     }
 }
 
+/// Dropped when a subscriber gives up waiting: the others poll the shared reading from then on.
+struct Waiting<'a>(&'a Notify);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
+}
+
+/// Returns when it is polled the second time.
+async fn pause() {
+    let mut is_again = false;
+    poll_fn(|_| if std::mem::replace(&mut is_again, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
 /// What an entry counts for in the window: small segments take more memory than their bytes.
 fn cost_of(entry: &Entry) -> usize {
     entry.segment.data.len() + ENTRY_BYTES
@@ -393,24 +443,33 @@ pub struct Subscription {
 impl Subscription {
     /// The next event. Cancel-safe. An error and [`Event::End`] are final, and given again by every further call.
     pub async fn next(&mut self) -> Result<Event, SourceError> {
-        loop {
-            let hub = self.hub.clone();
-            let news = hub.news.notified();
-            tokio::pin!(news);
-            news.as_mut().enable();
-            if let Some(event) = self.try_next() {
-                return event;
-            }
-            match &mut self.mode {
-                Mode::Alone { events, .. } => {
-                    let item = events.recv().await;
-                    if let Some(event) = self.alone(item) {
-                        return event;
-                    }
+        let hub = self.hub.clone();
+        let waiting = Waiting(&hub.news);
+        let mut news = pin!(hub.news.notified());
+        let event = poll_fn(|cx| {
+            loop {
+                news.as_mut().enable();
+                if let Some(event) = self.try_next() {
+                    return Poll::Ready(event);
                 }
-                Mode::New { .. } | Mode::Shared(_) => news.await,
+                if let Mode::Alone { events, .. } = &mut self.mode {
+                    let Poll::Ready(item) = events.poll_recv(cx) else { return Poll::Pending };
+                    if let Some(event) = self.alone(item) {
+                        return Poll::Ready(event);
+                    }
+                    continue;
+                }
+                hub.poll_reader(cx);
+                if news.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                news.set(hub.news.notified());
             }
-        }
+        });
+        let event = event.await;
+        // What is new woke the others already.
+        std::mem::forget(waiting);
+        event
     }
 
     /// The same without waiting; `None`: nothing is there yet. Call it within a tokio runtime.

@@ -245,6 +245,7 @@ impl Running {
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
         let order = Arc::new(SourceOrder::new(count));
         let mut lanes = JoinSet::new();
+        let (give_up, given_up) = watch::channel(());
         let mut senders = Vec::new();
         let resume = Arc::new(position.clone());
         for lane in 0..count {
@@ -270,7 +271,7 @@ impl Running {
                 open_commit_time_us: 0,
                 resume: Arc::clone(&resume),
             };
-            lanes.spawn(worker.run(receiver));
+            worker.spawn(receiver, &mut lanes, given_up.clone());
         }
         self.status.begin_again();
         self.status.set_state(State::Running);
@@ -297,7 +298,7 @@ impl Running {
             },
             executed: position,
         };
-        let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, keeper: Some(keeper) };
+        let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, give_up: Some(give_up), keeper: Some(keeper) };
         let outcome = tasks.attend(name).await;
         let _ = finished.send(());
         let kept = keeper_ended(&mut tasks.keeper).await;
@@ -516,6 +517,8 @@ impl Running {
 struct Tasks {
     read: JoinHandle<Result<(Ended, Position), PipelineError>>,
     lanes: JoinSet<Result<(), LaneError>>,
+    /// Dropped to end lanes that have threads of their own, which cannot be aborted.
+    give_up: Option<watch::Sender<()>>,
     keeper: Option<JoinHandle<Result<(), PipelineError>>>,
 }
 
@@ -568,6 +571,7 @@ impl Tasks {
             }
         };
         self.read.abort();
+        self.give_up = None;
         self.lanes.shutdown().await;
         Err(failure)
     }

@@ -6,7 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::bonds::Bonds;
 use super::order::SourceOrder;
@@ -85,8 +87,26 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Begins to work. A guest may compute for as long as its time limit: a lane with plugins has a thread of its own, so that no
+    /// other task waits for it. `given_up`: ends the lane when its sender is dropped.
+    pub fn spawn(self, work: mpsc::Receiver<Work>, lanes: &mut JoinSet<Result<(), LaneError>>, mut given_up: watch::Receiver<()>) {
+        if self.chain.is_none() {
+            lanes.spawn(self.run(work));
+            return;
+        }
+        let runtime = Handle::current();
+        lanes.spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    done = self.run(work) => done,
+                    _ = given_up.changed() => Err(LaneError::Stopped),
+                }
+            })
+        });
+    }
+
     /// Works until the channel is closed and empty.
-    pub async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LaneError> {
+    async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LaneError> {
         while let Some(work) = work.recv().await {
             match work {
                 Work::Batch(batch, token) => self.batch(*batch, token).await?,
@@ -106,8 +126,7 @@ impl Worker {
     async fn batch(&mut self, mut batch: Batch, token: Token) -> Result<(), LaneError> {
         let rows = batch.rows;
         if let Some(chain) = &mut self.chain {
-            // A guest may take its whole time limit: other tasks of this thread go on elsewhere.
-            let errors = tokio::task::block_in_place(|| chain.process(&mut batch))?;
+            let errors = chain.process(&mut batch)?;
             if let Some(first) = errors.into_iter().next() {
                 return Err(LaneError::Row(first));
             }

@@ -25,7 +25,8 @@ HOW = """## How to read this
 - **Ratio** is that CPU against `mysqlbinlog --read-from-remote-server --raw` to /dev/null, which copies the binlog and decodes nothing, in
   the same round. All readers come over TCP on this machine, without TLS.
 - **Tidegate** drains into sink `null`, which asks for every column of both row images: all of them are decoded into Arrow arrays. *With a
-  plugin* (`plugins/bench`, Rust) it also filters by one column, masks one, adds one, and routes each row to one of eight topics by another.
+  plugin* (`plugins/bench`, Rust) it also filters by one column, masks one, adds one, and routes each row to one of eight topics by
+  another. It was compiled by a run before, which is not measured.
 - **Wall** has in it, for Tidegate, about 3 s at the end: the last binlog files hold no transactions, and `--until caught-up` waits for the
   server's heartbeats to be sure of that. CPU time is not touched by it.
 - **Load average** is what the kernel said at the end of the part, over five minutes. A reader and its server keep about two cores busy: much

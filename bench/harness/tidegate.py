@@ -47,10 +47,19 @@ def plugin(load):
 
 
 def manifest(work, source, sink, plugin="", pipeline=""):
-    """Writes a manifest with an empty data_dir into the folder `work` and returns its path. `pipeline`: more keys of the pipeline."""
+    """Writes a manifest with an empty data_dir into the folder `work` and returns its path. `pipeline`: more keys of the pipeline.
+
+    What is compiled of plugins stays, as it does between runs of a user: a run that is not measured comes first.
+    """
     folder = work / "tidegate"
+    compiled, kept = folder / "data" / "plugins", work / "compiled"
+    if compiled.exists():
+        shutil.rmtree(kept, ignore_errors=True)
+        compiled.rename(kept)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    compiled.parent.mkdir(parents=True)
+    if kept.exists():
+        shutil.copytree(kept, compiled)
     routes = '[[pipeline.bench.routes]]\ntopics = ["*"]\nsink = "target"\n' if plugin else ""
     flow = '[pipeline.bench]\nsource = "load"\n' + ('plugins = ["bench"]\n' if plugin else 'sink = "target"\n') + pipeline + "\n"
     path = folder / "tidegate.toml"

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ack::AckTracker;
@@ -244,6 +244,7 @@ impl Running {
         let store = self.store_number()?;
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
         let order = Arc::new(SourceOrder::new(count));
+        let lane_done = Arc::new(Notify::new());
         let mut lanes = JoinSet::new();
         let (give_up, given_up) = watch::channel(());
         let mut senders = Vec::new();
@@ -264,6 +265,7 @@ impl Running {
                 targets,
                 acks: Arc::clone(&acks),
                 order: Arc::clone(&order),
+                done: Arc::clone(&lane_done),
                 status: Arc::clone(&self.status),
                 stop: stop.clone(),
                 unfold,
@@ -287,6 +289,7 @@ impl Running {
             senders,
             acks,
             order,
+            lane_done,
             status: Arc::clone(&self.status),
             stop: stop.clone(),
             options: FeedOptions {

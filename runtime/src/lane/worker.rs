@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::bonds::Bonds;
@@ -74,6 +74,8 @@ pub struct Worker {
     pub targets: Vec<Target>,
     pub acks: Arc<Mutex<AckTracker<Progress>>>,
     pub order: Arc<SourceOrder>,
+    /// Told after each batch.
+    pub done: Arc<Notify>,
     pub status: Arc<PipelineStatus>,
     pub stop: watch::Receiver<bool>,
     /// Write the first transaction unfolded, because folding it ran into a conflict ([`LaneError::TransactionLost`]).
@@ -109,7 +111,10 @@ impl Worker {
     async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LaneError> {
         while let Some(work) = work.recv().await {
             match work {
-                Work::Batch(batch, token) => self.batch(*batch, token).await?,
+                Work::Batch(batch, token) => {
+                    self.batch(*batch, token).await?;
+                    self.done.notify_one();
+                }
                 Work::Commit(resume) => {
                     self.write_mark(Arc::clone(&resume)).await?;
                     self.unfold = false;

@@ -1,12 +1,13 @@
 //! A pipeline's reading side: takes segments, has them decoded into the lanes' open batches, and hands full batches on.
 //!
-//! A batch leaves when it is full, when its lane has nothing to do and nothing more is there to read, or when its first row has
+//! A batch leaves when it is full, when no other waits in front of its lane and nothing more is there to read, or when its first row has
 //! waited for `batch.wait`. Everything that it waits on is bounded: see "Memory" in ARCHITECTURE.md.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use futures_util::FutureExt;
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::PipelineError;
 use crate::ack::{AckTracker, Token};
@@ -21,8 +22,6 @@ use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
 /// Batches that may wait in front of a lane.
 pub const LANE_DEPTH: usize = 2;
-/// Nothing to read for so long: what there is leaves.
-const QUIET: Duration = Duration::from_millis(1);
 /// While one lane is full, how often the others are looked at.
 const FULL_LANE_LOOK: Duration = Duration::from_millis(5);
 /// How often an idle lane's mark follows the position (where marks are kept).
@@ -52,6 +51,8 @@ pub struct Feed {
     pub senders: Vec<mpsc::Sender<Work>>,
     pub acks: Arc<Mutex<AckTracker<Progress>>>,
     pub order: Arc<SourceOrder>,
+    /// A lane has done its batch.
+    pub lane_done: Arc<Notify>,
     pub status: Arc<PipelineStatus>,
     pub stop: watch::Receiver<bool>,
     pub options: FeedOptions,
@@ -139,10 +140,7 @@ impl Reading {
 
     /// Nothing is there to read: lanes that have nothing to do get what there is. `None`: told to stop.
     async fn wait_for_event(&mut self) -> Result<Option<Event>, PipelineError> {
-        // Under load the next segment is only a moment away, and larger batches cost less a row.
-        if self.deadline.is_some()
-            && let Ok(event) = tokio::time::timeout(QUIET, self.feed.subscription.next()).await
-        {
+        if let Some(event) = self.feed.subscription.next().now_or_never() {
             return Ok(Some(event?));
         }
         self.send_to_idle_lanes()?;
@@ -151,6 +149,7 @@ impl Reading {
             tokio::select! {
                 event = self.feed.subscription.next() => return Ok(Some(event?)),
                 () = told_to_stop(&mut self.feed.stop) => return Ok(None),
+                () = self.feed.lane_done.notified() => self.send_to_idle_lanes()?,
                 () = tokio::time::sleep_until(wake.into()) => {
                     if self.send_all_due().await?.is_some() || self.feed.senders.iter().any(mpsc::Sender::is_closed) {
                         return Ok(None);

@@ -1,0 +1,260 @@
+//! The rows of one row event on their way to the lanes' builders.
+//!
+//! Block by block: first where each value lies, which change each row is and which lane it goes to; then, lane by lane, the values
+//! column by column, so that what a column needs is looked up once and not for each of its values.
+//!
+//! Invariant: an event is appended whole or not at all.
+
+use crate::batcher::ColumnBuilder;
+use crate::change::{Op, RowId};
+use crate::lane::Lanes;
+
+use super::decode::Current;
+use super::error::Problem;
+use super::plan::{KeyHash, Plan};
+use super::rows::{self, Cell, Present, RowsError, RowsEvent};
+use super::value::{Decode, ValueError};
+use super::values::collation;
+
+/// Rows of a block: their cells stay in the nearest cache.
+const BLOCK_ROWS: usize = 128;
+
+/// Memory that is reused for every event.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// The images of a block's rows, one after the other, a cell for each column. Empty if the event has none.
+    before: Vec<Cell>,
+    after: Vec<Cell>,
+    /// What becomes of them, by lane, in source order.
+    changes: Vec<Vec<Change>>,
+    text: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct Change {
+    op: Op,
+    /// Index in the block.
+    row: u32,
+    /// Size of the row in the binlog.
+    bytes: u32,
+    place: u64,
+}
+
+/// One event while it is appended. Problems are boxed: a large result costs a row more than its values do.
+pub(super) struct Appender<'a> {
+    pub plan: &'a Plan,
+    pub current: &'a mut Current,
+    pub scratch: &'a mut Scratch,
+    pub lanes: &'a mut Lanes,
+    /// The bytes of the event's rows.
+    rows: &'a [u8],
+    is_skipping: bool,
+}
+
+impl<'a> Appender<'a> {
+    pub(super) fn new(plan: &'a Plan, current: &'a mut Current, scratch: &'a mut Scratch, lanes: &'a mut Lanes) -> Appender<'a> {
+        let is_skipping = current.skip_through.is_some_and(|through| through >> 32 >= u64::from(current.row_events));
+        scratch.changes.resize_with(lanes.batchers.len(), Vec::new);
+        Appender { plan, current, scratch, lanes, rows: &[], is_skipping }
+    }
+
+    /// Appends the rows of the event.
+    pub(super) fn event(mut self, event: &RowsEvent<'a>, op: Op) -> Result<(), Box<Problem>> {
+        let (first, second, rows) = event.images(self.plan.columns.len(), op == Op::Update).map_err(boxed)?;
+        self.rows = rows;
+        let place = u64::from(self.current.row_events) << 32;
+        let (mut at, mut row) = (0, 0);
+        while at < rows.len() {
+            let appended = self.block(op, first, second, &mut at, &mut row, place).and_then(|()| self.append());
+            if appended.is_err() {
+                self.lanes.retract(RowId { transaction: self.current.transaction.number, place });
+                return appended;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the values of the next rows, and their lanes. `row` is the row in the event.
+    fn block(
+        &mut self,
+        op: Op,
+        first: Present<'_>,
+        second: Present<'_>,
+        at: &mut usize,
+        row: &mut u32,
+        place: u64,
+    ) -> Result<(), Box<Problem>> {
+        self.scratch.before.clear();
+        self.scratch.after.clear();
+        self.scratch.changes.iter_mut().for_each(Vec::clear);
+        for in_block in 0..BLOCK_ROWS {
+            if *at >= self.rows.len() {
+                break;
+            }
+            let end = self.walk(op, first, second, *at, *row).map_err(boxed)?;
+            if end == *at {
+                return Err(boxed(RowsError::NoBytes { row: *row }));
+            }
+            let change = Change { op, row: in_block as u32, bytes: (end - *at) as u32, place: place | u64::from(*row) * 2 };
+            self.row(change)?;
+            (*at, *row) = (end, *row + 1);
+        }
+        Ok(())
+    }
+
+    /// Notes the cells of the images that `op` has; returns where the row ends.
+    #[inline]
+    fn walk(&mut self, op: Op, first: Present<'_>, second: Present<'_>, at: usize, row: u32) -> Result<usize, RowsError> {
+        let (columns, Scratch { before, after, .. }) = (&self.plan.columns, &mut *self.scratch);
+        match op {
+            Op::Insert | Op::Snapshot => rows::walk(columns, first, self.rows, at, row, after),
+            Op::Delete => rows::walk(columns, first, self.rows, at, row, before),
+            Op::Update => {
+                let start = before.len();
+                let middle = rows::walk(columns, first, self.rows, at, row, before)?;
+                let end = rows::walk(columns, second, self.rows, middle, row, after)?;
+                if second.is_some() {
+                    // What an update leaves out it does not change.
+                    for (after, before) in after[start..].iter_mut().zip(&before[start..]) {
+                        if after.is_absent() {
+                            *after = *before;
+                        }
+                    }
+                }
+                Ok(end)
+            }
+        }
+    }
+
+    /// Decides what becomes of a row: an update that changes the key is a delete and an insert, each in the lane of its key.
+    #[inline]
+    fn row(&mut self, change: Change) -> Result<(), Box<Problem>> {
+        if change.op != Op::Update {
+            return self.change(change, change.op == Op::Delete);
+        }
+        let (plan, rows) = (self.plan, self.rows);
+        let (before, after) = (image(&self.scratch.before, plan, change.row), image(&self.scratch.after, plan, change.row));
+        let is_same = |c: u16| before[usize::from(c)].is_same(after[usize::from(c)], rows);
+        if plan.key.iter().all(|part| is_same(part.column)) {
+            return self.change(change, false);
+        }
+        if let Some(absent) = after.iter().position(|cell| cell.is_absent()) {
+            return Err(Box::new(Problem::KeyChangePartial { column: plan.relation.columns[absent].name.clone() }));
+        }
+        self.change(Change { op: Op::Delete, ..change }, true)?;
+        self.change(Change { op: Op::Insert, place: change.place | 1, ..change }, false)
+    }
+
+    /// Notes one change, whose key is in the before or the after image, for its lane.
+    #[inline]
+    fn change(&mut self, change: Change, is_key_before: bool) -> Result<(), Box<Problem>> {
+        let key_hash = self.key_hash(change.row, is_key_before)?;
+        if self.is_skipping && self.current.skip_through.is_some_and(|through| change.place <= through) {
+            return Ok(());
+        }
+        self.current.last_place = Some(change.place);
+        if let Some(lane) = self.lanes.lane(&self.plan.relation, key_hash, change.place) {
+            self.scratch.changes[lane].push(change);
+        }
+        Ok(())
+    }
+
+    /// Equal for keys that are equal at the source.
+    #[inline]
+    fn key_hash(&mut self, row: u32, is_before: bool) -> Result<u64, Box<Problem>> {
+        let plan = self.plan;
+        let cells = image(if is_before { &self.scratch.before } else { &self.scratch.after }, plan, row);
+        let mut hash = plan.seed;
+        for part in &plan.key {
+            let column = usize::from(part.column);
+            let cell = cells[column];
+            let Some(bytes) = cell.bytes(self.rows) else {
+                if cell.is_absent() {
+                    return Err(Box::new(Problem::KeyAbsent { column: plan.relation.columns[column].name.clone() }));
+                }
+                hash = collation::hash_word(0, hash);
+                continue;
+            };
+            let decode = &plan.columns[column].decode;
+            hash = match (part.hash, decode) {
+                (KeyHash::Word, _) => {
+                    collation::hash_word(decode.word(bytes).map_err(|error| value_error(plan, column, error))?, hash)
+                }
+                (KeyHash::Bytes, _) => collation::hash_bytes(bytes, hash),
+                (KeyHash::Text(id), Decode::Transcode(charset)) => {
+                    let text = &mut self.scratch.text;
+                    text.clear();
+                    let done = charset.transcode(bytes, text);
+                    done.map_err(|_| value_error(plan, column, ValueError::Charset))?;
+                    collation::hash(id, text, hash)
+                }
+                (KeyHash::Text(id), _) => collation::hash(id, bytes, hash),
+            };
+        }
+        Ok(hash)
+    }
+
+    /// Appends the block to the builders of its lanes.
+    fn append(&mut self) -> Result<(), Box<Problem>> {
+        let (plan, transaction) = (self.plan, &self.current.transaction);
+        for (changes, batcher) in self.scratch.changes.iter().zip(&mut self.lanes.batchers) {
+            // Changes with the same images in a row, which is all of them but where keys change.
+            for changes in changes.chunk_by(|a, b| a.op == b.op) {
+                for change in changes {
+                    let id = RowId { transaction: transaction.number, place: change.place };
+                    let bytes = change.bytes as usize;
+                    let builder = batcher.row(&plan.relation, &plan.wanted, change.op, id, bytes, || transaction.clone());
+                    match change.op {
+                        Op::Insert | Op::Snapshot => builder.no_before(),
+                        Op::Delete => builder.no_after(),
+                        Op::Update => {}
+                    }
+                }
+                self.lanes.rows_read += changes.len() as u64;
+                let builder = batcher.builder(&plan.relation);
+                if changes[0].op != Op::Delete {
+                    append_image(plan, self.rows, &self.scratch.after, changes, builder.after())?;
+                }
+                if matches!(changes[0].op, Op::Delete | Op::Update) {
+                    append_image(plan, self.rows, &self.scratch.before, changes, builder.before())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The cells of one row of a block.
+#[inline]
+fn image<'c>(cells: &'c [Cell], plan: &Plan, row: u32) -> &'c [Cell] {
+    let columns = plan.columns.len();
+    &cells[row as usize * columns..][..columns]
+}
+
+/// Appends the wanted values of one image.
+#[inline]
+fn append_image(
+    plan: &Plan,
+    rows: &[u8],
+    cells: &[Cell],
+    changes: &[Change],
+    out: &mut [Option<ColumnBuilder>],
+) -> Result<(), Box<Problem>> {
+    let columns = plan.columns.len();
+    for (i, (out, column)) in out.iter_mut().zip(&plan.columns).enumerate() {
+        let Some(out) = out else { continue };
+        let cells = changes.iter().map(|change| cells[change.row as usize * columns + i]);
+        column.decode.append_all(cells, rows, out).map_err(|error| value_error(plan, i, error))?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn boxed(error: RowsError) -> Box<Problem> {
+    Box::new(error.into())
+}
+
+#[cold]
+fn value_error(plan: &Plan, column: usize, error: ValueError) -> Box<Problem> {
+    Box::new(Problem::Value { column: plan.relation.columns[column].name.clone(), error })
+}

@@ -22,6 +22,10 @@ use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
 /// Batches that may wait in front of a lane.
 pub const LANE_DEPTH: usize = 2;
+/// After a segment of so many bytes the next one is only a moment away, and larger batches cost less a row:
+const FLOOD_BYTES: usize = 64 * 1024;
+/// so long it is waited for, before what there is leaves.
+const QUIET: Duration = Duration::from_millis(1);
 /// While one lane is full, how often the others are looked at.
 const FULL_LANE_LOOK: Duration = Duration::from_millis(5);
 /// How often an idle lane's mark follows the position (where marks are kept).
@@ -84,6 +88,8 @@ struct Reading {
     last_marks: Instant,
     marks_due: bool,
     rows_read: u64,
+    /// The last segment was so large that more is to be expected.
+    is_flood: bool,
     /// Times that the source was idle since the last segment.
     idles: u32,
 }
@@ -101,6 +107,7 @@ impl Feed {
             last_marks: Instant::now(),
             marks_due: false,
             rows_read: 0,
+            is_flood: false,
             idles: 0,
             feed: self,
         };
@@ -140,9 +147,12 @@ impl Reading {
 
     /// Nothing is there to read: lanes that have nothing to do get what there is. `None`: told to stop.
     async fn wait_for_event(&mut self) -> Result<Option<Event>, PipelineError> {
-        if let Some(event) = self.feed.subscription.next().now_or_never() {
+        let next = self.feed.subscription.next();
+        let now = if self.is_flood { tokio::time::timeout(QUIET, next).await.ok() } else { next.now_or_never() };
+        if let Some(event) = now {
             return Ok(Some(event?));
         }
+        self.is_flood = false;
         self.send_to_idle_lanes()?;
         loop {
             let wake = self.deadline.unwrap_or_else(|| Instant::now() + MARK_INTERVAL);
@@ -175,6 +185,7 @@ impl Reading {
     async fn segment(&mut self, segment: &Segment) -> Result<Option<Ended>, PipelineError> {
         failpoint::pass("segment-read");
         self.idles = 0;
+        self.is_flood = segment.data.len() >= FLOOD_BYTES;
         self.feed.status.bytes_read.fetch_add(segment.data.len() as u64, std::sync::atomic::Ordering::Relaxed);
         for index in 0..segment.events.len() {
             let boundary = segment.events[index].boundary;

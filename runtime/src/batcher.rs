@@ -247,6 +247,8 @@ pub struct Wanted {
 /// What a relation had in its last batch, by which the next one's buffers are sized.
 #[derive(Debug, Default)]
 struct Expected {
+    /// Its id.
+    relation: u32,
     rows: usize,
     after: Arc<[usize]>,
     before: Arc<[usize]>,
@@ -378,7 +380,7 @@ impl RowsBuilder {
         let RowsBuilder { relation, wanted, ops, ids, mut after, before } = self;
         // After columns are there even if all rows are deletes.
         after.columns(&relation, &wanted.after, ops.len());
-        let expected = Expected { rows: ops.len(), after: after.sizes(), before: before.sizes() };
+        let expected = Expected { relation: relation.id, rows: ops.len(), after: after.sizes(), before: before.sizes() };
         let (after, before) = (after.finish(&relation, ops.len())?, before.finish(&relation, ops.len())?);
         Ok((Rows { relation, ops, ids, after, before, topics: None }, expected))
     }
@@ -390,9 +392,11 @@ pub struct Batcher {
     rows_max: usize,
     bytes_max: usize,
     open: Vec<RowsBuilder>,
-    /// By relation id: 1 + index in `open`, 0 for none. Relation ids are dense within a process.
-    index: Vec<u32>,
-    /// By relation id.
+    /// By [`Relation::slot`]: the relation's id, and 1 + index in `open`, 0 for none.
+    index: Vec<(u32, u32)>,
+    /// Relations in `open` have shared a slot, so that `index` does not find all of them.
+    has_shared: bool,
+    /// By [`Relation::slot`].
     expected: Vec<Expected>,
     transactions: Vec<Transaction>,
     rows: usize,
@@ -409,6 +413,7 @@ impl Batcher {
             bytes_max,
             open: Vec::new(),
             index: Vec::new(),
+            has_shared: false,
             expected: Vec::new(),
             transactions: Vec::new(),
             rows: 0,
@@ -462,25 +467,38 @@ impl Batcher {
         self.last = id;
         self.rows += 1;
         self.bytes += bytes;
-        let slot = relation.id as usize;
-        if slot >= self.index.len() {
-            self.index.resize(slot + 1, 0);
-            self.expected.resize_with(slot + 1, Expected::default);
-        }
-        if self.index[slot] == 0 {
-            let (relation, wanted) = (Arc::clone(relation), Arc::clone(wanted));
-            self.open.push(RowsBuilder::new(relation, wanted, &self.expected[slot], self.rows_max));
-            self.index[slot] = self.open.len() as u32;
-        }
-        let builder = &mut self.open[self.index[slot] as usize - 1];
+        let at = match self.index.get(relation.slot()) {
+            Some((known, at @ 1..)) if *known == relation.id => *at as usize - 1,
+            Some(_) | None => self.open(relation, wanted),
+        };
+        let builder = &mut self.open[at];
         builder.start(op, id);
         builder
     }
 
-    /// The builder of a relation that has rows.
+    /// The index in `open` of a relation that `index` does not have.
+    fn open(&mut self, relation: &Arc<Relation>, wanted: &Arc<Wanted>) -> usize {
+        let slot = relation.slot();
+        if slot >= self.index.len() {
+            self.index.resize(slot + 1, (0, 0));
+            self.expected.resize_with(slot + 1, Expected::default);
+        }
+        self.has_shared |= self.index[slot].1 > 0;
+        let there = if self.has_shared { self.open.iter().position(|builder| builder.relation.id == relation.id) } else { None };
+        let at = there.unwrap_or_else(|| {
+            let unknown = Expected::default();
+            let expected = Some(&self.expected[slot]).filter(|e| e.relation == relation.id).unwrap_or(&unknown);
+            self.open.push(RowsBuilder::new(Arc::clone(relation), Arc::clone(wanted), expected, self.rows_max));
+            self.open.len() - 1
+        });
+        self.index[slot] = (relation.id, at as u32 + 1);
+        at
+    }
+
+    /// The builder of the relation that the last row is of.
     #[inline]
     pub fn builder(&mut self, relation: &Relation) -> &mut RowsBuilder {
-        &mut self.open[self.index[relation.id as usize] as usize - 1]
+        &mut self.open[self.index[relation.slot()].1 as usize - 1]
     }
 
     /// Takes back the rows from `id` on, of which values may be missing: what is before them is whole.
@@ -490,7 +508,7 @@ impl Batcher {
         }
         // What was made for these rows is behind what had rows before.
         while let Some(empty) = self.open.pop_if(|builder| builder.ops.is_empty()) {
-            self.index[empty.relation.id as usize] = 0;
+            self.index[empty.relation.slot()] = (0, 0);
         }
         self.last = self.open.iter().filter_map(|builder| builder.ids.last().copied()).max().unwrap_or_default();
         self.transactions.retain(|t| t.number <= self.last.transaction);
@@ -503,12 +521,13 @@ impl Batcher {
         }
         let mut relations = Vec::with_capacity(self.open.len());
         for builder in self.open.drain(..) {
-            let slot = builder.relation.id as usize;
-            self.index[slot] = 0;
+            let slot = builder.relation.slot();
+            self.index[slot] = (0, 0);
             let (rows, expected) = builder.finish()?;
             self.expected[slot] = expected;
             relations.push(rows);
         }
+        self.has_shared = false;
         let batch = Batch {
             relations,
             transactions: std::mem::take(&mut self.transactions),
@@ -529,6 +548,35 @@ mod tests {
 
     use super::*;
     use crate::change::{KeyOrigin, SourceType};
+
+    /// Relations without end, of which several share a slot in one batch.
+    #[test]
+    fn relations_that_come_and_go_take_no_memory() {
+        let wanted = Arc::new(Wanted { after: Vec::new(), before: Vec::new() });
+        let transaction = || Transaction { number: 1, gtid: None, file: "f".into(), offset: 4, commit_time_us: 0 };
+        let relation = |id| {
+            let key_origin = KeyOrigin::WholeRow;
+            Arc::new(Relation { id, schema: "s".into(), table: "t".into(), columns: Vec::new(), key: Vec::new(), key_origin })
+        };
+        let mut batcher = Batcher::new(1000, usize::MAX);
+        for first in (0..Relation::SLOTS as u32 * 3).step_by(100) {
+            let ids = [first, first + Relation::SLOTS as u32, first + 1, first];
+            for (place, id) in (0..).zip(ids.iter().cycle().take(12)) {
+                let row = batcher.row(&relation(*id), &wanted, Op::Insert, RowId { transaction: 1, place }, 1, transaction);
+                row.no_before();
+                row.after();
+            }
+            let half = batcher.row(&relation(first + 2), &wanted, Op::Insert, RowId { transaction: 1, place: 12 }, 1, transaction);
+            half.no_before();
+            batcher.retract(RowId { transaction: 1, place: 12 });
+            let resume = Arc::new(Position { file: "f".into(), offset: 4, gtids: None });
+            let batch = batcher.finish(resume, true).unwrap().unwrap();
+            let places = |r: &Rows| (r.relation.id, r.ids.iter().map(|id| id.place).collect::<Vec<_>>());
+            let expected = [(ids[0], vec![0, 3, 4, 7, 8, 11]), (ids[1], vec![1, 5, 9]), (ids[2], vec![2, 6, 10])];
+            assert_eq!(batch.relations.iter().map(places).collect::<Vec<_>>(), expected);
+        }
+        assert!(batcher.index.len() <= Relation::SLOTS && batcher.expected.len() <= Relation::SLOTS);
+    }
 
     /// The decoder stops in the middle of a row: what is before it leaves whole.
     #[test]

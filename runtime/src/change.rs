@@ -327,6 +327,15 @@ impl Relation {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Where a table of [`Relation::SLOTS`] entries keeps what it knows of the relation, by its id. Ids are dense, so few relations share a
+    /// slot; and tables that come and go for ever take no more memory than this.
+    #[inline]
+    pub fn slot(&self) -> usize {
+        self.id as usize % Relation::SLOTS
+    }
+
+    pub const SLOTS: usize = 4096;
+
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| &*c.name == name)
     }

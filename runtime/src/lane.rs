@@ -84,8 +84,8 @@ pub struct Assignment {
     ordering: Ordering,
     lanes: u64,
     bonds: Arc<[Bonds]>,
-    /// By relation id: `None` if the relation is not known yet, else the hash that all its rows share, if they share one.
-    shared: Vec<Option<Option<u64>>>,
+    /// By [`Relation::slot`]: the id of the relation that is known there, and the hash that all its rows share, if they share one.
+    shared: Vec<Option<(u32, Option<u64>)>>,
 }
 
 impl Assignment {
@@ -99,9 +99,9 @@ impl Assignment {
         if self.lanes == 1 || matches!(self.ordering, Ordering::Global | Ordering::Transaction) {
             return 0;
         }
-        let hash = match self.shared.get(relation.id as usize) {
-            Some(Some(shared)) => *shared,
-            Some(None) | None => self.learn(relation),
+        let hash = match self.shared.get(relation.slot()) {
+            Some(Some((known, shared))) if *known == relation.id => *shared,
+            Some(_) | None => self.learn(relation),
         };
         (hash.unwrap_or(key_hash) % self.lanes) as usize
     }
@@ -114,11 +114,11 @@ impl Assignment {
             (None, Ordering::Table) => Some(fnv(relation.schema.bytes().chain([0]).chain(relation.table.bytes()))),
             (None, Ordering::Key | Ordering::Global | Ordering::Transaction) => None,
         };
-        let at = relation.id as usize;
-        if self.shared.len() <= at {
-            self.shared.resize(at + 1, None);
+        let slot = relation.slot();
+        if self.shared.len() <= slot {
+            self.shared.resize(slot + 1, None);
         }
-        self.shared[at] = Some(shared);
+        self.shared[slot] = Some((relation.id, shared));
         shared
     }
 }
@@ -126,4 +126,31 @@ impl Assignment {
 /// FNV-1a.
 fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::KeyOrigin;
+
+    #[test]
+    fn relations_that_come_and_go_take_no_memory() {
+        let relation = |id: u32| Relation {
+            id,
+            schema: "s".into(),
+            table: format!("tmp_{id}").into(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            key_origin: KeyOrigin::WholeRow,
+        };
+        let fresh = || Assignment::new(Ordering::Table, 7, Arc::default());
+        let mut assignment = fresh();
+        for id in 0..Relation::SLOTS as u32 * 2 + 10 {
+            // The one before it, and one that has the same slot.
+            for id in [id, id.saturating_sub(1), id.saturating_sub(Relation::SLOTS as u32)] {
+                assert_eq!(assignment.lane(&relation(id), 1), fresh().lane(&relation(id), 1));
+            }
+        }
+        assert!(assignment.shared.len() <= Relation::SLOTS);
+    }
 }

@@ -11,6 +11,9 @@ use super::lower;
 use super::plan::{Image, Plan};
 use crate::change::{Batch, Relation, Rows, Transaction};
 
+/// Relations that a chain is bound to, at most; beyond it, all are forgotten.
+const BINDINGS_MAX: usize = 4096;
+
 /// One lane's instances of a pipeline's plugins. Calls block for as long as the guests compute.
 #[derive(Debug)]
 pub struct Chain {
@@ -56,6 +59,11 @@ impl Chain {
     fn binding(&mut self, relation: &Arc<Relation>) -> Result<(), PluginError> {
         if self.bindings.contains_key(&relation.id) {
             return Ok(());
+        }
+        if self.bindings.len() >= BINDINGS_MAX {
+            self.bindings.clear();
+            // What the guests keep of their relations goes with them.
+            self.instances = self.instances.iter().map(Instance::anew).collect::<Result<_, _>>()?;
         }
         let columns = relation.columns.len();
         let mut bound = Bound {

@@ -104,6 +104,11 @@ impl Instance {
         Ok(instance)
     }
 
+    /// Another instance of the same plugin.
+    pub(super) fn anew(&self) -> Result<Instance, PluginError> {
+        Instance::new(&Plugin { shared: Arc::clone(&self.shared) })
+    }
+
     pub(super) fn name(&self) -> &Arc<str> {
         &self.shared.name
     }

@@ -96,6 +96,9 @@ pub(crate) trait Session: Send {
     /// Ends the transaction without a trace; a connection that cannot do it any more is dropped.
     async fn rollback(&mut self);
 
+    /// The tables that were looked up.
+    fn tables(&mut self) -> &mut HashMap<TableName, Arc<Table>>;
+
     /// Looks up the target table (and makes it, if it is to be made).
     async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure>;
 
@@ -221,6 +224,7 @@ impl<S: Session> SqlWriter<S> {
 
     async fn attempt(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
         let units = fold::units(&delivery.slices, &self.template)?;
+        make_room(self.session.tables(), units.len());
         for unit in &units {
             let prepared = self.session.prepare(unit).await;
             prepared.map_err(|failure| failure.within(&self.place).into_error())?;
@@ -321,8 +325,99 @@ impl<S: Session> Writer for SqlWriter<S> {
 /// What the writers of one sink share: the target's tables, looked up once.
 pub(crate) type Catalog = Arc<Mutex<HashMap<TableName, Arc<Table>>>>;
 
+/// Tables that are remembered, at most, unless one delivery has more; beyond it, all are forgotten and looked up again.
+const TABLES_MAX: usize = 16_384;
+
+/// Makes room for `more` tables.
+fn make_room(tables: &mut HashMap<TableName, Arc<Table>>, more: usize) {
+    if tables.len() + more > TABLES_MAX {
+        tables.clear();
+    }
+}
+
 /// Without `tls`, connections within this machine are not encrypted.
 fn is_this_machine(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{KeyOrigin, Op, Relation, RowId, Rows, Slice};
+
+    /// Has every table.
+    #[derive(Default)]
+    struct Willing {
+        tables: HashMap<TableName, Arc<Table>>,
+    }
+
+    #[async_trait]
+    impl Session for Willing {
+        async fn begin(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn commit(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn rollback(&mut self) {}
+
+        fn tables(&mut self) -> &mut HashMap<TableName, Arc<Table>> {
+            &mut self.tables
+        }
+
+        async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
+            let table = Table { sql: String::new(), columns: Vec::new(), unique: Vec::new(), ignores_case: false };
+            self.tables.insert(unit.target.clone(), Arc::new(table));
+            Ok(())
+        }
+
+        async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
+            assert!(self.tables.contains_key(&group.unit.target), "a table of this delivery was forgotten");
+            Ok(())
+        }
+
+        async fn mark(&mut self, _: &Mark) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn marked(&mut self, _: u32) -> Result<Option<String>, Failure> {
+            Ok(None)
+        }
+
+        fn hang_up(&mut self) {}
+
+        fn door(&self) -> Option<Box<dyn Door>> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn tables_that_come_and_go_take_no_memory() {
+        let mut writer = SqlWriter::new("sink `x`", &"{table}".parse().unwrap(), Willing::default());
+        for first in (0..TABLES_MAX * 2).step_by(1000) {
+            let rows = (first..first + 1000).map(|table| Rows {
+                relation: Arc::new(Relation {
+                    id: table as u32,
+                    schema: "s".into(),
+                    table: format!("tmp_{table}").into(),
+                    columns: Vec::new(),
+                    key: Vec::new(),
+                    key_origin: KeyOrigin::WholeRow,
+                }),
+                ops: vec![Op::Insert],
+                ids: vec![RowId { transaction: 1, place: table as u64 }],
+                after: Vec::new(),
+                before: Vec::new(),
+                topics: None,
+            });
+            let rows: Vec<Rows> = rows.collect();
+            let slice = |rows| Slice { rows, topic: "s.t".into(), picks: vec![0] };
+            let delivery = Delivery { slices: rows.iter().map(slice).collect(), transactions: &[], mark: None, commit: true };
+            writer.write(&delivery).await.unwrap();
+            assert!(writer.session.tables.len() <= TABLES_MAX);
+        }
+    }
 }

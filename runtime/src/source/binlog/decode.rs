@@ -27,7 +27,7 @@ pub type Follows = Box<dyn Fn(&str, &str) -> bool + Send>;
 /// Which columns of a relation anyone reads. `None`: nobody wants its rows.
 pub type Wants = Box<dyn FnMut(&Relation) -> Result<Option<Wanted>, Refusal> + Send>;
 
-/// More different TABLE_MAPs than this in one run are forgotten and planned anew.
+/// More different TABLE_MAPs, or relations, than this in one run are forgotten and planned anew.
 const PLANS_MAX: usize = 16_384;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,6 +255,9 @@ impl Decoder {
                 relation.id = Relation::next_id();
                 let wanted = (self.wants)(&relation).map_err(Problem::Refused)?.map(Arc::new);
                 let relation = Arc::new(relation);
+                if self.known.len() >= PLANS_MAX {
+                    self.known.clear();
+                }
                 self.known.push(Known { relation: Arc::clone(&relation), wanted: wanted.clone() });
                 (relation, wanted)
             }
@@ -375,4 +378,29 @@ impl std::fmt::Display for RelationName {
 struct Context {
     event: &'static str,
     relation: Option<RelationName>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::KeyOrigin;
+
+    #[test]
+    fn relations_that_come_and_go_take_no_memory() {
+        let wants = |_: &Relation| Ok(Some(Wanted { after: Vec::new(), before: Vec::new() }));
+        let mut decoder = Decoder::new(Box::new(|_, _| true), Box::new(wants));
+        let mut plan = |table: usize| {
+            let (schema, table) = ("s".into(), format!("tmp_{table}").into());
+            let relation = Relation { id: 0, schema, table, columns: Vec::new(), key: Vec::new(), key_origin: KeyOrigin::WholeRow };
+            let draft = plan::Draft { relation, columns: Vec::new(), key: Vec::new(), is_from_server: true, is_minimal: true };
+            let id = decoder.plan(draft).unwrap().unwrap().relation.id;
+            (id, decoder.known.len())
+        };
+        // What stays is the same relation, until all are forgotten.
+        let first = plan(0).0;
+        assert_eq!(plan(0), (first, 1));
+        let most = (1..PLANS_MAX + 10).map(|table| plan(table).1).max();
+        assert_eq!(most, Some(PLANS_MAX));
+        assert_ne!(plan(0).0, first);
+    }
 }

@@ -16,7 +16,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Params, SslOpts, Statement, Value};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, in_time, is_this_machine, marks, table};
+use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
@@ -254,6 +254,10 @@ impl Session for MysqlSession {
         }
     }
 
+    fn tables(&mut self) -> &mut HashMap<TableName, Arc<Table>> {
+        &mut self.tables
+    }
+
     async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
         if self.tables.contains_key(&unit.target) {
             return Ok(());
@@ -273,6 +277,7 @@ impl Session for MysqlSession {
                 }
                 let _ = conn.disconnect().await;
                 let table = Arc::new(found.ok_or_else(|| table::missing(&unit.target))?);
+                make_room(&mut known, 1);
                 known.insert(unit.target.clone(), Arc::clone(&table));
                 table
             }

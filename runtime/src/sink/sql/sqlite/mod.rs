@@ -288,6 +288,10 @@ impl Session for SqliteSession {
         self.guard = None;
     }
 
+    fn tables(&mut self) -> &mut HashMap<TableName, Arc<Table>> {
+        &mut self.tables
+    }
+
     async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
         if self.tables.contains_key(&unit.target) {
             return Ok(());

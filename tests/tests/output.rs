@@ -62,4 +62,5 @@ fn rows_that_nobody_reads_stop_their_pipeline_with_a_message() {
     let (code, stderr) = read_lines(&flow, &["run", "--until", "caught-up"], 1);
     assert!(code == 5 && !stderr.contains("panicked"), "{code}: {stderr}");
     assert!(stderr.contains("error: pipeline `copy` stopped") && stderr.contains("stdout was closed by its reader"), "{stderr}");
+    assert!(!stderr.contains("sink `lines`: sink `lines`"), "{stderr}");
 }

@@ -94,17 +94,12 @@ impl Sink for JsonlSink {
                 Output::Stdout
             } else {
                 open_file(&self.path).map_err(|e| SinkError::Configuration {
-                    reason: format!("sink `{}`: cannot open `{}`: {e}", self.name, self.path.display()),
+                    reason: format!("cannot open `{}`: {e}", self.path.display()),
                     hint: "name a file in an existing folder that this user may write, or \"-\" for stdout".to_owned(),
                 })?
             });
         }
-        Ok(Box::new(JsonlWriter {
-            name: self.name.clone(),
-            output: Arc::clone(&self.output),
-            lines: Vec::new(),
-            text: String::new(),
-        }))
+        Ok(Box::new(JsonlWriter { output: Arc::clone(&self.output), lines: Vec::new(), text: String::new() }))
     }
 
     async fn marks(&self, _pipeline: &str) -> Result<Vec<Mark>, SinkError> {
@@ -143,7 +138,6 @@ fn open_file(path: &Path) -> io::Result<Output> {
 }
 
 struct JsonlWriter {
-    name: String,
     output: Arc<Mutex<Option<Output>>>,
     /// Reused from delivery to delivery.
     lines: Vec<u8>,
@@ -167,15 +161,14 @@ impl Writer for JsonlWriter {
             (result, lines)
         })
         .await;
-        let (result, lines) =
-            written.map_err(|e| SinkError::Retry(format!("sink `{}`: the write was cut short: {e}", self.name)))?;
+        let (result, lines) = written.map_err(|e| SinkError::Retry(format!("the write was cut short: {e}")))?;
         self.lines = lines;
         result.map_err(|e| match e.kind() {
             io::ErrorKind::BrokenPipe => SinkError::Configuration {
-                reason: format!("sink `{}`: stdout was closed by its reader", self.name),
+                reason: "stdout was closed by its reader".to_owned(),
                 hint: "keep the reader running, or write to a file".to_owned(),
             },
-            _ => SinkError::Retry(format!("sink `{}`: cannot write: {e}", self.name)),
+            _ => SinkError::Retry(format!("cannot write: {e}")),
         })
     }
 

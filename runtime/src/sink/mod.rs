@@ -101,7 +101,7 @@ impl Delivery<'_> {
     }
 }
 
-/// Why a write failed; which says what the lane does next. Messages never hold row values.
+/// Why a write failed; which says what the lane does next. Messages never hold row values, nor the sink's name: whoever tells the user adds it.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The target is away or busy (connection lost, deadlock, lock timeout, too many connections): the same delivery is tried again.

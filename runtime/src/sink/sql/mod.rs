@@ -157,8 +157,6 @@ async fn silence(door: Option<&dyn Door>) {
 
 /// A lane's writer, whatever the dialect.
 pub(crate) struct SqlWriter<S> {
-    /// ``sink `replica` ``, for messages.
-    place: String,
     template: TableTemplate,
     session: S,
     door: Option<Box<dyn Door>>,
@@ -171,10 +169,9 @@ pub(crate) struct SqlWriter<S> {
 }
 
 impl<S: Session> SqlWriter<S> {
-    fn new(place: &str, template: &TableTemplate, session: S) -> SqlWriter<S> {
+    fn new(template: &TableTemplate, session: S) -> SqlWriter<S> {
         let door = session.door();
-        let (place, template) = (place.to_owned(), template.clone());
-        SqlWriter { place, template, session, door, open: false, committing: false, in_doubt: None }
+        SqlWriter { template: template.clone(), session, door, open: false, committing: false, in_doubt: None }
     }
 
     async fn deliver(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
@@ -187,7 +184,7 @@ impl<S: Session> SqlWriter<S> {
         let result = answer.unwrap_or_else(|| {
             self.session.hang_up();
             self.open = false;
-            Err(SinkError::Retry(format!("{}: no answer", self.place)))
+            Err(SinkError::Retry("no answer".to_owned()))
         });
         if std::mem::take(&mut self.committing) && result.is_err() {
             self.in_doubt = delivery.mark.map(marks::text);
@@ -200,7 +197,7 @@ impl<S: Session> SqlWriter<S> {
             && *text == marks::text(mark)
         {
             let committed = self.was_committed(mark).await;
-            if committed.map_err(|failure| failure.within(&self.place).into_error())? {
+            if committed.map_err(Failure::into_error)? {
                 self.in_doubt = None;
                 return Ok(());
             }
@@ -227,11 +224,11 @@ impl<S: Session> SqlWriter<S> {
         make_room(self.session.tables(), units.len());
         for unit in &units {
             let prepared = self.session.prepare(unit).await;
-            prepared.map_err(|failure| failure.within(&self.place).into_error())?;
+            prepared.map_err(Failure::into_error)?;
         }
         if !self.open {
             let begun = self.session.begin().await;
-            begun.map_err(|failure| failure.within(&self.place).into_error())?;
+            begun.map_err(Failure::into_error)?;
             self.open = true;
         }
         let groups = if folded { folded_groups(&units) } else { unfolded_groups(&units) };
@@ -240,13 +237,12 @@ impl<S: Session> SqlWriter<S> {
                 return Err(self.locate(group, failure).await);
             }
         }
-        let place = &self.place;
         if let Some(mark) = delivery.mark {
-            self.session.mark(mark).await.map_err(|failure| failure.within(place).into_error())?;
+            self.session.mark(mark).await.map_err(Failure::into_error)?;
         }
         if delivery.commit {
             self.committing = true;
-            self.session.commit().await.map_err(|failure| failure.within(place).into_error())?;
+            self.session.commit().await.map_err(Failure::into_error)?;
             self.committing = false;
             self.open = false;
         }
@@ -256,7 +252,7 @@ impl<S: Session> SqlWriter<S> {
     /// Finds the row that a failure is about: the group's rows are written again one at a time, in a transaction that is
     /// rolled back.
     async fn locate(&mut self, group: &Group<'_, '_>, failure: Failure) -> SinkError {
-        let place = format!("{}, table `{}`", self.place, table::plain_name(&group.unit.target));
+        let place = format!("table `{}`", table::plain_name(&group.unit.target));
         let row = |at: usize, reason: String| SinkError::Row {
             relation: group.relation(at),
             id: group.rows[at].id,
@@ -274,7 +270,7 @@ impl<S: Session> SqlWriter<S> {
                     Err(failure) => Err(failure),
                 };
                 if let Err(failure) = begun {
-                    return failure.within(&self.place).into_error();
+                    return failure.into_error();
                 }
                 self.open = true;
                 for at in 0..group.rows.len() {
@@ -396,7 +392,7 @@ mod tests {
 
     #[tokio::test]
     async fn tables_that_come_and_go_take_no_memory() {
-        let mut writer = SqlWriter::new("sink `x`", &"{table}".parse().unwrap(), Willing::default());
+        let mut writer = SqlWriter::new(&"{table}".parse().unwrap(), Willing::default());
         for first in (0..TABLES_MAX * 2).step_by(1000) {
             let rows = (first..first + 1000).map(|table| Rows {
                 relation: Arc::new(Relation {

@@ -58,7 +58,7 @@ impl MysqlSink {
         let place = format!("sink `{name}`");
         // The error of the URL parser may quote the URL, which may hold a password.
         let opts = Opts::from_url(config.url.expose()).map_err(|_| SinkError::Configuration {
-            reason: format!("{place}: the URL cannot be read"),
+            reason: "the URL cannot be read".to_owned(),
             hint: "mysql://USER@HOST[:PORT]/DATABASE; special characters as %XX".to_owned(),
         })?;
         let local = is_this_machine(opts.ip_or_hostname());
@@ -152,7 +152,7 @@ impl Sink for MysqlSink {
             let _ = conn.disconnect().await;
             Ok(bonds)
         };
-        read.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+        read.await.map_err(Failure::into_error)
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {
@@ -163,7 +163,7 @@ impl Sink for MysqlSink {
             tables: HashMap::new(),
             link: None,
         };
-        Ok(Box::new(SqlWriter::new(&self.target.place, &self.template, session)))
+        Ok(Box::new(SqlWriter::new(&self.template, session)))
     }
 
     async fn marks(&self, pipeline: &str) -> Result<Vec<Mark>, SinkError> {
@@ -174,7 +174,7 @@ impl Sink for MysqlSink {
             let _ = conn.disconnect().await;
             rows.iter().map(|text| marks::parse(text)).collect::<Result<Vec<_>, _>>()
         };
-        read.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+        read.await.map_err(Failure::into_error)
     }
 
     async fn set_marks(&self, pipeline: &str, all: &[Mark]) -> Result<(), SinkError> {
@@ -192,7 +192,7 @@ impl Sink for MysqlSink {
             };
             run.await.map_err(|e| failure(&e))
         };
-        write.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+        write.await.map_err(Failure::into_error)
     }
 }
 

@@ -51,7 +51,7 @@ impl PostgresSink {
         let place = format!("sink `{name}`");
         // The error of the URL parser may quote the URL, which may hold a password.
         let mut options = PgConnectOptions::from_str(config.url.expose()).map_err(|_| SinkError::Configuration {
-            reason: format!("{place}: the URL cannot be read"),
+            reason: "the URL cannot be read".to_owned(),
             hint: "postgres://USER@HOST[:PORT]/DATABASE; special characters as %XX".to_owned(),
         })?;
         if let Some(password) = &config.password {
@@ -132,7 +132,7 @@ impl Sink for PostgresSink {
             let _ = conn.close().await;
             Ok(bonds)
         };
-        read.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+        read.await.map_err(Failure::into_error)
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {
@@ -143,7 +143,7 @@ impl Sink for PostgresSink {
             tables: HashMap::new(),
             conn: None,
         };
-        Ok(Box::new(SqlWriter::new(&self.target.place, &self.template, session)))
+        Ok(Box::new(SqlWriter::new(&self.template, session)))
     }
 
     async fn marks(&self, pipeline: &str) -> Result<Vec<Mark>, SinkError> {
@@ -154,7 +154,7 @@ impl Sink for PostgresSink {
             let _ = conn.close().await;
             rows.iter().map(|row| marks::parse(row.try_get(0).map_err(|e| failure(&e))?)).collect::<Result<Vec<_>, _>>()
         };
-        read.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+        read.await.map_err(Failure::into_error)
     }
 
     async fn set_marks(&self, pipeline: &str, all: &[Mark]) -> Result<(), SinkError> {
@@ -173,7 +173,7 @@ impl Sink for PostgresSink {
             };
             run.await.map_err(|e| failure(&e))
         };
-        write.await.map_err(|failure: Failure| failure.within(&self.target.place).into_error())
+        write.await.map_err(Failure::into_error)
     }
 }
 

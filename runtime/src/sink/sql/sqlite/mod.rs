@@ -188,7 +188,7 @@ impl Sink for SqliteSink {
             let _ = conn.close().await;
             Ok(Bonds::new(&self.template, "", unique, references.map_err(|e| failure(&e))?))
         };
-        read.await.map_err(|failure: Failure| failure.within(&self.place).into_error())
+        read.await.map_err(Failure::into_error)
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {
@@ -201,7 +201,7 @@ impl Sink for SqliteSink {
             tables: HashMap::new(),
             conn: None,
         };
-        Ok(Box::new(SqlWriter::new(&self.place, &self.template, session)))
+        Ok(Box::new(SqlWriter::new(&self.template, session)))
     }
 
     async fn marks(&self, pipeline: &str) -> Result<Vec<Mark>, SinkError> {
@@ -213,7 +213,7 @@ impl Sink for SqliteSink {
             let _ = conn.close().await;
             rows.iter().map(|row| marks::parse(row.try_get(0).map_err(|e| failure(&e))?)).collect::<Result<Vec<_>, _>>()
         };
-        read.await.map_err(|failure: Failure| failure.within(&self.place).into_error())
+        read.await.map_err(Failure::into_error)
     }
 
     async fn set_marks(&self, pipeline: &str, all: &[Mark]) -> Result<(), SinkError> {
@@ -233,7 +233,7 @@ impl Sink for SqliteSink {
             };
             run.await.map_err(|e| failure(&e))
         };
-        write.await.map_err(|failure: Failure| failure.within(&self.place).into_error())
+        write.await.map_err(Failure::into_error)
     }
 }
 

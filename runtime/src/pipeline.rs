@@ -121,30 +121,33 @@ impl Run {
 
     /// Runs until every pipeline has ended: told by `stop`, caught up, or failed. The failures, by pipeline, in the manifest's order.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Vec<(String, PipelineError)> {
-        let mut tasks = JoinSet::new();
-        for (index, unopened) in self.pipelines.into_iter().enumerate() {
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                let status = Arc::clone(&unopened.status);
-                let ended = unopened.run(stop).await.map_err(|error| named(error, &status.name));
-                status.set_state(if ended.is_ok() { State::Stopped } else { State::Failed });
-                if let Err(error) = &ended {
-                    tracing::error!(pipeline = status.name, "stopped: {error}");
-                }
-                (index, status.name.clone(), ended)
-            });
-        }
-        let mut failures = Vec::new();
-        while let Some(ended) = tasks.join_next().await {
-            match ended {
-                Ok((_, _, Ok(()))) => {}
-                Ok((index, name, Err(error))) => failures.push((index, name, error)),
-                Err(panic) => failures.push((usize::MAX, String::new(), PipelineError::Task(panic))),
-            }
-        }
-        failures.sort_by_key(|(index, ..)| *index);
-        failures.into_iter().map(|(_, name, error)| (name, error)).collect()
+        run_all(self.pipelines.into_iter().map(|unopened| (Arc::clone(&unopened.status), unopened.run(stop.clone())))).await
     }
+}
+
+/// Runs each pipeline in a task of its own. The failures, a panic among them, in the order given.
+async fn run_all<F>(pipelines: impl Iterator<Item = (Arc<PipelineStatus>, F)>) -> Vec<(String, PipelineError)>
+where
+    F: Future<Output = Result<(), PipelineError>> + Send + 'static,
+{
+    let spawn = |(status, pipeline): (Arc<PipelineStatus>, F)| {
+        let attend = async move {
+            let ended = tokio::spawn(pipeline).await.unwrap_or_else(|panic| Err(panic.into()));
+            let ended = ended.map_err(|error| named(error, &status.name));
+            status.set_state(if ended.is_ok() { State::Stopped } else { State::Failed });
+            if let Err(error) = &ended {
+                tracing::error!(pipeline = status.name, "stopped: {error}");
+            }
+            ended.map_err(|error| (status.name.clone(), error))
+        };
+        tokio::spawn(attend)
+    };
+    let attended: Vec<_> = pipelines.map(spawn).collect();
+    let mut failures = Vec::new();
+    for ended in attended {
+        failures.extend(ended.await.expect("nothing here panics").err());
+    }
+    failures
 }
 
 impl Unopened {
@@ -650,5 +653,24 @@ async fn patiently<T, F: Future<Output = Result<T, SourceError>>>(ask: impl Fn()
             }
             answer => return answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipeline_that_panics_is_named_and_the_others_go_on() {
+        let statuses = ["a", "b", "c"].map(|name| Arc::new(PipelineStatus::new(name)));
+        let run = |name: String| async move {
+            assert_ne!(name, "b", "a defect");
+            if name == "c" { Err(PipelineError::Lane(LaneError::Stopped)) } else { Ok(()) }
+        };
+        let failures = run_all(statuses.iter().map(|status| (Arc::clone(status), run(status.name.clone())))).await;
+        let names: Vec<&str> = failures.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["b", "c"]);
+        assert!(matches!(&failures[0].1, PipelineError::Task(_)), "{}", failures[0].1);
+        assert_eq!(statuses.map(|s| s.snapshot(0).state), [State::Stopped, State::Failed, State::Failed]);
     }
 }

@@ -18,6 +18,7 @@ use crate::lane::worker::Work;
 use crate::metrics::PipelineStatus;
 use crate::position::{Position, Progress, file_number};
 use crate::source::binlog::decode::{Decoder, Step};
+use crate::source::binlog::error::{After, DecodeError};
 use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
 /// Batches that may wait in front of a lane.
@@ -235,7 +236,8 @@ impl Reading {
     /// False: told to stop while the source did not answer.
     async fn decode(&mut self, segment: &Segment, index: usize) -> Result<bool, PipelineError> {
         loop {
-            match self.feed.decoder.event(segment, index, &mut self.feed.lanes)? {
+            let step = self.feed.decoder.event(segment, index, &mut self.feed.lanes);
+            match step.map_err(|error| DecodeError { after: self.after(segment, index), ..error })? {
                 Step::Done => {
                     failpoint::pass("row-decoded");
                     return Ok(true);
@@ -247,6 +249,23 @@ impl Reading {
                 }
             }
         }
+    }
+
+    /// How to go on after the transaction of an event.
+    fn after(&self, segment: &Segment, index: usize) -> Box<After> {
+        let (decoder, executed) = (&self.feed.decoder, &self.feed.executed.gtids);
+        let position = match (executed, decoder.transaction().gtid.as_ref().filter(|_| decoder.is_in_transaction())) {
+            (Some(executed), Some(gtid)) => {
+                let mut set = executed.clone();
+                set.add(gtid);
+                Some(set.to_string())
+            }
+            _ => {
+                let mut rest = segment.events[index..].iter().take_while(|e| !matches!(e.boundary, Boundary::Begin(_)));
+                rest.find(|e| e.boundary == Boundary::End).map(|end| format!("{}:{}", segment.file, end.next))
+            }
+        };
+        Box::new(After { pipeline: self.feed.status.name.clone(), position })
     }
 
     /// A transaction ends before `next`.

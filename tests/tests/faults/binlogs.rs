@@ -164,3 +164,32 @@ fn purged_binlogs_stop_the_pipeline_and_the_hint_leads_on() {
         flow.catch_up();
     }
 }
+
+/// What cannot be followed stops the pipeline, and the command of the hint leads past it and no further.
+#[test]
+fn the_hint_about_a_statement_leads_past_it() {
+    let without_gtids = servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
+    for server in [servers::shared_mysql(), servers::shared_mariadb(), &without_gtids] {
+        let mut shop = Shop::new(server, "hints");
+        let flow = Flow::new(&format!(
+            "{}[sink.lines]\ntype = \"jsonl\"\npath = \"lines.jsonl\"\n[pipeline.copy]\nsource = \"shop\"\nsink = \"lines\"\n",
+            shop.source(server.port)
+        ));
+        shop.write(10);
+        server.sql_in("hints", "TRUNCATE t");
+        shop.write(10);
+        let (code, _, stderr) = flow.call(&["run", "--until", "caught-up"]);
+        assert!(code == 3 && stderr.contains("hints.t"), "{stderr}");
+        assert_eq!(lines(&flow).len(), 10);
+        let hint = stderr.split("hint:").nth(1).expect("a hint").to_owned();
+        let command =
+            hint.split('`').find(|part| part.starts_with("tidegate cursor set copy ")).unwrap_or_else(|| panic!("{hint}"));
+        let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+        let (code, _, stderr) = flow.call(&arguments);
+        assert_eq!(code, 0, "{command}: {stderr}");
+        flow.catch_up();
+        assert!(lines(&flow).iter().any(|line| line.contains("\"id\":11,")), "{:?}", lines(&flow));
+        let inserts = lines(&flow).iter().filter(|line| line.contains("\"insert\"")).count();
+        assert_eq!(inserts, 20, "{:?}", lines(&flow));
+    }
+}

@@ -107,6 +107,7 @@ impl Decoder {
             event: context.event,
             relation: context.relation.map(|r| r.to_string().into_boxed_str()),
             problem,
+            after: Box::default(),
         })
     }
 

@@ -11,7 +11,7 @@ use super::value::ValueError;
 
 /// Stops the pipeline: nothing of this event and what follows it may be settled.
 #[derive(Debug, thiserror::Error)]
-#[error("{file}:{offset}: {event}{}: {problem}", RelationSuffix(.relation.as_deref()))]
+#[error("{file}:{offset}: {event}{}: {}", RelationSuffix(.relation.as_deref()), .problem.told(.after))]
 pub struct DecodeError {
     /// Base name of the binlog file.
     pub file: Arc<str>,
@@ -22,6 +22,38 @@ pub struct DecodeError {
     /// `schema.table`.
     pub relation: Option<Box<str>>,
     pub problem: Problem,
+    /// How the pipeline goes on after the transaction.
+    pub after: Box<After>,
+}
+
+/// A command that lets a pipeline go on, for hints.
+#[derive(Debug)]
+pub struct After {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The position after the transaction, as `tidegate cursor set` takes it; `None`: not known.
+    pub position: Option<String>,
+}
+
+impl Default for After {
+    fn default() -> After {
+        After { pipeline: "PIPELINE".to_owned(), position: None }
+    }
+}
+
+impl Problem {
+    /// The text, with the commands that its hint means by {after} and {start}.
+    fn told(&self, after: &After) -> String {
+        let at = |where_: &str| {
+            let name = &after.pipeline;
+            format!("`tidegate cursor set {name} FILE:OFFSET`, where `mysqlbinlog FILE` prints `# at OFFSET` {where_}")
+        };
+        let go_on = match &after.position {
+            Some(position) => format!("`tidegate cursor set {} {position}`", after.pipeline),
+            None => at("behind its COMMIT"),
+        };
+        self.to_string().replace("{after}", &go_on).replace("{start}", &at("before a GTID or BEGIN"))
+    }
 }
 
 struct RelationSuffix<'a>(Option<&'a str>);
@@ -41,7 +73,7 @@ pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     #[error(
-        "{0}\nhint: the binlog is damaged: compare it with the server's own, go on after this transaction with `tidegate cursor set`, and copy its rows by hand"
+        "{0}\nhint: the binlog is damaged: compare it with the server's own, copy the transaction's rows by hand, and go on after it with {{after}}"
     )]
     Truncated(#[from] Truncated),
     #[error(transparent)]
@@ -49,11 +81,11 @@ pub enum Problem {
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(
-        "{0}\nhint: the binlog is damaged: compare it with the server's own, go on after this transaction with `tidegate cursor set`, and copy its rows by hand"
+        "{0}\nhint: the binlog is damaged: compare it with the server's own, copy the transaction's rows by hand, and go on after it with {{after}}"
     )]
     Rows(#[from] RowsError),
     #[error(
-        "column `{column}`: {error}\nhint: the row or its TABLE_MAP is damaged, or the server writes the type in a way that is not known: go on after this transaction with `tidegate cursor set`, or leave the table out"
+        "column `{column}`: {error}\nhint: the row or its TABLE_MAP is damaged, or the server writes the type in a way that is not known: leave the table out, or go on after this transaction with {{after}}"
     )]
     Value { column: Box<str>, error: ValueError },
     #[error(
@@ -64,13 +96,13 @@ pub enum Problem {
         "the key of a row changes, but the row image leaves out column `{column}`, so the row cannot be written anew\nhint: set binlog_row_image=FULL at the source"
     )]
     KeyChangePartial { column: Box<str> },
-    #[error("its table id {0} was not announced by a TABLE_MAP\nhint: begin at the start of a transaction (`tidegate cursor set`)")]
+    #[error("its table id {0} was not announced by a TABLE_MAP\nhint: begin at the start of a transaction with {{start}}")]
     UnknownTable(u64),
     /// From whoever was asked which columns are wanted.
     #[error("{0}")]
     Refused(Refusal),
     #[error(
-        "event type {code} is not known and not marked as ignorable\nhint: this server is newer than what Tidegate knows; go on after this event with `tidegate cursor set`, if it is harmless"
+        "event type {code} is not known and not marked as ignorable\nhint: this server is newer than what Tidegate knows; if it is harmless, go on after this event with {{after}}"
     )]
     UnknownEvent { code: u8 },
     #[error("the format of servers before 5.1 is not supported\nhint: begin at a newer binlog file")]
@@ -78,35 +110,35 @@ pub enum Problem {
     #[error("the event is still compressed\nhint: this is a defect of Tidegate; please report it")]
     Compressed,
     #[error(
-        "partial JSON updates are not supported\nhint: set binlog_row_value_options='' at the source, and begin after this transaction (`tidegate cursor set`)"
+        "partial JSON updates are not supported\nhint: set binlog_row_value_options='' at the source, and go on after this transaction with {{after}}"
     )]
     PartialUpdate,
-    #[error("XA transactions are not supported\nhint: if it changes no followed table, go on after it with `tidegate cursor set`")]
+    #[error("XA transactions are not supported\nhint: if it changes no followed table, go on after it with {{after}}")]
     Xa,
     #[error(
-        "the source reports that changes may be missing from its binlog\nhint: compare or copy the tables anew, then go on after this event with `tidegate cursor set`"
+        "the source reports that changes may be missing from its binlog\nhint: compare or copy the tables anew, then go on after this event with {{after}}"
     )]
     Incident,
     #[error(
-        "changes `{table}` by a statement and not by rows\nhint: set binlog_format=ROW at the source, copy the table anew, then go on after this event with `tidegate cursor set`"
+        "changes `{table}` by a statement and not by rows\nhint: set binlog_format=ROW at the source, copy the table anew, then go on after this event with {{after}}"
     )]
     StatementChange { table: String },
     #[error(
-        "takes rows from `{table}` that are not logged one by one\nhint: do the same at the target, then go on after this event with `tidegate cursor set`"
+        "takes rows from `{table}` that are not logged one by one\nhint: do the same at the target, then go on after this event with {{after}}"
     )]
     Emptied { table: String },
     #[error(
-        "alters `{table}`, whose column names are not in the binlog\nhint: set binlog_row_metadata=FULL at the source, then go on after this event with `tidegate cursor set`"
+        "alters `{table}`, whose column names are not in the binlog\nhint: set binlog_row_metadata=FULL at the source, then go on after this event with {{after}}"
     )]
     MinimalDdl { table: String },
     #[error(
-        "rolls back rows that are in the binlog, as statements on tables with and without transactions in one transaction do\nhint: compare the tables, then go on after this transaction with `tidegate cursor set`"
+        "rolls back rows that are in the binlog, as statements on tables with and without transactions in one transaction do\nhint: compare the tables, then go on after this transaction with {{after}}"
     )]
     RolledBack,
-    #[error("row event outside of a transaction\nhint: begin at the start of a transaction (`tidegate cursor set`)")]
+    #[error("row event outside of a transaction\nhint: begin at the start of a transaction with {{start}}")]
     OutsideTransaction,
     #[error(
-        "a transaction begins inside another one\nhint: the binlog is damaged or was cut; go on at the start of a transaction with `tidegate cursor set`"
+        "a transaction begins inside another one\nhint: the binlog is damaged or was cut; go on at the start of a transaction with {{start}}"
     )]
     Nested,
     #[error(
@@ -115,4 +147,24 @@ pub enum Problem {
     OtherTransaction,
     #[error("the framing of this event does not fit its segment\nhint: this is a defect of Tidegate; please report it")]
     Framing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_are_commands_to_copy() {
+        let problem = || Problem::Emptied { table: "s.t".to_owned() };
+        let told = |problem, position: Option<&str>| {
+            let after = Box::new(After { pipeline: "copy".to_owned(), position: position.map(str::to_owned) });
+            DecodeError { file: "b.000001".into(), offset: 4, event: "QUERY", relation: None, problem, after }.to_string()
+        };
+        assert!(
+            told(problem(), Some("b.000001:99")).ends_with("go on after this event with `tidegate cursor set copy b.000001:99`")
+        );
+        let unknown = told(problem(), None);
+        assert!(unknown.contains("`tidegate cursor set copy FILE:OFFSET`") && unknown.contains("`mysqlbinlog FILE`"), "{unknown}");
+        assert!(told(Problem::Nested, Some("b.000001:99")).contains("`tidegate cursor set copy FILE:OFFSET`"));
+    }
 }

@@ -26,11 +26,11 @@ pub enum PlanError {
     #[error("the TABLE_MAP has no column names, and there is no server to ask\nhint: set binlog_row_metadata=FULL at the source")]
     NoNames,
     #[error(
-        "{logged} columns were logged, but the table has {now} now: it was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)"
+        "{logged} columns were logged, but the table has {now} now: it was altered since\nhint: set binlog_row_metadata=FULL at the source, and go on after this transaction with {{after}}"
     )]
     ColumnCount { logged: usize, now: usize },
     #[error(
-        "column `{column}` is `{now}` now, which is not the type that was logged ({code}): the table was altered since\nhint: set binlog_row_metadata=FULL at the source, and begin after this position (`tidegate cursor set`)"
+        "column `{column}` is `{now}` now, which is not the type that was logged ({code}): the table was altered since\nhint: set binlog_row_metadata=FULL at the source, and go on after this transaction with {{after}}"
     )]
     TypeChanged { column: Box<str>, now: Box<str>, code: u8 },
     #[error(

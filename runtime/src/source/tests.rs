@@ -148,3 +148,32 @@ async fn a_gap_and_what_is_no_binlog_are_refused() {
     assert!(open(&["README.md"]).await.contains("no binlog file"));
     assert!(open(&["absent.*"]).await.contains("no file matches"));
 }
+
+/// Every segment is larger than the window: the reader waits for its readers, and they for it, and neither for ever.
+#[tokio::test]
+async fn a_window_that_holds_no_segment_stops_nobody() {
+    let paths: Vec<String> = (1..5).map(|n| fixture(&format!("mybin.00000{n}")).to_str().unwrap().to_owned()).collect();
+    let found = Files::find(&paths).unwrap();
+    let from = found.resolve(&Start::Earliest).unwrap();
+    let hub = Arc::new(Hub::new("shop".into(), Origin::Files(found), 1));
+    let mut readers = [hub.subscribe(from.clone()), hub.subscribe(from)];
+    let mut segments = [0, 0];
+    let all = async {
+        let mut ended = 0;
+        while ended < 2 {
+            ended = 0;
+            for (reader, segments) in readers.iter_mut().zip(&mut segments) {
+                match reader.next().await.unwrap() {
+                    Event::Segment(_) => *segments += 1,
+                    Event::Idle => {}
+                    Event::End => ended += 1,
+                }
+                while let Some(Ok(Event::Segment(_))) = reader.try_next() {
+                    *segments += 1;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), all).await.expect("a reader stands still");
+    assert!(segments[0] >= 4 && segments[0] == segments[1], "{segments:?}");
+}

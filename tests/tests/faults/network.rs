@@ -114,3 +114,39 @@ fn silent_connections_are_noticed_and_a_second_signal_stops_at_once() {
     assert_eq!(super::rows(target, "silent"), shop.rows());
     assert_discreet(&flow);
 }
+
+/// A transaction that was half written when the program was killed is cut off again while it is read a second time: what the target has is
+/// still known then.
+#[test]
+fn a_transaction_that_is_cut_while_it_is_resumed_is_written_once() {
+    const ROWS: u64 = 5000;
+    let server = servers::shared_mysql();
+    let target = servers::shared_postgres();
+    let mut shop = Shop::new(server, "resumed");
+    make_target(target, "resumed");
+    let from = Proxy::to(server.port);
+    let flow = Flow::new(&format!(
+        "{}{}[pipeline.copy]\nsource = \"shop\"\nsink = \"copy\"\nlanes = 2\ndelivery = \"exactly-once\"\nbatch = {{ rows = 20 }}\n",
+        shop.source(from.port),
+        sink("copy", target, "resumed", target.port)
+    ));
+    let rows: Vec<String> = (1..=ROWS).map(|id| format!("({id}, 0, REPEAT('{}', 25))", super::MARKER)).collect();
+    let inserts: String = rows.chunks(100).map(|rows| format!("INSERT INTO t VALUES {};", rows.join(","))).collect();
+    server.sql_in("resumed", &format!("BEGIN; {inserts} COMMIT"));
+    shop.next_id += ROWS;
+
+    let mut run = flow.start(&[], &[("TIDEGATE_FAILPOINT", "sink-after:100")]);
+    run.wait();
+    let written: u64 = target.sql_in("resumed", "SELECT COUNT(*) FROM t").trim().parse().expect("a number");
+    assert!((1..ROWS).contains(&written), "{written} rows were written before the kill");
+    // Among the rows that the target has.
+    from.cut_after(Way::Down, 120_000);
+    let mut run = flow.start(&[], &[]);
+    wait_for_rows("the transaction is written", &shop, target, "resumed");
+    assert_eq!(from.cuts(), 1);
+    run.signal("TERM");
+    assert_eq!(run.wait().code(), Some(0), "{}", run.log());
+    let twice = target.sql_in("resumed", "SELECT id, n FROM audit GROUP BY id, n HAVING COUNT(*) > 1");
+    assert_eq!(twice, "", "written twice");
+    assert_discreet(&flow);
+}

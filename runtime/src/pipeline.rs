@@ -210,7 +210,8 @@ struct Layout {
 
 impl Running {
     async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let fresh = || Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut backoff = fresh();
         let mut unfold = false;
         let until = match self.until_caught_up {
             true => match unless_told(&stop, patiently(|| self.source.end())).await {
@@ -220,6 +221,7 @@ impl Running {
             false => None,
         };
         loop {
+            let settled = self.status.rows_settled.load(std::sync::atomic::Ordering::Relaxed);
             match self.round(stop.clone(), unfold, until.clone()).await {
                 Ok(Ended::Levelled) => {}
                 Ok(Ended::Stopped | Ended::LaneFailed) | Err(PipelineError::Lane(LaneError::Stopped)) => return Ok(()),
@@ -227,6 +229,10 @@ impl Running {
                     tracing::warn!(pipeline = self.pipeline.name, sink, "reading the open transaction again");
                     self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     unfold = next;
+                    if self.status.rows_settled.load(std::sync::atomic::Ordering::Relaxed) > settled {
+                        // The sinks were there in between.
+                        backoff = fresh();
+                    }
                     if unless_told(&stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
                         return Ok(());
                     }

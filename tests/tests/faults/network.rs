@@ -150,3 +150,33 @@ fn a_transaction_that_is_cut_while_it_is_resumed_is_written_once() {
     assert_eq!(twice, "", "written twice");
     assert_discreet(&flow);
 }
+
+/// A transaction that the target lost is read again soon, however often that has happened before.
+#[test]
+fn lost_transactions_are_read_again_soon() {
+    let server = servers::shared_mysql();
+    let target = servers::shared_postgres();
+    let mut shop = Shop::new(server, "lost");
+    make_target(target, "lost");
+    let to = Proxy::to(target.port);
+    let flow = Flow::new(&format!(
+        "{}{}[pipeline.copy]\nsource = \"shop\"\nsink = \"copy\"\nordering = \"transaction\"\nbatch = {{ rows = 10 }}\n",
+        shop.source(server.port),
+        sink("copy", target, "lost", to.port)
+    ));
+    let run = flow.start(&[], &[]);
+    wait_for_log(&run, 0, "reading the binlog");
+    for _ in 0..9 {
+        let log = run.log().len();
+        to.cut_after(Way::Up, 40_000);
+        let rows = shop.next_id..shop.next_id + 400;
+        shop.next_id += 400;
+        let rows: Vec<String> = rows.map(|id| format!("({id}, 0, REPEAT('{}', 25))", super::MARKER)).collect();
+        let written = Instant::now();
+        server.sql_in("lost", &format!("INSERT INTO t VALUES {}", rows.join(",")));
+        wait_for_rows("the transaction arrives", &shop, target, "lost");
+        assert!(run.log()[log..].contains("reading the open transaction again"), "{}", run.log());
+        assert!(written.elapsed() < Duration::from_secs(3), "{:?}", written.elapsed());
+    }
+    assert_discreet(&flow);
+}

@@ -352,6 +352,42 @@ fn what_cannot_be_decoded_stops() {
     assert!(matches!(by("truncate numbers"), Problem::Emptied { .. }));
 }
 
+/// No half of a row that changes its key, and no row before it: the event is in the lanes as a whole or not at all.
+#[test]
+fn an_event_that_cannot_be_decoded_leaves_nothing_in_any_lane() {
+    for server in ["mysql97", "mariadb10"] {
+        let segment = recorded(server);
+        let is_update = |framed: &Framed| matches!(segment.data[framed.start + 4], 24 | 31);
+        let mut stopped = 0;
+        for (target, framed) in segment.events.iter().enumerate().filter(|(_, framed)| is_update(framed)) {
+            let begin = segment.events[..target].iter().rposition(|e| matches!(e.boundary, Boundary::Begin(_))).unwrap();
+            let rows_in = |lanes: &mut Lanes| finish(lanes).iter().map(|batch| batch.rows).sum::<usize>();
+            let (mut whole, mut decoder_before) = (lanes(7), decoder());
+            decode(&mut decoder_before, &segment, begin..target, &mut whole, |_| None).unwrap();
+            let before = rows_in(&mut whole);
+            for at in 19..framed.len {
+                let mut event = segment.data[framed.start..framed.start + framed.len].to_vec();
+                event[at] ^= 0xff;
+                let changed = Segment {
+                    file: Arc::clone(&segment.file),
+                    events: vec![Framed { start: 0, ..*framed }],
+                    data: event.into(),
+                    transactions: segment.transactions.clone(),
+                    learned: None,
+                    index: 0,
+                };
+                let (mut lanes, mut decoder) = (lanes(7), decoder());
+                decode(&mut decoder, &segment, begin..target, &mut lanes, |_| None).unwrap();
+                if decode(&mut decoder, &changed, [0], &mut lanes, |_| None).is_err() {
+                    stopped += 1;
+                    assert_eq!(rows_in(&mut lanes), before, "{server}, byte {at} of the event at {}", framed.offset);
+                }
+            }
+        }
+        assert!(stopped > 50, "{server}: {stopped}");
+    }
+}
+
 /// Whatever bytes arrive: an error or rows, never a panic, a hang, or memory without end.
 #[test]
 fn no_bytes_panic() {

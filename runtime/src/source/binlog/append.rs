@@ -95,7 +95,7 @@ impl<'a> Appender<'a> {
             if end == *at {
                 return Err(boxed(RowsError::NoBytes { row: *row }));
             }
-            let change = Change { op, row: in_block as u32, bytes: (end - *at) as u32, place: place | u64::from(*row) * 2 };
+            let change = Change { op, row: in_block as u32, bytes: (end - *at) as u32, place: place | (u64::from(*row) * 2) };
             self.row(change)?;
             (*at, *row) = (end, *row + 1);
         }

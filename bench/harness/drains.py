@@ -30,7 +30,7 @@ class Raw:
 
 
 class Tidegate:
-    """`tidegate run --until caught-up` into sink null, which asks for every column of both images."""
+    """`tidegate run --until caught-up` into sink null, which asks for every column of both images. One lane: nothing waits for null."""
 
     def __init__(self, work, with_plugin):
         self.work, self.with_plugin = work, with_plugin
@@ -38,7 +38,7 @@ class Tidegate:
 
     def run(self, load, sample=False):
         plugin = tidegate.plugin(load.name) if self.with_plugin else ""
-        manifest = tidegate.manifest(self.work, tidegate.source(load), tidegate.SINK_NULL, plugin=plugin)
+        manifest = tidegate.manifest(self.work, tidegate.source(load), tidegate.SINK_NULL, plugin=plugin, pipeline="lanes = 1\n")
         return tidegate.until_caught_up(manifest, READER_SECONDS_MAX, sample)
 
     def version(self, _):

@@ -24,11 +24,10 @@ HOW = """## How to read this
 - **CPU** is user and system time of the whole process, all threads, as the kernel accounts for it (`wait4`). The server's is not in it.
 - **Ratio** is that CPU against `mysqlbinlog --read-from-remote-server --raw` to /dev/null, which copies the binlog and decodes nothing, in
   the same round. All readers come over TCP on this machine, without TLS.
-- **Tidegate** drains into sink `null`, which asks for every column of both row images: all of them are decoded into Arrow arrays. *With a
+- **Tidegate** drains into sink `null`, which asks for every column of both row images: all of them are decoded into Arrow arrays, in one
+  lane, since nothing has to be waited for there. *With a
   plugin* (`plugins/bench`, Rust) it also filters by one column, masks one, adds one, and routes each row to one of eight topics by
   another. It was compiled by a run before, which is not measured.
-- **Wall** has in it, for Tidegate, about 3 s at the end: the last binlog files hold no transactions, and `--until caught-up` waits for the
-  server's heartbeats to be sure of that. CPU time is not touched by it.
 - **Load average** is what the kernel said at the end of the part, over five minutes. A reader and its server keep about two cores busy: much
   more than 2 says that other work took the machine's cores and caches, which costs a reader that decodes more than one that copies.
 - **Peak** is the largest resident set of the rounds. Small programs show 20 MB: that is what the harness itself has when it starts them.

@@ -91,7 +91,8 @@ pub(crate) trait Session: Send {
     /// Begins a transaction; connects first if there is no connection.
     async fn begin(&mut self) -> Result<(), Failure>;
 
-    async fn commit(&mut self) -> Result<(), Failure>;
+    /// Writes the mark, and commits with it.
+    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure>;
 
     /// Ends the transaction without a trace; a connection that cannot do it any more is dropped.
     async fn rollback(&mut self);
@@ -104,8 +105,6 @@ pub(crate) trait Session: Send {
 
     /// Writes a group, in its order. The tables of its unit were prepared.
     async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure>;
-
-    async fn mark(&mut self, mark: &Mark) -> Result<(), Failure>;
 
     /// The text of a lane's mark as it is committed. Waits for a transaction that is writing it.
     async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure>;
@@ -237,12 +236,9 @@ impl<S: Session> SqlWriter<S> {
                 return Err(self.locate(group, failure).await);
             }
         }
-        if let Some(mark) = delivery.mark {
-            self.session.mark(mark).await.map_err(Failure::into_error)?;
-        }
         if delivery.commit {
             self.committing = true;
-            self.session.commit().await.map_err(Failure::into_error)?;
+            self.session.commit(delivery.mark).await.map_err(Failure::into_error)?;
             self.committing = false;
             self.open = false;
         }
@@ -354,7 +350,7 @@ mod tests {
             Ok(())
         }
 
-        async fn commit(&mut self) -> Result<(), Failure> {
+        async fn commit(&mut self, _: Option<&Mark>) -> Result<(), Failure> {
             Ok(())
         }
 
@@ -372,10 +368,6 @@ mod tests {
 
         async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
             assert!(self.tables.contains_key(&group.unit.target), "a table of this delivery was forgotten");
-            Ok(())
-        }
-
-        async fn mark(&mut self, _: &Mark) -> Result<(), Failure> {
             Ok(())
         }
 

@@ -225,25 +225,24 @@ struct MysqlSession {
 #[async_trait]
 impl Session for MysqlSession {
     async fn begin(&mut self) -> Result<(), Failure> {
-        let link = match self.link.take() {
-            Some(link) => self.link.insert(link),
-            None => {
-                let mut conn = self.target.connect().await?;
-                let packet: Option<usize> = conn.query_first("SELECT @@max_allowed_packet").await.map_err(|e| failure(&e))?;
-                let link = Link { conn, prepared: HashMap::new(), parameters: 0, tick: 0, packet_max: packet.unwrap_or(1 << 20) };
-                self.link.insert(link)
-            }
-        };
-        let begun = link.conn.query_drop("START TRANSACTION").await;
-        if begun.is_err() {
-            // Closed by the server while it was idle: the next try connects again.
-            self.link = None;
+        if self.link.is_none() {
+            let mut conn = self.target.connect().await?;
+            let packet: Option<usize> = conn.query_first("SELECT @@max_allowed_packet").await.map_err(|e| failure(&e))?;
+            // From here on each transaction begins by its first statement: one round trip less.
+            conn.query_drop("SET autocommit = 0").await.map_err(|e| failure(&e))?;
+            let packet_max = packet.unwrap_or(1 << 20);
+            self.link = Some(Link { conn, prepared: HashMap::new(), parameters: 0, tick: 0, packet_max });
         }
-        begun.map_err(|e| failure(&e))
+        Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), Failure> {
-        self.link()?.conn.query_drop("COMMIT").await.map_err(|e| failure(&e))
+    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
+        // The one statement that is text, and goes with the COMMIT: for a small transaction a round trip is most of what it costs.
+        let sql = match mark {
+            Some(mark) => format!("{}; COMMIT", marks::mysql_upsert(&self.pipeline, mark)),
+            None => "COMMIT".to_owned(),
+        };
+        self.link()?.conn.query_drop(sql).await.map_err(|e| failure(&e))
     }
 
     async fn rollback(&mut self) {
@@ -321,14 +320,6 @@ impl Session for MysqlSession {
             at += rows;
         }
         Ok(())
-    }
-
-    async fn mark(&mut self, mark: &Mark) -> Result<(), Failure> {
-        let params = (self.pipeline.clone(), mark.lane, marks::text(mark));
-        let link = self.link()?;
-        let key = (marks::MYSQL.upsert.to_owned(), 0);
-        let statement = link.prepared(key, |_| marks::MYSQL.upsert.to_owned(), 3).await?;
-        link.conn.exec_drop(&statement, params).await.map_err(|e| failure(&e))
     }
 
     async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure> {

@@ -207,7 +207,12 @@ impl Session for PostgresSession {
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), Failure> {
+    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
+        if let Some(mark) = mark {
+            let pipeline = self.pipeline.clone();
+            let query = sqlx::query(marks::POSTGRES.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
+            query.execute(self.conn()?).await.map_err(|e| failure(&e))?;
+        }
         sqlx::raw_sql("COMMIT").execute(self.conn()?).await.map_err(|e| failure(&e))?;
         Ok(())
     }
@@ -270,13 +275,6 @@ impl Session for PostgresSession {
         if !group.action.is_multi() {
             table::report_missed(group, (group.rows.len() as u64).saturating_sub(found));
         }
-        Ok(())
-    }
-
-    async fn mark(&mut self, mark: &Mark) -> Result<(), Failure> {
-        let pipeline = self.pipeline.clone();
-        let query = sqlx::query(marks::POSTGRES.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
-        query.execute(self.conn()?).await.map_err(|e| failure(&e))?;
         Ok(())
     }
 

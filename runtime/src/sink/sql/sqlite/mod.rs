@@ -270,7 +270,12 @@ impl Session for SqliteSession {
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), Failure> {
+    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
+        if let Some(mark) = mark {
+            let pipeline = self.pipeline.clone();
+            let query = sqlx::query(marks::SQLITE.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
+            query.execute(self.conn().await?).await.map_err(|e| failure(&e))?;
+        }
         let conn = self.conn().await?;
         sqlx::query("COMMIT").execute(conn).await.map_err(|e| failure(&e))?;
         self.guard = None;
@@ -336,13 +341,6 @@ impl Session for SqliteSession {
             at += rows;
         }
         table::report_missed(group, missed);
-        Ok(())
-    }
-
-    async fn mark(&mut self, mark: &Mark) -> Result<(), Failure> {
-        let pipeline = self.pipeline.clone();
-        let query = sqlx::query(marks::SQLITE.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
-        query.execute(self.conn().await?).await.map_err(|e| failure(&e))?;
         Ok(())
     }
 

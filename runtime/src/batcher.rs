@@ -514,9 +514,10 @@ impl Batcher {
         self.transactions.retain(|t| t.number <= self.last.transaction);
     }
 
-    /// Takes the open batch; `None` if it has no rows. For the parameters see [`Batch`].
+    /// Takes the open batch; `None` if it has no rows. After an error its rows are gone. For the parameters see [`Batch`].
     pub fn finish(&mut self, resume: Arc<Position>, ends_transaction: bool) -> Result<Option<Batch>, BatchError> {
-        if self.rows == 0 {
+        let (rows, bytes) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
+        if rows == 0 {
             return Ok(None);
         }
         let mut relations = Vec::with_capacity(self.open.len());
@@ -531,8 +532,8 @@ impl Batcher {
         let batch = Batch {
             relations,
             transactions: std::mem::take(&mut self.transactions),
-            rows: std::mem::take(&mut self.rows),
-            bytes: std::mem::take(&mut self.bytes),
+            rows,
+            bytes,
             first: self.first,
             last: self.last,
             resume,

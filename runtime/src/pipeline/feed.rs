@@ -379,7 +379,8 @@ impl Reading {
                 continue;
             }
             let Ok(permit) = sender.try_reserve() else { continue };
-            if let (Some(batch), Some(token)) = (self.finish(lane)?, self.tokens[lane].take()) {
+            // A batch that cannot be made takes its token with it: the cursor stops in front of it.
+            if let (Some(token), Some(batch)) = (self.tokens[lane].take(), self.finish(lane)?) {
                 permit.send(Work::Batch(Box::new(batch), token));
                 failpoint::pass("batch-sent");
             }

@@ -9,6 +9,8 @@ use super::{Shop, assert_text_is_discreet};
 
 const HEADER: usize = 19;
 const FORMAT_DESCRIPTION: u8 = 15;
+const XID: u8 = 16;
+const WRITE_ROWS: u8 = 30;
 const UPDATE_ROWS: u8 = 31;
 
 /// The recording of the demo: its bytes, and where its events begin.
@@ -127,6 +129,40 @@ fn a_damaged_binlog_stops_at_the_damage_and_settles_what_is_before() {
         distinct.dedup();
         assert_eq!(all, distinct, "{what}: after the file was mended");
     }
+}
+
+/// Columns are checked as a whole, when their batch is full or leaves early: however it leaves, its rows do not count as settled.
+#[test]
+fn text_that_is_none_stops_the_pipeline_in_front_of_it() {
+    let (good, events) = recording();
+    let is_email = |part: &[u8]| part[3] == b'@' && part.iter().enumerate().all(|(i, b)| i == 3 || b.is_ascii_lowercase());
+    let mut found = 0;
+    for at in events.iter().copied().filter(|at| matches!(good[at + 4], WRITE_ROWS | UPDATE_ROWS)) {
+        let end = at + length(&good, at);
+        let Some(email) = good[at..end - 4].windows(7).position(is_email) else { continue };
+        found += 1;
+        // A file that ends with the transaction: then its rows leave because nothing more is there.
+        let xid = events.iter().copied().find(|e| *e > at && good[e + 4] == XID).expect("an end of the transaction");
+        let good = &good[..xid + length(&good, xid)];
+        let mut bytes = good.to_vec();
+        bytes[at + email + 3] = 0xff;
+        seal(&mut bytes, at);
+        let damaged = flow(&bytes);
+        for run in 0..2 {
+            let (code, _, stderr) = damaged.call(&["run"]);
+            assert!(code == 3 && stderr.contains("`email`: not valid UTF-8"), "run {run}, event at {at}, {code}: {stderr}");
+            assert!(!stderr.contains('@'), "{stderr}");
+        }
+        fs::write(damaged.folder().join("shop.000001"), good).expect("write the binlog");
+        damaged.catch_up();
+        let whole = flow(good);
+        whole.catch_up();
+        let (mut arrived, mut expected) = (lines(&damaged), lines(&whole));
+        arrived.dedup();
+        expected.dedup();
+        assert_eq!(arrived, expected, "event at {at}: after the file was mended");
+    }
+    assert!(found > 4, "{found}");
 }
 
 #[test]

@@ -198,9 +198,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Threads for what blocks, at most. Each lane with plugins has one for as long as it runs (256 lanes a pipeline), and reading files and
+/// keeping cursors want one now and then: were there too few, whoever came last would wait for good.
+const BLOCKING_THREADS_MAX: usize = 1 << 16;
+
 /// The runtime that commands with connections run in.
 fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?.block_on(future)
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build().map_err(Error::Runtime)?.block_on(future)
 }
 
 #[cfg(test)]

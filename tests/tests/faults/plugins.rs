@@ -86,6 +86,22 @@ fn a_hostile_plugin_stops_its_pipeline_alone() {
     }
 }
 
+/// Each lane with plugins has a thread of its own, however many there are.
+#[test]
+fn hundreds_of_lanes_with_plugins_run_side_by_side() {
+    let mut manifest = format!(
+        "[source.shop]\ntype = \"binlog-files\"\npaths = [\"{}\"]\ntables = [\"shop.*\"]\n\
+         [plugin.mask]\npath = \"{}\"\nconfig = {{ columns = [\"email\"] }}\n[sink.null]\ntype = \"null\"\n",
+        project("examples/demo/binlog/shop.000001").display(),
+        project("target/plugins/mask.wasm").display()
+    );
+    for name in ["a", "b", "c"] {
+        manifest.push_str(&format!("[pipeline.{name}]\nsource = \"shop\"\nplugins = [\"mask\"]\nsink = \"null\"\nlanes = 256\n"));
+    }
+    let flow = Flow::new(&manifest);
+    assert!(flow.start(&["--until", "caught-up"], &[]).wait().success());
+}
+
 fn pipeline(name: &str, deed: &str, path: &str) -> String {
     format!(
         "[plugin.p-{name}]\npath = \"{path}\"\ntime = \"300ms\"\nmemory = \"16MiB\"\nconfig = {{ do = \"{deed}\" }}\n\

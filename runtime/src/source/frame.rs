@@ -412,7 +412,8 @@ impl Framer {
 
     /// True if so much is framed that a segment should be cut.
     pub(crate) fn copied_enough(&self) -> bool {
-        self.copy.len() >= SEGMENT_BYTES || !self.closed.is_empty()
+        let closed = self.closed.iter().filter_map(|piece| piece.copied.as_ref()).map(Bytes::len).sum::<usize>();
+        self.copy.len() + closed >= SEGMENT_BYTES
     }
 
     /// Makes segments of what has been framed. `data` is the buffer that [`Framer::event`] was given.

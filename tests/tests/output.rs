@@ -64,3 +64,25 @@ fn rows_that_nobody_reads_stop_their_pipeline_with_a_message() {
     assert!(stderr.contains("error: pipeline `copy` stopped") && stderr.contains("stdout was closed by its reader"), "{stderr}");
     assert!(!stderr.contains("sink `lines`: sink `lines`"), "{stderr}");
 }
+
+/// Nobody overwrites anybody's lines, whatever the sinks call the file.
+#[test]
+fn pipelines_that_write_to_the_same_file_take_turns() {
+    let flow = flow("[sink.lines]\ntype = \"jsonl\"\npath = \"lines.jsonl\"\n");
+    flow.catch_up();
+    let lines = || {
+        let text = std::fs::read_to_string(flow.folder().join("lines.jsonl")).expect("read the lines");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let thrice: Vec<String> = lines().into_iter().flat_map(|line| [line.clone(), line.clone(), line]).collect();
+    let manifest = std::fs::read_to_string(flow.folder().join("tidegate.toml")).expect("read the manifest");
+    flow.write(&format!(
+        "{manifest}[pipeline.second]\nsource = \"shop\"\nsink = \"lines\"\n[sink.same]\ntype = \"jsonl\"\n\
+         path = \"./data/../lines.jsonl\"\n[pipeline.third]\nsource = \"shop\"\nsink = \"same\"\n"
+    ));
+    std::fs::create_dir(flow.folder().join("data")).expect("make a folder");
+    flow.catch_up();
+    assert!(lines() == thrice, "{} lines and not {}", lines().len(), thrice.len());
+}

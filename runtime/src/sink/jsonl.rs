@@ -11,12 +11,13 @@
 //! there is none, `key` for a table without a key, `before` for inserts and `after` for deletes. A column that the row image
 //! does not have is left out of its object. Values are as docs/types.md says.
 //!
-//! A file is appended to and synced once a delivery. What a crash left of an unfinished last line is cut off at start.
+//! A file is appended to and synced once a delivery. Pipelines of one process may write to the same one; they take turns. What a crash left of an unfinished last line is cut off at start.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 
@@ -30,7 +31,27 @@ pub struct JsonlSink {
     name: String,
     path: PathBuf,
     /// Opened by the first writer; lanes take turns, a delivery at a time.
-    output: Arc<Mutex<Option<Output>>>,
+    output: SharedOutput,
+}
+
+type SharedOutput = Arc<Mutex<Option<Output>>>;
+
+/// What the sinks of this process write to, by path: two that had a place in the same file each would overwrite each other's lines.
+static OUTPUTS: LazyLock<Mutex<HashMap<PathBuf, Weak<Mutex<Option<Output>>>>>> = LazyLock::new(Mutex::default);
+
+/// The output at a path, which may not be there yet.
+fn shared_output(path: &Path) -> SharedOutput {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let in_folder = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+    let place = path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned());
+    let mut outputs = OUTPUTS.lock().unwrap_or_else(PoisonError::into_inner);
+    outputs.retain(|_, output| output.strong_count() > 0);
+    if let Some(output) = outputs.get(&place).and_then(Weak::upgrade) {
+        return output;
+    }
+    let output = SharedOutput::default();
+    outputs.insert(place, Arc::downgrade(&output));
+    output
 }
 
 enum Output {
@@ -44,7 +65,7 @@ enum Output {
 
 impl JsonlSink {
     pub fn new(name: &str, config: &model::JsonlSink) -> JsonlSink {
-        JsonlSink { name: name.to_owned(), path: config.path.clone(), output: Arc::new(Mutex::new(None)) }
+        JsonlSink { name: name.to_owned(), path: config.path.clone(), output: shared_output(&config.path) }
     }
 
     fn is_stdout(&self) -> bool {
@@ -138,7 +159,7 @@ fn open_file(path: &Path) -> io::Result<Output> {
 }
 
 struct JsonlWriter {
-    output: Arc<Mutex<Option<Output>>>,
+    output: SharedOutput,
     /// Reused from delivery to delivery.
     lines: Vec<u8>,
     text: String,

@@ -16,6 +16,7 @@ use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
 use super::append::{Appender, Scratch};
 use super::error::{DecodeError, Problem, Refusal};
 use super::event::{self, EventType, HEADER_LEN, Header, Reader};
+use super::partial::Completer;
 use super::plan::{self, Plan};
 use super::rows::{DUMMY_TABLE_IDS, FLAG_STATEMENT_END, RowsEvent};
 use super::statement::{self, Name, Statement};
@@ -73,6 +74,7 @@ pub struct Decoder {
     is_retry: bool,
     completed: Option<(Arc<str>, u64)>,
     scratch: Scratch,
+    completer: Completer,
 }
 
 impl Decoder {
@@ -89,6 +91,7 @@ impl Decoder {
             is_retry: false,
             completed: None,
             scratch: Scratch::default(),
+            completer: Completer::default(),
         }
     }
 
@@ -150,12 +153,7 @@ impl Decoder {
                     return Ok(step);
                 }
             }
-            EventType::PartialUpdateRows => {
-                if self.active_plan(RowsEvent::parse(body, true)?.table_id)?.is_some() {
-                    return Err(Problem::PartialUpdate);
-                }
-                self.current.row_events += 1;
-            }
+            EventType::PartialUpdateRows => self.partial_update(body, lanes, context)?,
             EventType::Query => self.query(body, 0, segment, framed)?,
             EventType::ExecuteLoadQuery => self.query(body, LOAD_QUERY_HEADER_LEN, segment, framed)?,
             EventType::FormatDescription | EventType::Rotate => self.active.clear(),
@@ -294,6 +292,23 @@ impl Decoder {
             self.active.clear();
         }
         Ok(())
+    }
+
+    /// An update that holds parts of JSON values, as one that holds them whole.
+    fn partial_update(&mut self, body: &[u8], lanes: &mut Lanes, context: &mut Context) -> Result<(), Problem> {
+        let event = RowsEvent::parse(body, true)?;
+        let plan = if self.current.is_open { self.active_plan(event.table_id)? } else { None };
+        let Some(plan) = plan else { return self.row_event(body, true, Op::Update, lanes, context) };
+        let mut completer = std::mem::take(&mut self.completer);
+        let done = match completer.complete(&event, &plan) {
+            Ok(whole) => self.row_event(whole, true, Op::Update, lanes, context),
+            Err(problem) => {
+                context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
+                Err(problem)
+            }
+        };
+        self.completer = completer;
+        done
     }
 
     /// A QUERY event, or EXECUTE_LOAD_QUERY with `extra` bytes more before its variables.

@@ -8,6 +8,7 @@ use super::plan::PlanError;
 use super::rows::RowsError;
 use super::table_map::TableMapError;
 use super::value::ValueError;
+use super::values::json_diff::DiffError;
 
 /// Stops the pipeline: nothing of this event and what follows it may be settled.
 #[derive(Debug, thiserror::Error)]
@@ -110,9 +111,13 @@ pub enum Problem {
     #[error("the event is still compressed\nhint: this is a defect of Tidegate; please report it")]
     Compressed,
     #[error(
-        "partial JSON updates are not supported\nhint: set binlog_row_value_options='' at the source, and go on after this transaction with {{after}}"
+        "column `{column}`: only parts of a JSON value were logged, and the row image does not have the value before\nhint: set binlog_row_image=FULL or binlog_row_value_options='' at the source, copy the row by hand, and go on after this transaction with {{after}}"
     )]
-    PartialUpdate,
+    PartialBaseAbsent { column: Box<str> },
+    #[error(
+        "column `{column}`: {error}\nhint: the binlog is damaged: compare it with the server's own, copy the transaction's rows by hand, and go on after it with {{after}}"
+    )]
+    Partial { column: Box<str>, error: DiffError },
     #[error("XA transactions are not supported\nhint: if it changes no followed table, go on after it with {{after}}")]
     Xa,
     #[error(

@@ -11,6 +11,7 @@ pub mod error;
 mod event;
 #[cfg(test)]
 mod oracle;
+mod partial;
 pub(super) mod plan;
 mod rows;
 mod statement;

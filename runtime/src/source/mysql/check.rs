@@ -40,7 +40,8 @@ impl Server {
         }
         let set = settings.set();
         let image = settings.get("binlog_row_image");
-        if !image.is_empty() && !image.eq_ignore_ascii_case("FULL") {
+        let is_full = image.is_empty() || image.eq_ignore_ascii_case("FULL");
+        if !is_full {
             report.warning(
                 format!("binlog_row_image is {image}: changes hold only some of the columns"),
                 format!("{set} binlog_row_image = 'FULL'"),
@@ -58,9 +59,9 @@ impl Server {
                 format!("{set} binlog_row_metadata = 'FULL'"),
             );
         }
-        if settings.get("binlog_row_value_options").contains("PARTIAL_JSON") {
+        if settings.get("binlog_row_value_options").contains("PARTIAL_JSON") && !is_full {
             report.warning(
-                "binlog_row_value_options is PARTIAL_JSON: changes hold only parts of JSON values".into(),
+                "binlog_row_value_options is PARTIAL_JSON: changes hold parts of JSON values without the values before them".into(),
                 "SET PERSIST binlog_row_value_options = ''",
             );
         }

@@ -10,17 +10,17 @@
 use super::decimal::{self, DecimalError};
 
 /// What MySQL allows (`JSON_DOCUMENT_MAX_DEPTH`).
-const DEPTH_MAX: usize = 100;
+pub(super) const DEPTH_MAX: usize = 100;
 
-const SMALL_OBJECT: u8 = 0x00;
-const LARGE_OBJECT: u8 = 0x01;
-const SMALL_ARRAY: u8 = 0x02;
-const LARGE_ARRAY: u8 = 0x03;
-const LITERAL: u8 = 0x04;
-const INT16: u8 = 0x05;
-const UINT16: u8 = 0x06;
-const INT32: u8 = 0x07;
-const UINT32: u8 = 0x08;
+pub(super) const SMALL_OBJECT: u8 = 0x00;
+pub(super) const LARGE_OBJECT: u8 = 0x01;
+pub(super) const SMALL_ARRAY: u8 = 0x02;
+pub(super) const LARGE_ARRAY: u8 = 0x03;
+pub(super) const LITERAL: u8 = 0x04;
+pub(super) const INT16: u8 = 0x05;
+pub(super) const UINT16: u8 = 0x06;
+pub(super) const INT32: u8 = 0x07;
+pub(super) const UINT32: u8 = 0x08;
 const INT64: u8 = 0x09;
 const UINT64: u8 = 0x0a;
 const DOUBLE: u8 = 0x0b;
@@ -183,7 +183,7 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], JsonError> {
 }
 
 /// The unsigned number of `N` (at most 4) bytes at `at`.
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
+pub(super) fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).ok_or(JsonError::Truncated)?;
     Ok(bytes.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)))
 }
@@ -199,6 +199,22 @@ fn with_length(bytes: &[u8]) -> Result<&[u8], JsonError> {
         }
     }
     Err(JsonError::Truncated)
+}
+
+/// Bytes of the value that `body` begins with.
+pub(super) fn value_len(kind: u8, body: &[u8]) -> Result<usize, JsonError> {
+    let through = |value: &[u8]| value.as_ptr_range().end as usize - body.as_ptr() as usize;
+    Ok(match kind {
+        SMALL_OBJECT | SMALL_ARRAY => number::<2>(body, 2)?,
+        LARGE_OBJECT | LARGE_ARRAY => number::<4>(body, 4)?,
+        LITERAL => 1,
+        INT16 | UINT16 => 2,
+        INT32 | UINT32 => 4,
+        INT64 | UINT64 | DOUBLE => 8,
+        STRING => through(with_length(body)?),
+        OPAQUE => through(with_length(body.get(1..).ok_or(JsonError::Truncated)?)?),
+        other => return Err(JsonError::Type(other)),
+    })
 }
 
 /// Appends a quoted string, escaped as MySQL's `double_quote` does.

@@ -5,6 +5,7 @@ pub mod charset;
 pub mod collation;
 pub mod decimal;
 pub mod json;
+pub mod json_diff;
 
 mod collation_folds;
 mod collation_ids;

@@ -177,3 +177,77 @@ async fn a_window_that_holds_no_segment_stops_nobody() {
     tokio::time::timeout(std::time::Duration::from_secs(20), all).await.expect("a reader stands still");
     assert!(segments[0] >= 4 && segments[0] == segments[1], "{segments:?}");
 }
+
+/// Subscribers that give up waiting, leave, come back, fall behind and look away, on several threads: each gets every event once and in
+/// order, and none waits for good for another to read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn subscribers_that_come_and_go_get_everything_once() {
+    use futures_util::FutureExt;
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/demo/binlog/shop.000001");
+    for paths in [vec![demo], (1..5).map(|n| fixture(&format!("mybin.00000{n}"))).collect()] {
+        let paths: Vec<String> = paths.iter().map(|p| p.to_str().unwrap().to_owned()).collect();
+        let found = Files::find(&paths).unwrap();
+        let from = found.resolve(&Start::Earliest).unwrap();
+        for window in [1, 300_000, WINDOW_BYTES_MAX] {
+            for round in 0..60u64 {
+                let hub = Arc::new(Hub::new("shop".into(), Origin::Files(found.clone()), window));
+                let subscriber = |number: u64| {
+                    let (hub, from) = (Arc::clone(&hub), from.clone());
+                    tokio::spawn(async move {
+                        let mut random = (round * 97 + number * 31 + 7) | 1;
+                        let mut next = move |below: u64| {
+                            random ^= random << 13;
+                            random ^= random >> 7;
+                            random ^= random << 17;
+                            random % below
+                        };
+                        let mut places: Vec<(Arc<str>, u64, u64, u8)> = Vec::new();
+                        let mut subscription = hub.subscribe(from);
+                        if number % 2 == 1 {
+                            tokio::time::sleep(std::time::Duration::from_micros(next(3000))).await;
+                        }
+                        loop {
+                            if number >= 2 && next(20) == 0 {
+                                return places;
+                            }
+                            let event = match next(6) {
+                                0 => subscription.try_next(),
+                                1 => subscription.next().now_or_never(),
+                                2 => tokio::time::timeout(std::time::Duration::from_micros(next(300)), subscription.next())
+                                    .await
+                                    .ok(),
+                                3 => {
+                                    tokio::time::sleep(std::time::Duration::from_micros(next(500))).await;
+                                    None
+                                }
+                                _ => Some(subscription.next().await),
+                            };
+                            match event.transpose().unwrap() {
+                                None | Some(Event::Idle) => {}
+                                Some(Event::End) => return places,
+                                Some(Event::Segment(segment)) => {
+                                    for e in &segment.events {
+                                        // One that fell behind in the middle of a transaction reads it again.
+                                        if let Boundary::BeginAgain(_) = e.boundary {
+                                            places.retain(|(file, offset, ..)| *file != segment.file || *offset < e.offset);
+                                        }
+                                        places.push((segment.file.clone(), e.offset, e.next, segment.data[e.start + 4]));
+                                    }
+                                }
+                            }
+                        }
+                    })
+                };
+                let subscribers: Vec<_> = (0..4).map(subscriber).collect();
+                let mut all = Vec::new();
+                for subscriber in subscribers {
+                    let places = tokio::time::timeout(std::time::Duration::from_secs(20), subscriber);
+                    all.push(places.await.expect("a subscriber stands still").unwrap());
+                }
+                let lens: Vec<usize> = all.iter().map(Vec::len).collect();
+                let is_right = lens[0] > 20 && lens[0] == lens[1] && all.iter().all(|places| all[0].starts_with(places));
+                assert!(is_right, "window {window}, round {round}: {lens:?}");
+            }
+        }
+    }
+}

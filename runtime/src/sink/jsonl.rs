@@ -34,10 +34,11 @@ pub struct JsonlSink {
     output: SharedOutput,
 }
 
-type SharedOutput = Arc<Mutex<Option<Output>>>;
+type Place = Mutex<Option<Output>>;
+type SharedOutput = Arc<Place>;
 
 /// What the sinks of this process write to, by path: two that had a place in the same file each would overwrite each other's lines.
-static OUTPUTS: LazyLock<Mutex<HashMap<PathBuf, Weak<Mutex<Option<Output>>>>>> = LazyLock::new(Mutex::default);
+static OUTPUTS: LazyLock<Mutex<HashMap<PathBuf, Weak<Place>>>> = LazyLock::new(Mutex::default);
 
 /// The output at a path, which may not be there yet.
 fn shared_output(path: &Path) -> SharedOutput {

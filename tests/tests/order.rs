@@ -11,6 +11,7 @@ mod rows;
 mod transaction;
 mod types;
 mod unique;
+mod xa;
 
 /// A database at a source server, of which every pipeline copies what is written after [`Origin::new`].
 struct Origin<'s> {

@@ -22,6 +22,7 @@ use super::rows::{DUMMY_TABLE_IDS, FLAG_STATEMENT_END, RowsEvent};
 use super::statement::{self, Name, Statement};
 use super::table_map;
 use super::values::collation;
+use super::xa::{self, Prepared};
 
 /// Which tables are followed: schema, table.
 pub type Follows = Box<dyn Fn(&str, &str) -> bool + Send>;
@@ -58,6 +59,8 @@ pub(super) struct Current {
     pub last_place: Option<u64>,
     /// Rows up to this place were passed on before the connection was lost.
     pub skip_through: Option<u64>,
+    /// The id of an XA transaction.
+    xa: Option<String>,
 }
 
 pub struct Decoder {
@@ -75,6 +78,7 @@ pub struct Decoder {
     completed: Option<(Arc<str>, u64)>,
     scratch: Scratch,
     completer: Completer,
+    prepared: Prepared,
 }
 
 impl Decoder {
@@ -87,11 +91,12 @@ impl Decoder {
             plans: HashMap::with_hasher(FixedState::default()),
             active: Vec::new(),
             provided: None,
-            current: Current { transaction, is_open: false, row_events: 0, last_place: None, skip_through: None },
+            current: Current { transaction, is_open: false, row_events: 0, last_place: None, skip_through: None, xa: None },
             is_retry: false,
             completed: None,
             scratch: Scratch::default(),
             completer: Completer::default(),
+            prepared: Prepared::default(),
         }
     }
 
@@ -158,7 +163,8 @@ impl Decoder {
             EventType::ExecuteLoadQuery => self.query(body, LOAD_QUERY_HEADER_LEN, segment, framed)?,
             EventType::FormatDescription | EventType::Rotate => self.active.clear(),
             EventType::NoChange => {}
-            EventType::XaPrepare => return Err(Problem::Xa),
+            EventType::MariaDbGtid => self.current.xa = xa::mariadb_begin(body)?,
+            EventType::XaPrepare => self.xa_prepare(body)?,
             EventType::Incident => return Err(Problem::Incident),
             EventType::Compressed => return Err(Problem::Compressed),
             EventType::Ancient => return Err(Problem::Ancient),
@@ -201,6 +207,7 @@ impl Decoder {
         current.skip_through = current.last_place;
         current.is_open = true;
         current.row_events = 0;
+        current.xa = None;
         self.active.clear();
         Ok(())
     }
@@ -280,6 +287,10 @@ impl Decoder {
                 return Err(Problem::OutsideTransaction);
             }
             if let Some(plan) = self.active_plan(event.table_id)? {
+                if let Some(xid) = self.current.xa.take() {
+                    context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
+                    return Err(Problem::Xa { xid });
+                }
                 let result = Appender::new(&plan, &mut self.current, &mut self.scratch, lanes).event(&event, op);
                 if result.is_err() {
                     context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
@@ -290,6 +301,17 @@ impl Decoder {
         }
         if event.flags & FLAG_STATEMENT_END != 0 {
             self.active.clear();
+        }
+        Ok(())
+    }
+
+    fn xa_prepare(&mut self, body: &[u8]) -> Result<(), Problem> {
+        let (xid, is_commit) = xa::prepare(body)?;
+        if self.current.last_place.is_some() {
+            return Err(Problem::Xa { xid });
+        }
+        if !is_commit {
+            self.prepared.add(xid);
         }
         Ok(())
     }
@@ -330,7 +352,9 @@ impl Decoder {
         let first = |names: Vec<Name>| followed(names).into_iter().next().map(|(schema, table)| format!("{schema}.{table}"));
         match statement::parse(&text) {
             Statement::Other => {}
-            Statement::XaEnd => return Err(Problem::Xa),
+            Statement::XaStart(xid) => self.current.xa = Some(xid),
+            Statement::XaCommit(xid) if self.prepared.end(&xid) => {}
+            Statement::XaCommit(xid) => return Err(Problem::XaCommit { xid }),
             Statement::Rollback | Statement::RollbackToSavepoint => {
                 if self.current.is_open && self.current.last_place.is_some() {
                     return Err(Problem::RolledBack);

@@ -118,8 +118,14 @@ pub enum Problem {
         "column `{column}`: {error}\nhint: the binlog is damaged: compare it with the server's own, copy the transaction's rows by hand, and go on after it with {{after}}"
     )]
     Partial { column: Box<str>, error: DiffError },
-    #[error("XA transactions are not supported\nhint: if it changes no followed table, go on after it with {{after}}")]
-    Xa,
+    #[error(
+        "changes rows in the XA transaction {xid}, which is not supported\nhint: wait until it is committed or rolled back; if it was committed, copy its rows by hand; go on after this transaction with {{after}}"
+    )]
+    Xa { xid: String },
+    #[error(
+        "commits the XA transaction {xid}, which may have changed followed tables\nhint: copy its rows by hand if they were not yet, then go on after this event with {{after}}"
+    )]
+    XaCommit { xid: String },
     #[error(
         "the source reports that changes may be missing from its binlog\nhint: compare or copy the tables anew, then go on after this event with {{after}}"
     )]

@@ -27,6 +27,8 @@ pub enum EventType {
     },
     PartialUpdateRows,
     ExecuteLoadQuery,
+    /// MariaDB: may say that what follows is an XA transaction.
+    MariaDbGtid,
     XaPrepare,
     Incident,
     /// A compressed carrier (MySQL's TRANSACTION_PAYLOAD, MariaDB's compressed events): framing has to unpack these.
@@ -62,7 +64,8 @@ impl EventType {
             // GTID_TAGGED
             27..=29 | 33..=37 | 41 | 42 => EventType::NoChange,
             // MariaDB: ANNOTATE_ROWS, BINLOG_CHECKPOINT, GTID, GTID_LIST
-            160..=163 => EventType::NoChange,
+            162 => EventType::MariaDbGtid,
+            160 | 161 | 163 => EventType::NoChange,
             // START_V3, LOAD, SLAVE, CREATE_FILE, EXEC_LOAD, DELETE_FILE, NEW_LOAD, PRE_GA row events
             1 | 6..=8 | 10..=12 | 20..=22 => EventType::Ancient,
             _ => EventType::Unknown,
@@ -165,6 +168,10 @@ impl<'a> Reader<'a> {
 
     pub fn u16(&mut self) -> Result<u16, Truncated> {
         self.array().map(u16::from_le_bytes)
+    }
+
+    pub fn u32(&mut self) -> Result<u32, Truncated> {
+        self.array().map(u32::from_le_bytes)
     }
 
     /// The 6-byte table id.

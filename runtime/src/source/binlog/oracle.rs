@@ -332,7 +332,6 @@ fn what_cannot_be_decoded_stops() {
     assert!(matches!(problem(30, &|e| e[19] ^= 1), Problem::UnknownTable(_)));
     assert!(matches!(problem(30, &|e| e[4] = 200), Problem::UnknownEvent { code: 200 }));
     assert!(matches!(problem(30, &|e| e[4] = 39), Problem::Rows(_) | Problem::Truncated(_)));
-    assert!(matches!(problem(30, &|e| e[4] = 38), Problem::Xa));
     assert!(matches!(problem(30, &|e| e[4] = 26), Problem::Incident));
     assert!(matches!(problem(30, &|e| e[4] = 40), Problem::Compressed));
     assert!(matches!(problem(30, &|e| e[4] = 20), Problem::Ancient));

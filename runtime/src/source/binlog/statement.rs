@@ -17,8 +17,10 @@ pub enum Statement {
     Other,
     Rollback,
     RollbackToSavepoint,
-    /// XA COMMIT or XA ROLLBACK: ends a transaction that was prepared before.
-    XaEnd,
+    /// XA START of the id as it is written.
+    XaStart(String),
+    /// XA COMMIT of a transaction that was prepared before. XA ROLLBACK takes back what was never passed on.
+    XaCommit(String),
     /// Changes rows of these tables without row events.
     Changes(Vec<Name>),
     /// Takes rows away from these tables without row events: TRUNCATE, and ALTER TABLE that drops, empties or exchanges partitions.
@@ -56,7 +58,8 @@ pub fn parse(text: &str) -> Statement {
     match first.to_ascii_uppercase().as_str() {
         "ROLLBACK" if has("TO") => Statement::RollbackToSavepoint,
         "ROLLBACK" => Statement::Rollback,
-        "XA" if second("COMMIT") || second("ROLLBACK") => Statement::XaEnd,
+        "XA" if second("START") || second("BEGIN") => Statement::XaStart(xid(text)),
+        "XA" if second("COMMIT") => Statement::XaCommit(xid(text)),
         "INSERT" | "REPLACE" => Statement::Changes(scan(Rules { at_start: true, introducers: &[], is_list: false, ends: &[] })),
         "UPDATE" => Statement::Changes(scan(Rules { at_start: true, introducers: &["JOIN"], is_list: true, ends: &["SET"] })),
         "DELETE" => Statement::Changes(scan(Rules {
@@ -95,6 +98,11 @@ pub fn parse(text: &str) -> Statement {
         }
         _ => Statement::Other,
     }
+}
+
+/// What follows the first two words.
+fn xid(text: &str) -> String {
+    text.split_ascii_whitespace().skip(2).collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Debug, PartialEq)]
@@ -299,8 +307,9 @@ mod tests {
     fn ends_of_transactions() {
         assert_eq!(parse("ROLLBACK"), Statement::Rollback);
         assert_eq!(parse("rollback to `s1`"), Statement::RollbackToSavepoint);
-        assert_eq!(parse("XA COMMIT X'61',X'',1"), Statement::XaEnd);
-        assert_eq!(parse("XA START X'61',X'',1"), Statement::Other);
+        assert_eq!(parse("XA COMMIT X'61',X'',1"), Statement::XaCommit("X'61',X'',1".to_owned()));
+        assert_eq!(parse("XA START X'61',X'',1"), Statement::XaStart("X'61',X'',1".to_owned()));
+        assert_eq!(parse("XA ROLLBACK X'61',X'',1"), Statement::Other);
     }
 
     #[test]

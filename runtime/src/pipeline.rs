@@ -136,6 +136,8 @@ where
             let ended = ended.map_err(|error| named(error, &status.name));
             status.set_state(if ended.is_ok() { State::Stopped } else { State::Failed });
             if let Err(error) = &ended {
+                // One line: the fields follow the message.
+                let error = error.to_string().replace('\n', "; ");
                 tracing::error!(pipeline = status.name, "stopped: {error}");
             }
             ended.map_err(|error| (status.name.clone(), error))

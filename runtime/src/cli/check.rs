@@ -148,6 +148,18 @@ impl<'a> Check<'a> {
                 Err(error) => self.plugin_error(&error),
             }
         }
+        // One that refused a table has told so.
+        if !bound.is_empty() && bound.len() == relations.len() {
+            for plugin in chain.idle() {
+                let finding = Finding {
+                    severity: Severity::Warning,
+                    subject: format!("plugin `{plugin}`"),
+                    problem: format!("leaves every table of pipeline `{}` alone", pipeline.name),
+                    hint: "check the names of tables and columns in its `config`".to_owned(),
+                };
+                self.add(Place::Plugin, finding);
+            }
+        }
         bound
     }
 

@@ -89,6 +89,18 @@ impl Patterns {
         })
     }
 
+    /// The tables that are named without a wild character, and not taken out again.
+    pub fn named_tables(&self) -> Vec<(String, String)> {
+        let name = |tokens: &[Token]| -> Option<String> {
+            tokens.iter().map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect()
+        };
+        let named = |pattern: &Pattern| {
+            let mut parts = pattern.tokens.split(|t| *t == Token::Dot);
+            Some((name(parts.next()?)?, name(parts.next()?)?))
+        };
+        self.0.iter().filter_map(named).filter(|(schema, table)| self.matches(schema, table)).collect()
+    }
+
     /// For patterns of topics.
     pub fn matches_topic(&self, topic: &str) -> bool {
         self.last(|tokens| glob(tokens, topic))

@@ -56,6 +56,12 @@ impl Chain {
         Ok(self.bindings[&relation.id].bound.clone())
     }
 
+    /// The plugins that take none of the relations that the chain is bound to.
+    pub fn idle(&self) -> impl Iterator<Item = &str> {
+        let takes = |at: usize| self.bindings.values().any(|b| b.plans.get(at).is_some_and(Option::is_some));
+        self.instances.iter().enumerate().filter(move |(at, _)| !takes(*at)).map(|(_, instance)| &**instance.name())
+    }
+
     fn binding(&mut self, relation: &Arc<Relation>) -> Result<(), PluginError> {
         if self.bindings.contains_key(&relation.id) {
             return Ok(());

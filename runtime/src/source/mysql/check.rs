@@ -132,6 +132,15 @@ impl Server {
                 "check the patterns (capital letters matter), and GRANT SELECT on the tables",
             );
         }
+        for (schema, table) in tables.named_tables() {
+            // Who names nothing that exists was told above.
+            if !followed.is_empty() && !followed.iter().any(|(s, t)| *s == schema && *t == table) {
+                report.warning(
+                    format!("no table {schema}.{table} that the account may see, which `tables` names"),
+                    "check the name (capital letters matter), create the table, or GRANT SELECT on it",
+                );
+            }
+        }
         for (schema, table) in followed.iter().take(TABLES_TRIED_MAX) {
             let name = format!("{schema}.{table}");
             let sql = format!("SELECT 1 FROM {}.{} LIMIT 0", identifier(schema), identifier(table));

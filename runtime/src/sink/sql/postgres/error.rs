@@ -17,6 +17,7 @@ pub(super) fn failure(e: &sqlx::Error) -> Failure {
             "give `ca` the certificates that sign the server's, or set tls = \"encrypt\" to believe whoever answers",
         ),
         sqlx::Error::Configuration(e) => Failure::configuration(format!("{e}"), "look at the sink's settings in the manifest"),
+        sqlx::Error::Io(e) => Failure::Retry(format!("connection: {e}")),
         other => Failure::Retry(format!("connection: {other}")),
     }
 }
@@ -49,7 +50,8 @@ fn of_state(state: &str, message: &str, object: Option<&str>) -> Failure {
         "25006" => retry("the target is read-only"),
         "26000" | "0A000" if message.contains("cached plan") => retry("the prepared statement is out of date"),
         "55P03" | "57014" => retry("lock timeout or interrupted"),
-        "28000" | "28P01" | "3D000" => stop("check user, password and database of `url`"),
+        "28000" | "28P01" => stop("check user and password of the sink"),
+        "3D000" => stop("CREATE DATABASE, or check the end of `url`"),
         "42501" => stop("GRANT SELECT, INSERT, UPDATE, DELETE on the target table (and CREATE on its schema with create = true)"),
         "42P01" | "3F000" => stop("create the schema and the table, or set create = true"),
         "42703" => stop("add the column to the target table, or drop it in a plugin"),

@@ -63,7 +63,7 @@ async fn framed(paths: Vec<String>) -> Result<Vec<Arc<Segment>>, Box<dyn Error>>
     loop {
         match subscription.next().await? {
             Event::Segment(segment) => segments.push(segment),
-            Event::Idle => {}
+            Event::Idle | Event::Away(_) => {}
             Event::End => return Ok(segments),
         }
     }

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                             break;
                         }
                     }
-                    Event::Idle => {}
+                    Event::Idle | Event::Away(_) => {}
                     Event::End => break,
                 }
             }

@@ -43,7 +43,7 @@ impl<P: Passed> AckTracker<P> {
         add(slot.get_or_insert_default());
     }
 
-    /// All rows of the batch are durable at the sink, filtered out, or in the dead letters.
+    /// All rows of the batch are durable at the sink or filtered out.
     pub fn settle(&mut self, token: Token) {
         let at = self.open.partition_point(|(id, _)| *id < token.0);
         let Some((_, Some(passed))) = self.open.remove(at) else { return };

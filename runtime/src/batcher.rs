@@ -501,17 +501,17 @@ impl Batcher {
         &mut self.open[self.index[relation.slot()].1 as usize - 1]
     }
 
-    /// Takes back the rows from `id` on, of which values may be missing: what is before them is whole.
-    pub fn retract(&mut self, id: RowId) {
-        for builder in &mut self.open {
-            self.rows -= builder.retract(id);
-        }
+    /// Takes back the rows from `id` on, of which values may be missing: what is before them is whole. Returns how many they were.
+    pub fn retract(&mut self, id: RowId) -> usize {
+        let retracted = self.open.iter_mut().map(|builder| builder.retract(id)).sum::<usize>();
+        self.rows -= retracted;
         // What was made for these rows is behind what had rows before.
         while let Some(empty) = self.open.pop_if(|builder| builder.ops.is_empty()) {
             self.index[empty.relation.slot()] = (0, 0);
         }
         self.last = self.open.iter().filter_map(|builder| builder.ids.last().copied()).max().unwrap_or_default();
         self.transactions.retain(|t| t.number <= self.last.transaction);
+        retracted
     }
 
     /// Takes the open batch; `None` if it has no rows. After an error its rows are gone. For the parameters see [`Batch`].

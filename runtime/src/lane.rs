@@ -74,7 +74,8 @@ impl Lanes {
 
     /// Takes back the rows from `id` on, of which values may be missing.
     pub fn retract(&mut self, id: RowId) {
-        self.batchers.iter_mut().filter(|b| b.first().is_some() && b.last() >= id).for_each(|b| b.retract(id));
+        let open = self.batchers.iter_mut().filter(|b| b.first().is_some() && b.last() >= id);
+        self.rows_read -= open.map(|b| b.retract(id) as u64).sum::<u64>();
     }
 }
 

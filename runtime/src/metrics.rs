@@ -11,7 +11,7 @@ pub struct PipelineStatus {
     pub name: String,
     /// Row changes that were decoded (of followed tables).
     pub rows_read: AtomicU64,
-    /// Row changes that are durable at the sink, filtered out, or in the dead letters.
+    /// Row changes that are durable at the sink or filtered out.
     pub rows_settled: AtomicU64,
     /// Row changes that a plugin dropped or that `unrouted = "drop"` left out; part of `rows_settled`.
     pub rows_dropped: AtomicU64,
@@ -19,7 +19,8 @@ pub struct PipelineStatus {
     pub bytes_read: AtomicU64,
     /// Writes and connections that were tried again.
     pub retries: AtomicU64,
-    /// Commit time at the source of the last settled row, microseconds since the epoch; 0: none yet.
+    /// Until when everything is known to be settled, microseconds since the epoch: the commit time at the source of the last settled row, or
+    /// when a source that nothing was left of went away; 0: not known.
     commit_time_us: AtomicI64,
     /// Binlog bytes between what was read and the source's end; `u64::MAX`: not known.
     behind_bytes: AtomicU64,
@@ -72,6 +73,19 @@ impl PipelineStatus {
         self.caught_up.store(caught_up, Ordering::Relaxed);
     }
 
+    /// Nobody knows what the source has from now on: the lag grows.
+    pub fn source_is_away(&self, now_us: i64) {
+        if self.is_caught_up() {
+            self.commit_time_us.fetch_max(now_us, Ordering::Relaxed);
+        }
+        self.set_behind(None, false);
+    }
+
+    fn is_caught_up(&self) -> bool {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.caught_up.load(Ordering::Relaxed) && get(&self.rows_read) == get(&self.rows_settled)
+    }
+
     pub fn set_position(&self, position: Position) {
         *lock(&self.position) = Some(position);
     }
@@ -86,7 +100,6 @@ impl PipelineStatus {
         let (rows_read, rows_settled) = (get(&self.rows_read), get(&self.rows_settled));
         let commit_time_us = self.commit_time_us.load(Ordering::Relaxed);
         let behind = get(&self.behind_bytes);
-        let caught_up = self.caught_up.load(Ordering::Relaxed) && rows_read == rows_settled;
         StatusSnapshot {
             name: self.name.clone(),
             state: lock(&self.state).clone(),
@@ -95,7 +108,7 @@ impl PipelineStatus {
             rows_dropped: get(&self.rows_dropped),
             bytes_read: get(&self.bytes_read),
             retries: get(&self.retries),
-            lag_seconds: match (caught_up, commit_time_us) {
+            lag_seconds: match (self.is_caught_up(), commit_time_us) {
                 (true, _) => Some(0.0),
                 (false, 0) => None,
                 (false, t) => Some((now_us - t).max(0) as f64 / 1e6),
@@ -144,5 +157,20 @@ mod tests {
         assert_eq!(status.snapshot(9_000_001).lag_seconds, Some(9.0));
         status.settled(3, 1);
         assert_eq!(status.snapshot(9_000_001).lag_seconds, Some(0.0));
+    }
+
+    #[test]
+    fn the_lag_grows_while_the_source_is_away() {
+        let status = PipelineStatus::new("p");
+        status.source_is_away(1_000_000);
+        assert_eq!(status.snapshot(2_000_000).lag_seconds, None);
+        status.set_behind(Some(0), true);
+        for _ in 0..2 {
+            status.source_is_away(5_000_000);
+        }
+        let snapshot = status.snapshot(8_000_000);
+        assert_eq!((snapshot.lag_seconds, snapshot.lag_bytes), (Some(3.0), None));
+        status.set_behind(Some(0), true);
+        assert_eq!(status.snapshot(9_000_000).lag_seconds, Some(0.0));
     }
 }

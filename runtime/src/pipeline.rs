@@ -176,7 +176,7 @@ impl Unopened {
         for plugin in &pipeline.plugins {
             plugins.push(shared.plugin(plugin).await?);
         }
-        status.set_state(State::Waiting(format!("source `{}`", pipeline.source.name)));
+        status.set_state(State::Waiting(pipeline.source.place()));
         let source = shared.source(&pipeline.source).await?;
         status.set_state(State::Starting);
         Ok(Running { pipeline, source, plugins, sinks, store, status, until_caught_up })
@@ -374,14 +374,8 @@ impl Running {
     /// meet rows that are ahead of them. At-least-once does without them where it must.
     async fn marks(&self, stop: &watch::Receiver<bool>) -> Result<Marks, PipelineError> {
         let exactly_once = self.pipeline.delivery == Delivery::ExactlyOnce;
-        let [(name, sink)] = self.sinks.as_slice() else {
-            if !exactly_once {
-                return Ok(Marks::NotKept);
-            }
-            let reason = "delivery = \"exactly-once\" takes one sink, which has to be an SQL database".to_owned();
-            let hint = "split the pipeline into one for each sink".to_owned();
-            return Err(PipelineError::Sink { sink: self.pipeline.name.clone(), error: SinkError::Configuration { reason, hint } });
-        };
+        // A manifest with several sinks and exactly-once is refused.
+        let [(name, sink)] = self.sinks.as_slice() else { return Ok(Marks::NotKept) };
         if !exactly_once && !sink.is_transactional() {
             return Ok(Marks::NotKept);
         }
@@ -472,7 +466,7 @@ impl Running {
                         tracing::warn!(sink = name, reason, "sink is away; trying again");
                     }
                     self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    self.status.set_state(State::Waiting(format!("sink `{name}`")));
+                    self.status.set_state(State::Waiting(self.place_of(name)));
                     tokio::select! {
                         () = tokio::time::sleep(backoff.next_delay()) => {}
                         _ = stop.wait_for(|stop| *stop) => return Ok(None),
@@ -487,9 +481,14 @@ impl Running {
         let mut targets = Vec::new();
         for (name, sink) in &self.sinks {
             let Some(writer) = self.patiently_sink(name, stop, || sink.writer()).await? else { return Ok(None) };
-            targets.push(Target { name: name.clone(), writer });
+            targets.push(Target { name: name.clone(), place: self.place_of(name), writer });
         }
         Ok(Some(targets))
+    }
+
+    fn place_of(&self, sink: &str) -> String {
+        let route = self.pipeline.routes.iter().find(|route| route.sink.name == sink);
+        route.map_or_else(String::new, |route| route.sink.place())
     }
 
     fn chain(&self) -> Result<Option<Chain>, PluginError> {

@@ -3,13 +3,15 @@
 # usage: postgres.sh install | start | stop | client [psql args] | tool PROGRAM [args] | path [PROGRAM]
 #   tool runs pg_dump and the like against the instance; path prints where a program is
 # environment: VERSION (17 of trixie, the default; 15 of bookworm; 18 of forky), PREFIX (the install, target/servers/postgres-VERSION),
-#   DATA (the instance, PREFIX/instance), PORT (15432), EXTRA (more server options, split at blanks: "-c name=value")
+#   DATA (the instance, PREFIX/instance), PORT (that of the running instance, else 15432), EXTRA (more server options, split at blanks: "-c name=value")
 # User postgres has no password and comes in over the socket folder DATA/run and over 127.0.0.1.
 # As root the server runs as nobody (it refuses root), so every folder above PREFIX and DATA must be searchable by all.
 set -euo pipefail; . "$(dirname "$0")/instance.sh"
 VERSION=${VERSION:-17}
 case $VERSION in 15) SUITE=bookworm ;; 17) SUITE=trixie ;; 18) SUITE=forky ;; *) echo "VERSION must be 15, 17 or 18" >&2; exit 2 ;; esac
-folders "postgres-$VERSION"; PORT=${PORT:-15432}; PID_FILE=$DATA/data/postmaster.pid; SOCKETS=$SOCKETS/run
+folders "postgres-$VERSION"; PID_FILE=$DATA/data/postmaster.pid; SOCKETS=$SOCKETS/run
+# The socket's name has the port in it: an instance that runs tells its own (line 4).
+PORT=${PORT:-$(sed -n 4p "$PID_FILE" 2> /dev/null || true)}; PORT=${PORT:-15432}
 
 # as_server COMMAND...: execs COMMAND as a user that the server accepts.
 as_server() {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tidegate_tests::flow::Flow;
 use tidegate_tests::program::tidegate;
 use tidegate_tests::project;
+use tidegate_tests::servers::wait_until;
 
 fn flow(sink: &str) -> Flow {
     Flow::new(&format!(
@@ -63,6 +64,29 @@ fn rows_that_nobody_reads_stop_their_pipeline_with_a_message() {
     assert!(code == 5 && !stderr.contains("panicked"), "{code}: {stderr}");
     assert!(stderr.contains("error: pipeline `copy` stopped") && stderr.contains("stdout was closed by its reader"), "{stderr}");
     assert!(!stderr.contains("sink `lines`: sink `lines`"), "{stderr}");
+}
+
+/// What part of the lines is out, nobody knows: trying again would write some twice.
+#[test]
+fn a_full_standard_output_stops_its_pipeline() {
+    let flow = flow("[sink.lines]\ntype = \"jsonl\"\npath = \"-\"\n");
+    let mut full = tidegate();
+    full.args(["run"]).current_dir(flow.folder()).stdin(Stdio::null());
+    full.stdout(std::fs::File::create("/dev/full").expect("open /dev/full"));
+    let output = full.output().expect("start tidegate");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    assert!(stderr.contains("cannot write to stdout: No space left on device") && stderr.contains("hint: "), "{stderr}");
+}
+
+/// A full disk is waited for, and a signal ends the wait.
+#[test]
+fn a_full_file_is_tried_again_until_told_to_stop() {
+    let flow = flow("[sink.lines]\ntype = \"jsonl\"\npath = \"/dev/full\"\n");
+    let mut run = flow.start(&[], &[]);
+    wait_until("the sink is tried again", || run.log().contains("sink is away; trying again"));
+    run.signal("INT");
+    assert_eq!(run.wait().code(), Some(0), "{}", run.log());
 }
 
 /// Nobody overwrites anybody's lines, whatever the sinks call the file.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CheckArgs, Format, block_on, screen};
 use crate::change::{KeyOrigin, Relation};
@@ -159,6 +159,23 @@ impl<'a> Check<'a> {
                 };
                 self.add(Place::Plugin, finding);
             }
+            let tables = || relations.iter().chain(&bound);
+            for plugin in &pipeline.plugins {
+                let named = named_columns(&plugin.config.config);
+                let is_known = |name: &str| tables().any(|table| table.columns.iter().any(|column| *column.name == *name));
+                for name in named.into_iter().filter(|name| !is_known(name)) {
+                    let finding = Finding {
+                        severity: Severity::Warning,
+                        subject: format!("plugin `{}`", plugin.name),
+                        problem: format!(
+                            "no table of pipeline `{}` has the column `{name}`, which its `config` names",
+                            pipeline.name
+                        ),
+                        hint: "check the column's name".to_owned(),
+                    };
+                    self.add(Place::Plugin, finding);
+                }
+            }
         }
         bound
     }
@@ -191,6 +208,25 @@ impl<'a> Check<'a> {
                 self.error(Place::Manifest, format!("pipeline `{}`", pipeline.name), &message);
             }
         }
+    }
+}
+
+/// What a plugin's `config` names by `column` or `columns`, as the ready-made plugins do.
+fn named_columns(config: &Value) -> Vec<&str> {
+    match config {
+        Value::Array(items) => items.iter().flat_map(named_columns).collect(),
+        Value::Object(keys) => {
+            let mut names = Vec::new();
+            for (key, value) in keys {
+                match (key.as_str(), value) {
+                    ("column", Value::String(name)) => names.push(name.as_str()),
+                    ("columns", Value::Array(columns)) => names.extend(columns.iter().filter_map(Value::as_str)),
+                    _ => names.extend(named_columns(value)),
+                }
+            }
+            names
+        }
+        _ => Vec::new(),
     }
 }
 

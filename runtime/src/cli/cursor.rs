@@ -119,12 +119,12 @@ fn as_json(name: &str, cursor: Option<&Cursor>, in_manifest: bool) -> serde_json
     })
 }
 
-/// `2026-11-21 08:00:00 UTC`
+/// RFC 3339: `2026-11-21T08:00:00Z`
 fn utc(seconds: u64) -> String {
     let mut text = String::new();
     let micros = i64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
     crate::temporal::write_datetime(&mut text, micros, 0);
-    text + " UTC"
+    text.replace(' ', "T") + "Z"
 }
 
 /// What `tidegate cursor set` takes for a position.
@@ -163,6 +163,6 @@ mod tests {
 
     #[test]
     fn times_are_shown() {
-        assert_eq!(utc(1_793_491_200), "2026-11-01 00:00:00 UTC");
+        assert_eq!(utc(1_793_491_200), "2026-11-01T00:00:00Z");
     }
 }

@@ -96,12 +96,17 @@ pub(super) fn summary_json(pipelines: &[StatusSnapshot], took: f64) -> serde_jso
             "rows_dropped": p.rows_dropped,
             "bytes_read": p.bytes_read,
             "retries": p.retries,
-            "lag_seconds": p.lag_seconds,
+            "lag_seconds": p.lag_seconds.map(to_ms),
             "lag_bytes": p.lag_bytes,
             "position": p.position.as_ref().map(ToString::to_string),
         })
     };
-    json!({ "seconds": took, "pipelines": pipelines.iter().map(one).collect::<Vec<_>>() })
+    json!({ "seconds": to_ms(took), "pipelines": pipelines.iter().map(one).collect::<Vec<_>>() })
+}
+
+/// Seconds, to the millisecond.
+fn to_ms(seconds: f64) -> f64 {
+    (seconds * 1e3).round() / 1e3
 }
 
 fn state(state: &State) -> String {
@@ -242,5 +247,6 @@ mod tests {
              replica   running  2,000,000  1,234,567       12  592 MiB    617k        0  -\n"
         );
         assert_eq!(summary_json(&[snapshot("replica")], 2.0)["pipelines"][0]["rows_settled"], 1_234_567);
+        assert_eq!(summary_json(&[], 1.234_567_8)["seconds"], 1.235);
     }
 }

@@ -57,6 +57,8 @@ pub enum LaneError {
 /// One of the sinks of a lane.
 pub struct Target {
     pub name: String,
+    /// Which sink it is, and where.
+    pub place: String,
     pub writer: Box<dyn Writer>,
 }
 
@@ -230,7 +232,7 @@ impl Worker {
     async fn attempt(&mut self, target: usize, delivery: &Delivery<'_>, how: Attempt) -> Result<(), LaneError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
         loop {
-            let Target { name, writer } = &mut self.targets[target];
+            let Target { name, place, writer } = &mut self.targets[target];
             let written = match how {
                 Attempt::Folded => writer.write(delivery).await,
                 Attempt::Unfolded | Attempt::InOrder => writer.write_unfolded(delivery).await,
@@ -251,7 +253,7 @@ impl Worker {
                         tracing::warn!(sink = name, lane = self.lane, reason, "sink is away; trying again");
                     }
                     self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    self.status.set_state(State::Waiting(format!("sink `{name}`")));
+                    self.status.set_state(State::Waiting(place.clone()));
                     let stopped = tokio::select! {
                         () = tokio::time::sleep(backoff.next_delay()) => false,
                         _ = self.stop.wait_for(|stop| *stop) => true,

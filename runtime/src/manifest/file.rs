@@ -15,7 +15,7 @@ use super::model::{Batch, Delivery, OnRowError, Ordering, PluginConfig, SinkConf
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Tidegate manifest")]
 pub(super) struct ManifestFile {
-    /// The folder of cursors, compiled plugins and dead letters; relative to the manifest's folder. One process at a time.
+    /// The folder of cursors and compiled plugins; relative to the manifest's folder. One process at a time.
     #[serde(default = "data_dir")]
     #[schemars(example = "/var/lib/tidegate")]
     pub data_dir: PathBuf,

@@ -23,7 +23,7 @@ use super::units::{ByteSize, TimeSpan};
 pub struct Manifest {
     /// The manifest itself; absolute.
     pub file: PathBuf,
-    /// Where cursors and dead letters are kept; absolute.
+    /// Where cursors and compiled plugins are kept; absolute.
     pub data_dir: PathBuf,
     pub sources: BTreeMap<String, Arc<Source>>,
     pub plugins: BTreeMap<String, Arc<Plugin>>,
@@ -207,6 +207,39 @@ fn later(names: &[&str], hint: &str) -> serde_json::Value {
 
 fn earliest() -> Start {
     Start::Earliest
+}
+
+impl Source {
+    /// The source for messages: which it is, and where.
+    pub fn place(&self) -> String {
+        match &self.config {
+            SourceConfig::Mysql(c) => place("source", &self.name, server_of(&c.url)),
+            SourceConfig::BinlogFiles(_) => place("source", &self.name, None),
+        }
+    }
+}
+
+impl Sink {
+    /// The sink for messages: which it is, and where.
+    pub fn place(&self) -> String {
+        let at = match &self.config {
+            SinkConfig::Mysql(c) | SinkConfig::Postgres(c) => server_of(&c.url),
+            SinkConfig::Sqlite(SqliteSink { path, .. }) | SinkConfig::Jsonl(JsonlSink { path }) => Some(path.display().to_string()),
+            SinkConfig::Null(_) => None,
+        };
+        place("sink", &self.name, at)
+    }
+}
+
+fn place(kind: &str, name: &str, at: Option<String>) -> String {
+    at.map_or_else(|| format!("{kind} `{name}`"), |at| format!("{kind} `{name}` at {at}"))
+}
+
+/// Host and port of a URL.
+fn server_of(url: &Secret) -> Option<String> {
+    let ServerUrl { host, port, .. } = ServerUrl::split(url.expose())?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    Some(port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
 }
 
 impl MysqlSource {

@@ -227,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn tables_without_wild_characters_are_named() {
+        let p = tables(&["shop.orders", "shop.cust*", "`my.shop`.`a*b`", "shop.gone", "!shop.gone", "a.?"]).unwrap();
+        let named = [("shop", "orders"), ("my.shop", "a*b")].map(|(s, t)| (s.to_owned(), t.to_owned()));
+        assert_eq!(p.named_tables(), named);
+    }
+
+    #[test]
     fn backticks_make_characters_literal() {
         let p = tables(&["`my.shop`.`a*b``c`"]).unwrap();
         assert!(p.matches("my.shop", "a*b`c"));

@@ -4,7 +4,7 @@
 //! waited for `batch.wait`. Everything that it waits on is bounded: see "Memory" in ARCHITECTURE.md.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, watch};
@@ -15,7 +15,7 @@ use crate::failpoint;
 use crate::lane::Lanes;
 use crate::lane::order::SourceOrder;
 use crate::lane::worker::Work;
-use crate::metrics::PipelineStatus;
+use crate::metrics::{PipelineStatus, State};
 use crate::position::{Position, Progress, file_number};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::binlog::error::{After, DecodeError};
@@ -93,6 +93,7 @@ struct Reading {
     is_flood: bool,
     /// Times that the source was idle since the last segment.
     idles: u32,
+    is_source_away: bool,
 }
 
 impl Feed {
@@ -110,6 +111,7 @@ impl Feed {
             rows_read: 0,
             is_flood: false,
             idles: 0,
+            is_source_away: false,
             feed: self,
         };
         let ended = reading.run().await;
@@ -135,15 +137,35 @@ impl Reading {
                     None => return Ok(Ended::Stopped),
                 },
             };
+            self.show_source(&event);
             let ended = match event {
                 Event::Segment(segment) => self.segment(&segment).await?,
                 Event::Idle => self.idle(false).await?,
+                Event::Away(_) => {
+                    self.idles = 0;
+                    None
+                }
                 Event::End => self.idle(true).await?,
             };
             if let Some(ended) = ended {
                 return Ok(ended);
             }
         }
+    }
+
+    /// Tells whether the source is there.
+    fn show_source(&mut self, event: &Event) {
+        let status = &self.feed.status;
+        match event {
+            Event::Away(place) => {
+                let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
+                status.source_is_away(now_us);
+                status.set_state(State::Waiting(format!("source `{}` at {place}", self.feed.source.name())));
+            }
+            _ if self.is_source_away => status.set_state(State::Running),
+            _ => {}
+        }
+        self.is_source_away = matches!(event, Event::Away(_));
     }
 
     /// Nothing is there to read: lanes that have nothing to do get what there is. `None`: told to stop.

@@ -64,7 +64,7 @@ pub enum Fault {
     Dead,
 }
 
-/// A row that a plugin could not process. It is marked as dropped in the batch; the lane stops, or writes it to the dead letters.
+/// A row that a plugin could not process. It is marked as dropped in the batch, and the lane stops.
 #[derive(Clone, Debug)]
 pub struct RowError {
     pub plugin: Arc<str>,

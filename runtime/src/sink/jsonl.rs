@@ -1,15 +1,6 @@
 //! Sink `jsonl`: one JSON object a change, one change a line, into a file or to stdout.
 //!
-//! A line is, with the keys in this order:
-//!
-//! ```json
-//! {"op":"update","schema":"shop","table":"orders","topic":"shop.orders","position":"mybin.000012:4711","gtid":"3e11fa47-…:5",
-//!  "commit_time":"2026-11-21 08:00:00.123456Z","key":{"id":1},"before":{"id":1,"note":null},"after":{"id":1,"note":"x"}}
-//! ```
-//!
-//! `op` is `insert`, `update`, `delete` or `snapshot`. `position` is where the row's transaction begins; `gtid` is left out where
-//! there is none, `key` for a table without a key, `before` for inserts and `after` for deletes. A column that the row image
-//! does not have is left out of its object. Values are as docs/types.md says.
+//! What a line holds, and how values are written, docs/types.md says; `op` may also be `snapshot`.
 //!
 //! A file is appended to and synced once a delivery. Pipelines of one process may write to the same one; they take turns. What a crash left of an unfinished last line is cut off at start.
 
@@ -121,7 +112,12 @@ impl Sink for JsonlSink {
                 })?
             });
         }
-        Ok(Box::new(JsonlWriter { output: Arc::clone(&self.output), lines: Vec::new(), text: String::new() }))
+        Ok(Box::new(JsonlWriter {
+            output: Arc::clone(&self.output),
+            is_stdout: self.is_stdout(),
+            lines: Vec::new(),
+            text: String::new(),
+        }))
     }
 
     async fn marks(&self, _pipeline: &str) -> Result<Vec<Mark>, SinkError> {
@@ -161,6 +157,7 @@ fn open_file(path: &Path) -> io::Result<Output> {
 
 struct JsonlWriter {
     output: SharedOutput,
+    is_stdout: bool,
     /// Reused from delivery to delivery.
     lines: Vec<u8>,
     text: String,
@@ -185,12 +182,17 @@ impl Writer for JsonlWriter {
         .await;
         let (result, lines) = written.map_err(|e| SinkError::Retry(format!("the write was cut short: {e}")))?;
         self.lines = lines;
-        result.map_err(|e| match e.kind() {
-            io::ErrorKind::BrokenPipe => SinkError::Configuration {
+        result.map_err(|e| match self.is_stdout {
+            true if e.kind() == io::ErrorKind::BrokenPipe => SinkError::Configuration {
                 reason: "stdout was closed by its reader".to_owned(),
                 hint: "keep the reader running, or write to a file".to_owned(),
             },
-            _ => SinkError::Retry(format!("cannot write: {e}")),
+            // What part of the lines is out, nobody knows.
+            true => SinkError::Configuration {
+                reason: format!("cannot write to stdout: {e}"),
+                hint: "write to a file, which is tried again: `path`".to_owned(),
+            },
+            false => SinkError::Retry(format!("cannot write: {e}")),
         })
     }
 

@@ -111,7 +111,7 @@ pub enum SinkError {
     /// an intermediate step. The lane waits and tries again row by row in source order.
     #[error("{0}")]
     Conflict(String),
-    /// This row can never be written (too long, out of range, violates a check): stop, or dead letter.
+    /// This row can never be written (too long, out of range, violates a check): stop.
     #[error("{relation}: {reason}")]
     Row { relation: String, id: RowId, reason: String },
     /// The manifest or the target must be changed first (no such table or column, no right, wrong password): stop.

@@ -14,6 +14,8 @@ pub(crate) enum Produced {
     Entries(Vec<Entry>),
     /// Nothing new.
     Idle,
+    /// The server cannot be read; where it is. It is tried again by the next step.
+    Away(Arc<str>),
     /// The end; only files have one.
     End,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::feed::{Produced, Stop};
-use super::frame::{EVENT_BYTES_MAX, Entry, Fault, Framer, HEADER, Offsets, Resume, SEGMENT_BYTES, kind, u32_at};
+use super::frame::{ENCRYPTED_HINT, EVENT_BYTES_MAX, Entry, Fault, Framer, HEADER, Offsets, Resume, SEGMENT_BYTES, kind, u32_at};
 use super::{Failure, Start};
 use crate::position::{Position, file_number};
 
@@ -88,7 +88,7 @@ impl Files {
                         }
                     }
                 }
-                Produced::Idle => {}
+                Produced::Idle | Produced::Away(_) => {}
                 Produced::End => {
                     let position = feed.framer.position().clone();
                     stop.at_end(&position)?;
@@ -154,7 +154,7 @@ fn open(name: &str, path: &Path, offset: u64) -> Result<File, Failure> {
     let mut magic = [0; 4];
     let read = file.read(&mut magic).map_err(|e| unreadable(name, &e))?;
     if magic == MAGIC_ENCRYPTED {
-        return Err(Failure::definite(format!("{name}:0: {}", Fault::Encrypted), Fault::Encrypted.hint()));
+        return Err(Failure::definite(format!("{name}:0: {}", Fault::Encrypted), ENCRYPTED_HINT));
     }
     if read < 4 || magic != MAGIC {
         return Err(Failure::definite(format!("{name}:0: this is no binlog file"), "leave it out of `paths`"));

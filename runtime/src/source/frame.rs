@@ -82,26 +82,37 @@ pub enum Fault {
     Unended(u64),
 }
 
-impl Fault {
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
-            Fault::Checksum { .. } | Fault::Malformed(_) => {
-                "check the file with `mysqlbinlog --verify-binlog-checksum FILE`; if it is damaged, go on after it with \
-                 `tidegate cursor set PIPELINE …` and copy what is missing"
-            }
-            Fault::Truncated => "copy the file again once the server has closed it (FLUSH BINARY LOGS)",
+impl FrameError {
+    /// How to mend it. Where the transaction ends that has the fault, framing does not know.
+    pub(crate) fn hint(&self) -> String {
+        let FrameError { file, offset, fault } = self;
+        let after = format!(
+            "`tidegate cursor set PIPELINE {file}:OFFSET`, with an OFFSET that `mysqlbinlog {file}` prints as `# at` before a later GTID event"
+        );
+        match fault {
+            Fault::Checksum { .. } | Fault::Malformed(_) => format!(
+                "check the file with `mysqlbinlog --verify-binlog-checksum {file}`; if it is damaged, go on after the transaction with {after}; \
+                 and copy what is missing"
+            ),
+            Fault::Truncated => "copy the file again once the server has closed it (FLUSH BINARY LOGS)".to_owned(),
             Fault::ChecksumAlgorithm(_) | Fault::Compression(_) => {
                 "the server is newer than this version of Tidegate; use a newer one, or NONE, CRC32 and ZSTD on the server"
+                    .to_owned()
             }
-            Fault::TooLarge => "write smaller transactions or rows, and go on after it with `tidegate cursor set PIPELINE …`",
-            Fault::Encrypted => "read the binlog from the server, which decrypts it: source type \"mysql\"",
-            Fault::Vanished => {
-                "the server lost it in a crash, or is another server; compare the data, then `tidegate cursor set PIPELINE …`"
-            }
-            Fault::Unended(_) => "the server crashed while it wrote; compare the data, then `tidegate cursor set PIPELINE …`",
+            Fault::TooLarge => format!("write smaller transactions or rows, and go on after the transaction with {after}"),
+            Fault::Encrypted => ENCRYPTED_HINT.to_owned(),
+            Fault::Vanished => format!(
+                "the server lost it in a crash, or is another server; compare the data, then go on with \
+                 `tidegate cursor set PIPELINE {file}:{offset}`"
+            ),
+            Fault::Unended(_) => format!(
+                "the server crashed while it wrote; compare the data, then go on with `tidegate cursor set PIPELINE {file}:{offset}`"
+            ),
         }
     }
 }
+
+pub(crate) const ENCRYPTED_HINT: &str = "read the binlog from the server, which decrypts it: source type \"mysql\"";
 
 /// Where reading goes on: at the last transaction boundary.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -61,15 +61,31 @@ struct State {
     subscribers: u64,
     /// Where the shared reading began.
     start: Option<Resume>,
-    /// How often the reader found nothing new,
-    idles: u64,
-    /// and the number of the next entry when it last did.
-    idle_at: Option<u64>,
+    /// How often the reader found nothing new, or could not read;
+    pauses: u64,
+    /// which of the two it was last, and the number of the next entry then.
+    pause: Option<(Pause, u64)>,
     ended: Option<Ended>,
     /// The reader waits for room.
     is_full: bool,
     /// Counts shared readings, so that one that was stopped cannot write into the next one's window.
     generation: u64,
+}
+
+/// Why the reader has nothing.
+#[derive(Clone, Debug)]
+enum Pause {
+    Idle,
+    Away(Arc<str>),
+}
+
+impl From<Pause> for Event {
+    fn from(pause: Pause) -> Event {
+        match pause {
+            Pause::Idle => Event::Idle,
+            Pause::Away(place) => Event::Away(place),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -83,11 +99,11 @@ impl State {
         self.first + self.window.len() as u64
     }
 
-    /// The reader of a generation has found nothing new.
-    fn idle(&mut self, generation: u64) {
+    /// The reader of a generation has nothing.
+    fn pause(&mut self, generation: u64, pause: Pause) {
         if generation == self.generation {
-            self.idles += 1;
-            self.idle_at = Some(self.next_number());
+            self.pauses += 1;
+            self.pause = Some((pause, self.next_number()));
         }
     }
 
@@ -139,7 +155,7 @@ impl Hub {
 
     pub(crate) fn subscribe(self: &Arc<Self>, from: Position) -> Subscription {
         let resume = Resume::at(from);
-        Subscription { hub: self.clone(), mode: Mode::New { resume }, last: None, idles: 0 }
+        Subscription { hub: self.clone(), mode: Mode::New { resume }, last: None, pauses: 0 }
     }
 
     pub(crate) fn slot(&self) -> u32 {
@@ -159,7 +175,7 @@ impl Hub {
         }
         state.generation += 1;
         (state.window, state.bytes, state.first, state.bytes_read) = (VecDeque::new(), 0, 0, 0);
-        (state.ended, state.idle_at) = (None, None);
+        (state.ended, state.pause) = (None, None);
         state.start = Some(resume.clone());
         let generation = state.generation;
         let shared = self.place(&mut state, resume, 0, 0);
@@ -169,6 +185,9 @@ impl Hub {
         if slot.as_ref().is_none_or(|(of, _)| *of < generation) {
             *slot = Some((generation, reader));
         }
+        drop(slot);
+        // Who has joined meanwhile found nothing to poll.
+        self.news.notify_waiters();
         Some(shared)
     }
 
@@ -218,7 +237,8 @@ impl Hub {
                         }
                     }
                 }
-                Ok(Produced::Idle) => self.lock().idle(generation),
+                Ok(Produced::Idle) => self.lock().pause(generation, Pause::Idle),
+                Ok(Produced::Away(place)) => self.lock().pause(generation, Pause::Away(place)),
                 Ok(Produced::End) => break Ended::End,
                 Err(failure) => break Ended::Failed(failure.of(&self.name)),
             }
@@ -274,7 +294,8 @@ impl Hub {
         loop {
             let items = match feed.next().await {
                 Ok(Produced::Entries(entries)) => entries.into_iter().map(|e| Ok(Alone::Entry(e))).collect(),
-                Ok(Produced::Idle) => vec![Ok(Alone::Idle)],
+                Ok(Produced::Idle) => vec![Ok(Alone::Pause(Pause::Idle))],
+                Ok(Produced::Away(place)) => vec![Ok(Alone::Pause(Pause::Away(place)))],
                 Ok(Produced::End) => vec![Ok(Alone::End)],
                 Err(failure) => vec![Err(failure.of(&self.name))],
             };
@@ -294,7 +315,7 @@ impl Hub {
 #[derive(Debug)]
 enum Alone {
     Entry(Entry),
-    Idle,
+    Pause(Pause),
     End,
 }
 
@@ -339,7 +360,7 @@ enum Taken {
 }
 
 impl Shared {
-    fn take(&mut self, idles: &mut u64) -> Taken {
+    fn take(&mut self, pauses: &mut u64) -> Taken {
         let mut state = self.hub.lock();
         let next = state.cursors.get(&self.id).copied().unwrap_or(0);
         let Some(at) = next.checked_sub(state.first) else { return Taken::FellOut };
@@ -358,15 +379,15 @@ impl Shared {
             self.last = Some(entry);
             return Taken::Event(Ok(Event::Segment(segment)));
         }
-        match &state.ended {
-            Some(Ended::End) => Taken::Event(Ok(Event::End)),
-            Some(Ended::Failed(error)) => Taken::Event(Err(error.clone())),
-            // An idle time before the last entry says nothing about what comes after it.
-            None if state.idles > *idles && state.idle_at == Some(next) => {
-                *idles = state.idles;
-                Taken::Event(Ok(Event::Idle))
+        match (&state.ended, &state.pause) {
+            (Some(Ended::End), _) => Taken::Event(Ok(Event::End)),
+            (Some(Ended::Failed(error)), _) => Taken::Event(Err(error.clone())),
+            // A pause before the last entry says nothing about what comes after it.
+            (None, Some((pause, at))) if state.pauses > *pauses && *at == next => {
+                *pauses = state.pauses;
+                Taken::Event(Ok(pause.clone().into()))
             }
-            None => Taken::Nothing,
+            (None, _) => Taken::Nothing,
         }
     }
 
@@ -437,7 +458,7 @@ pub struct Subscription {
     mode: Mode,
     /// The last word: an error, or the end.
     last: Option<Result<Event, SourceError>>,
-    idles: u64,
+    pauses: u64,
 }
 
 impl Subscription {
@@ -480,7 +501,7 @@ impl Subscription {
         self.settle_mode();
         match &mut self.mode {
             Mode::New { .. } => None,
-            Mode::Shared(shared) => match shared.take(&mut self.idles) {
+            Mode::Shared(shared) => match shared.take(&mut self.pauses) {
                 Taken::Event(event) => Some(self.keep(event)),
                 Taken::Nothing => None,
                 Taken::FellOut => {
@@ -542,7 +563,7 @@ impl Subscription {
                 }
                 Ok(Event::Segment(entry.segment))
             }
-            Ok(Alone::Idle) => Ok(Event::Idle),
+            Ok(Alone::Pause(pause)) => Ok(pause.into()),
             Ok(Alone::End) => Ok(Event::End),
             Err(error) => Err(error),
         };

@@ -68,6 +68,8 @@ pub enum Event {
     Segment(Arc<Segment>),
     /// Nothing new at the source: everything up to here is delivered.
     Idle,
+    /// The source cannot be read, and is tried again; where it is.
+    Away(Arc<str>),
     /// The last binlog file is read to its end (`binlog-files` alone).
     End,
 }
@@ -122,7 +124,7 @@ impl Failure {
 
 impl From<frame::FrameError> for Failure {
     fn from(error: frame::FrameError) -> Failure {
-        Failure::definite(error.to_string(), error.fault.hint())
+        Failure::definite(error.to_string(), error.hint())
     }
 }
 
@@ -167,6 +169,10 @@ impl Source {
         let origin = origin.map_err(|f| f.of(&name))?;
         let hub = Arc::new(Hub::new(name.clone(), origin.clone(), WINDOW_BYTES_MAX));
         Ok(Source { name, origin, hub })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where a pipeline without a cursor begins.

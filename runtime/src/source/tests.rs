@@ -33,7 +33,7 @@ async fn events(source: &Source, from: Position) -> Result<Vec<String>, (Vec<Str
                     lines.push(format!("{} {} {} {} {boundary}", segment.file, e.offset, e.next, bytes[4]));
                 }
             }
-            Ok(Event::Idle) => {}
+            Ok(Event::Idle | Event::Away(_)) => {}
             Ok(Event::End) => return Ok(lines),
             Err(error) => return Err((lines, error)),
         }
@@ -165,7 +165,7 @@ async fn a_window_that_holds_no_segment_stops_nobody() {
             for (reader, segments) in readers.iter_mut().zip(&mut segments) {
                 match reader.next().await.unwrap() {
                     Event::Segment(_) => *segments += 1,
-                    Event::Idle => {}
+                    Event::Idle | Event::Away(_) => {}
                     Event::End => ended += 1,
                 }
                 while let Some(Ok(Event::Segment(_))) = reader.try_next() {
@@ -223,7 +223,7 @@ async fn subscribers_that_come_and_go_get_everything_once() {
                                 _ => Some(subscription.next().await),
                             };
                             match event.transpose().unwrap() {
-                                None | Some(Event::Idle) => {}
+                                None | Some(Event::Idle | Event::Away(_)) => {}
                                 Some(Event::End) => return places,
                                 Some(Event::Segment(segment)) => {
                                     for e in &segment.events {

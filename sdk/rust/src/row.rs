@@ -98,8 +98,7 @@ impl<'a> Row<'a> {
         self.batch.patch(|patches| patches.route_also(self.row, topic));
     }
 
-    /// It cannot be processed: the pipeline stops, or the row goes to the dead letters, as the manifest says. The message should
-    /// not hold values.
+    /// It cannot be processed: the pipeline stops in front of it. The message should not hold values.
     pub fn fail(self, message: impl Into<String>) {
         self.batch.patch(|patches| patches.fail(self.row, message.into()));
     }

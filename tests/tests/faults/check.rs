@@ -116,6 +116,40 @@ fn check_finds_what_will_fail() {
 }
 
 #[test]
+fn check_warns_of_names_that_name_nothing() {
+    let server = servers::shared_mysql();
+    let shop = Shop::new(server, "misspelt");
+    let mask = project("target/plugins/mask.wasm");
+    let plugin = |name: &str, columns: &str| {
+        format!("[plugin.{name}]\npath = \"{}\"\nconfig = {{ columns = [{columns}] }}\n", mask.display())
+    };
+    let flow = Flow::new(&format!(
+        "{}{}{}[sink.null]\ntype = \"null\"\n[pipeline.a]\nsource = \"shop\"\nplugins = [\"idle\", \"half\"]\nsink = \"null\"\n",
+        shop.source(server.port).replace("[\"misspelt.*\"]", "[\"misspelt.t\", \"misspelt.Tea\", \"gone.*\", \"!gone.x\"]"),
+        plugin("idle", "\"Note\""),
+        plugin("half", "\"note\", \"nota\""),
+    ));
+    let (code, stdout, stderr) = flow.call(&["check", "--format", "json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let report: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    let text = |finding: &serde_json::Value| {
+        format!("{} {}: {}", finding["severity"], finding["subject"], finding["problem"]).replace('"', "")
+    };
+    let found: Vec<String> = report["findings"].as_array().expect("a list of findings").iter().map(text).collect();
+    let about_names: Vec<&str> =
+        found.iter().map(String::as_str).filter(|f| f.contains("no table") || f.contains("leaves")).collect();
+    assert_eq!(
+        about_names,
+        [
+            "warning source `shop`: no table misspelt.Tea that the account may see, which `tables` names",
+            "warning plugin `idle`: leaves every table of pipeline `a` alone",
+            "warning plugin `idle`: no table of pipeline `a` has the column `Note`, which its `config` names",
+            "warning plugin `half`: no table of pipeline `a` has the column `nota`, which its `config` names",
+        ]
+    );
+}
+
+#[test]
 fn cursors_are_shown_set_and_reset() {
     let server = servers::shared_mysql();
     let target = servers::shared_postgres();
@@ -136,7 +170,7 @@ fn cursors_are_shown_set_and_reset() {
     let skipped = shop.rows();
     shop.write(7);
     let (code, stdout, stderr) = flow.call(&["cursor", "set", "copy", "now"]);
-    assert_eq!(code, 0, "{stderr}");
+    assert_eq!((code, stderr.as_str()), (0, ""));
     assert!(stdout.contains("binlog."), "{stdout}");
     flow.catch_up();
     assert_eq!(rows(target, "cursors"), skipped);

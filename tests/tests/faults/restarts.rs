@@ -11,6 +11,34 @@ use super::{Shop, assert_discreet, make_target, sink, wait_for_log, wait_for_row
 /// How long the sink stays away.
 const AWAY: Duration = Duration::from_secs(30);
 
+/// A pipeline whose source is away does not say that it has caught up.
+#[test]
+fn a_source_that_is_away_is_told() {
+    let server = servers::mysql(&[]);
+    let mut shop = Shop::new(&server, "away");
+    let flow = Flow::new(&format!(
+        "{}[sink.copy]\ntype = \"sqlite\"\npath = \"copy.sqlite\"\ncreate = true\n[pipeline.copy]\nsource = \"shop\"\nsink = \"copy\"\n",
+        shop.source(server.port)
+    ));
+    let mut run = flow.start(&[], &[]);
+    shop.write(20);
+    wait_for_log(&run, 0, "copy: running, 0 rows/s, lag 0.0 s");
+    let log = run.log().len();
+    server.stop();
+    let waiting = format!("copy: waiting: source `shop` at 127.0.0.1:{}, 0 rows/s, lag ", server.port);
+    wait_for_log(&run, log, &waiting);
+    let text = run.log();
+    let lag = text[log..].split(&waiting).nth(1).expect("what was waited for");
+    assert!(!lag.starts_with("0.0 s"), "{lag}");
+    server.resume();
+    let log = run.log().len();
+    shop.write(20);
+    wait_for_log(&run, log, "copy: running, ");
+    run.signal("TERM");
+    assert_eq!(run.wait().code(), Some(0), "{}", run.log());
+    assert_discreet(&flow);
+}
+
 #[test]
 fn pipelines_go_on_after_restarts_and_outages() {
     let server = servers::mysql(&[]);
@@ -68,6 +96,7 @@ fn pipelines_go_on_after_restarts_and_outages() {
         std::thread::sleep(Duration::from_secs(2));
     }
     assert!(run.is_running(), "{}", run.log());
+    assert!(run.log().contains(&format!("copy: waiting: sink `copy` at 127.0.0.1:{}", target.port)), "{}", run.log());
     target.resume();
     wait_for_rows("the sink is back", &shop, &target, "restarts");
     shop.write(100);

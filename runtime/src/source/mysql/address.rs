@@ -81,6 +81,11 @@ impl Address {
         }
         Ok(address)
     }
+
+    /// `host:port`
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
 }
 
 const SSL_MODES: &str = "ssl-mode is one of disabled, preferred, required, verify-ca, verify-identity";

@@ -89,7 +89,7 @@ impl<'a> Row<'a> {
 impl Connection {
     /// Connects and logs in.
     pub(super) async fn open(address: &Address, tls: &Tls) -> Result<Connection, Failure> {
-        let server = format!("{}:{}", address.host, address.port);
+        let server = address.place();
         let away = |e: &dyn std::fmt::Display| Failure::transient(format!("cannot connect to {server}: {e}"));
         let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect((address.host.as_str(), address.port)))
             .await

@@ -43,6 +43,8 @@ pub(crate) struct Dump {
     framer: Framer,
     link: Option<Link>,
     backoff: Duration,
+    /// To wait before connecting again.
+    pause: Option<Duration>,
     /// Found after what was delivered last.
     fault: Option<Failure>,
     /// Ends where the server's binlog ends.
@@ -77,6 +79,7 @@ impl Dump {
             framer: Framer::new(resume, Offsets::FromHeader, false),
             link: None,
             backoff: BACKOFF_MIN,
+            pause: None,
             fault: None,
             ends: false,
             identity: None,
@@ -96,6 +99,9 @@ impl Dump {
 
     /// The next step. What can mend itself is tried again without end; an error is definite.
     pub(crate) async fn next(&mut self) -> Result<Produced, Failure> {
+        if let Some(pause) = self.pause.take() {
+            sleep(pause).await;
+        }
         loop {
             match self.fault.take() {
                 None => {}
@@ -105,7 +111,8 @@ impl Dump {
                     self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
                     self.link = None;
                     tracing::warn!(source = &*self.server.name, wait_ms = wait.as_millis() as u64, "{error}; connecting again");
-                    sleep(wait).await;
+                    self.pause = Some(wait);
+                    return Ok(Produced::Away(self.server.address.place().into()));
                 }
             }
             let step = match &mut self.link {
@@ -186,7 +193,10 @@ impl Dump {
             }
         };
         connection.command(&command).await?;
-        tracing::info!(source = &*server.name, %position, tls = connection.is_tls(), version = settings.version, "reading the binlog");
+        if !self.ends {
+            let tls = connection.is_tls();
+            tracing::info!(source = &*server.name, %position, tls, version = settings.version, "reading the binlog");
+        }
         Ok(Link {
             connection,
             at: 0,

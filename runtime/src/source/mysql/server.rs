@@ -314,7 +314,7 @@ impl Server {
                         }
                     }
                 }
-                Produced::Idle => {}
+                Produced::Idle | Produced::Away(_) => {}
                 Produced::End => {
                     stop.at_end(dump.position())?;
                     return Ok(without_empty_set(dump.position().clone()));
@@ -333,7 +333,7 @@ impl Server {
                         return Ok(i64::from(u32_at(&entry.segment.data, event.start)));
                     }
                 }
-                Produced::Idle => {}
+                Produced::Idle | Produced::Away(_) => {}
                 Produced::End => return Ok(i64::MAX),
             }
         }

@@ -85,14 +85,31 @@ impl Failure {
 
 const NO_ROW_HINT: &str = "look into the target server's log";
 
+/// The end of a transaction.
+#[derive(Clone, Copy)]
+pub(crate) struct Commit<'a> {
+    /// Is written with it.
+    mark: Option<&'a Mark>,
+}
+
+/// What the target refused.
+pub(crate) struct Refusal {
+    /// Index of the group; `None`: it is about none of them.
+    group: Option<usize>,
+    failure: Failure,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal { group: None, failure }
+    }
+}
+
 /// A connection to the target that speaks one dialect. After an error the caller rolls back.
 #[async_trait]
 pub(crate) trait Session: Send {
     /// Begins a transaction; connects first if there is no connection.
     async fn begin(&mut self) -> Result<(), Failure>;
-
-    /// Writes the mark, and commits with it.
-    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure>;
 
     /// Ends the transaction without a trace; a connection that cannot do it any more is dropped.
     async fn rollback(&mut self);
@@ -103,8 +120,8 @@ pub(crate) trait Session: Send {
     /// Looks up the target table (and makes it, if it is to be made).
     async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure>;
 
-    /// Writes a group, in its order. The tables of its unit were prepared.
-    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure>;
+    /// Writes groups, in their order, and commits with the mark, if told to. The tables of their units were prepared.
+    async fn write(&mut self, groups: &[Group<'_, '_>], commit: Option<Commit<'_>>) -> Result<(), Refusal>;
 
     /// The text of a lane's mark as it is committed. Waits for a transaction that is writing it.
     async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure>;
@@ -231,18 +248,17 @@ impl<S: Session> SqlWriter<S> {
             self.open = true;
         }
         let groups = if folded { folded_groups(&units) } else { unfolded_groups(&units) };
-        for group in &groups {
-            if let Err(failure) = self.session.apply(group).await {
-                return Err(self.locate(group, failure).await);
+        self.committing = delivery.commit;
+        let written = self.session.write(&groups, delivery.commit.then_some(Commit { mark: delivery.mark })).await;
+        match written {
+            Ok(()) => {
+                self.open = !delivery.commit;
+                self.committing = false;
+                Ok(())
             }
+            Err(Refusal { group: Some(group), failure }) => Err(self.locate(&groups[group], failure).await),
+            Err(Refusal { group: None, failure }) => Err(failure.into_error()),
         }
-        if delivery.commit {
-            self.committing = true;
-            self.session.commit(delivery.mark).await.map_err(Failure::into_error)?;
-            self.committing = false;
-            self.open = false;
-        }
-        Ok(())
     }
 
     /// Finds the row that a failure is about: the group's rows are written again one at a time, in a transaction that is
@@ -270,7 +286,7 @@ impl<S: Session> SqlWriter<S> {
                 }
                 self.open = true;
                 for at in 0..group.rows.len() {
-                    match self.session.apply(&group.single(at)).await {
+                    match self.session.write(&[group.single(at)], None).await.map_err(|refusal| refusal.failure) {
                         Ok(()) => {}
                         Err(Failure::Row { reason, .. }) => return row(at, reason),
                         Err(other) => return other.within(&place).into_error(),
@@ -350,10 +366,6 @@ mod tests {
             Ok(())
         }
 
-        async fn commit(&mut self, _: Option<&Mark>) -> Result<(), Failure> {
-            Ok(())
-        }
-
         async fn rollback(&mut self) {}
 
         fn tables(&mut self) -> &mut HashMap<TableName, Arc<Table>> {
@@ -366,8 +378,9 @@ mod tests {
             Ok(())
         }
 
-        async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
-            assert!(self.tables.contains_key(&group.unit.target), "a table of this delivery was forgotten");
+        async fn write(&mut self, groups: &[Group<'_, '_>], _: Option<Commit<'_>>) -> Result<(), Refusal> {
+            let has_table = |group: &Group<'_, '_>| self.tables.contains_key(&group.unit.target);
+            assert!(groups.iter().all(has_table), "a table of this delivery was forgotten");
             Ok(())
         }
 

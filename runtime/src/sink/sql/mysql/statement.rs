@@ -1,6 +1,6 @@
-//! The statements that write a group of rows, and the values that go with them.
+//! The statements that write a group of rows, as text.
 
-use mysql_async::Value;
+use std::fmt::Write;
 
 use super::super::Failure;
 use super::super::fold::{Action, Group, Role};
@@ -8,129 +8,136 @@ use super::super::table::{Bound, Table, quoted};
 use super::error;
 use crate::change::{Kind, Relation};
 use crate::sink::cell::Cell;
-use crate::temporal::{self, Fields};
 
 /// One kind of statement: for a table, an action and a set of columns.
 pub(super) struct Shape {
-    /// What stands before the rows; tells one shape from another.
+    /// What stands before the rows.
     head: String,
-    /// One row's placeholders.
-    row: String,
+    row: Row,
     /// What stands after the rows.
     tail: String,
-    /// Group columns, in the order of a row's placeholders.
-    order: Vec<usize>,
-    /// The column by whose NULL the guard speaks (see [`guard`]).
+    /// The column by whose NULL the guard speaks (see [`on_duplicate`]).
     guard: Option<String>,
     /// The keys that it guards, for messages.
     guarded: String,
 }
 
+/// What stands for one row: SQL, and the values within it.
+#[derive(Default)]
+struct Row {
+    /// SQL, and the group column whose value follows it.
+    values: Vec<(String, usize)>,
+    end: String,
+}
+
+impl Row {
+    fn sql(&mut self, sql: &str) -> &mut Row {
+        self.end.push_str(sql);
+        self
+    }
+
+    fn value(&mut self, column: usize) -> &mut Row {
+        self.values.push((std::mem::take(&mut self.end), column));
+        self
+    }
+
+    /// A value to compare a column with: of the column's type where text would be compared as another one.
+    fn compared(&mut self, column: &Bound<'_, '_>) -> &mut Row {
+        let cast = match column.source.def.kind() {
+            Kind::Decimal => "DECIMAL(65,30)",
+            Kind::Date => "DATE",
+            Kind::DateTime | Kind::Timestamp => "DATETIME(6)",
+            _ => return self.value(column.index),
+        };
+        self.sql("CAST(").value(column.index).sql(&format!(" AS {cast})"))
+    }
+
+    /// Items with something between them.
+    fn list<T>(&mut self, items: impl IntoIterator<Item = T>, by: &str, mut write: impl FnMut(&mut Row, T)) -> &mut Row {
+        for (n, item) in items.into_iter().enumerate() {
+            if n > 0 {
+                self.sql(by);
+            }
+            write(self, item);
+        }
+        self
+    }
+}
+
 impl Shape {
     pub fn new(table: &Table, group: &Group<'_, '_>) -> Result<Shape, Failure> {
         let bound = table.bind(group)?;
-        let name = |i: usize| quoted(&bound[i].target.name, '`');
-        let all: Vec<usize> = (0..bound.len()).collect();
-        let by_role = |role: Role| all.iter().copied().filter(|i| bound[*i].source.role == role).collect::<Vec<_>>();
+        let by_role = |role: Role| bound.iter().filter(|b| b.source.role == role).collect::<Vec<_>>();
         let (keys, sets) = (by_role(Role::Key), by_role(Role::Set));
-        let index = |list: &[usize]| list.iter().map(|i| bound[*i].index).collect::<Vec<_>>();
-        let join = |items: Vec<String>, by: &str| items.join(by);
-        let value = |i: usize| new_value(&bound[i].target.base);
-        let assignments = |list: &[usize]| join(list.iter().map(|i| format!("{} = {}", name(*i), value(*i))).collect(), ", ");
-        let mut guard_column = None;
         let sql = &table.sql;
-        let (head, row, tail, order) = match group.action {
+        let (mut head, mut row, mut tail) = (String::new(), Row::default(), String::new());
+        let mut guard = None;
+        let assign = |row: &mut Row, of: &Bound<'_, '_>| {
+            row.sql(&name(of)).sql(" = ").value(of.index);
+        };
+        match group.action {
             Action::Upsert | Action::Insert => {
-                let names = join(all.iter().map(|i| name(*i)).collect(), ",");
-                let tail = if group.action == Action::Upsert {
-                    let (tail, column) = on_duplicate(table, &group.unit.relation, &keys, &sets, &bound);
-                    guard_column = column;
-                    tail
-                } else {
-                    String::new()
+                head = format!("INSERT INTO {sql} ({}) VALUES ", names(&bound));
+                let value = |row: &mut Row, of: &Bound<'_, '_>| {
+                    row.value(of.index);
                 };
-                let row = format!("({})", join(all.iter().map(|i| value(*i).to_owned()).collect(), ","));
-                (format!("INSERT INTO {sql} ({names}) VALUES "), row, tail, index(&all))
+                row.sql("(").list(&bound, ",", value).sql(")");
+                if group.action == Action::Upsert {
+                    (tail, guard) = on_duplicate(table, &group.unit.relation, &keys, &sets);
+                }
             }
             Action::Delete => {
-                let kind = |i: usize| bound[i].source.def.kind();
+                let compared = |row: &mut Row, of: &&Bound<'_, '_>| {
+                    row.compared(of);
+                };
                 if let [key] = keys[..] {
-                    (
-                        format!("DELETE FROM {sql} WHERE {} IN (", name(key)),
-                        placeholder(kind(key)).to_owned(),
-                        ")".to_owned(),
-                        index(&keys),
-                    )
+                    head = format!("DELETE FROM {sql} WHERE {} IN (", name(key));
+                    row.compared(key);
                 } else {
-                    let names = join(keys.iter().map(|i| name(*i)).collect(), ",");
-                    let row = format!("({})", join(keys.iter().map(|i| placeholder(kind(*i)).to_owned()).collect(), ","));
-                    (format!("DELETE FROM {sql} WHERE ({names}) IN ("), row, ")".to_owned(), index(&keys))
+                    head = format!("DELETE FROM {sql} WHERE ({}) IN (", names(keys.iter().copied()));
+                    row.sql("(").list(&keys, ",", compared).sql(")");
                 }
+                tail = ")".to_owned();
             }
             Action::Update => {
-                let found = join(
-                    keys.iter().map(|i| format!("{} = {}", name(*i), placeholder(bound[*i].source.def.kind()))).collect(),
-                    " AND ",
-                );
-                // An image of nothing but the key changes nothing.
-                let set = if sets.is_empty() { format!("{0} = {0}", name(keys[0])) } else { assignments(&sets) };
-                (
-                    format!("UPDATE {sql} SET {set} WHERE {found}"),
-                    String::new(),
-                    String::new(),
-                    [index(&sets), index(&keys)].concat(),
-                )
-            }
-            Action::UpdateWhole | Action::DeleteWhole => {
-                let mut order = index(&sets);
-                let mut found = Vec::new();
-                for i in &keys {
-                    let (text, parameters) = whole_match(&name(*i), bound[*i].source.def.kind(), &bound[*i].target.base);
-                    found.push(text);
-                    order.extend(std::iter::repeat_n(bound[*i].index, parameters));
+                row.sql(&format!("UPDATE {sql} SET "));
+                if let ([], [key, ..]) = (&sets[..], &keys[..]) {
+                    // An image of nothing but the key changes nothing.
+                    row.sql(&format!("{0} = {0}", name(key)));
                 }
-                let found = found.join(" AND ");
-                let head = match group.action {
-                    Action::UpdateWhole => format!("UPDATE {sql} SET {} WHERE {found} LIMIT 1", assignments(&sets)),
-                    _ => format!("DELETE FROM {sql} WHERE {found} LIMIT 1"),
+                row.list(sets, ", ", assign).sql(" WHERE ");
+                let found = |row: &mut Row, of: &Bound<'_, '_>| {
+                    row.sql(&name(of)).sql(" = ").compared(of);
                 };
-                (head, String::new(), String::new(), order)
+                row.list(keys, " AND ", found);
             }
-        };
-        let guarded = if guard_column.is_some() { table.other_unique(&group.unit.relation) } else { String::new() };
-        Ok(Shape { head, row, tail, order, guard: guard_column, guarded })
+            Action::UpdateWhole => {
+                row.sql(&format!("UPDATE {sql} SET ")).list(sets, ", ", assign).sql(" WHERE ");
+                row.list(keys, " AND ", same).sql(" LIMIT 1");
+            }
+            Action::DeleteWhole => {
+                row.sql(&format!("DELETE FROM {sql} WHERE ")).list(keys, " AND ", same).sql(" LIMIT 1");
+            }
+        }
+        let guarded = if guard.is_some() { table.other_unique(&group.unit.relation) } else { String::new() };
+        Ok(Shape { head, row, tail, guard, guarded })
     }
 
-    /// Tells this statement from all others, together with the number of rows.
     pub fn head(&self) -> &str {
         &self.head
     }
 
-    pub fn text(&self, rows: usize) -> String {
-        let mut text = String::with_capacity(self.head.len() + rows * (self.row.len() + 1) + self.tail.len());
-        text.push_str(&self.head);
-        for i in 0..rows {
-            text.push_str(if i > 0 && !self.row.is_empty() { "," } else { "" });
-            text.push_str(&self.row);
-        }
-        text.push_str(&self.tail);
-        text
+    pub fn tail(&self) -> &str {
+        &self.tail
     }
 
-    /// Placeholders of one row.
-    pub fn parameters(&self) -> usize {
-        self.order.len()
-    }
-
-    /// Appends a row's values; returns how many bytes they take, roughly.
-    pub fn push(&self, group: &Group<'_, '_>, row: usize, values: &mut Vec<Value>) -> usize {
-        let mut bytes = 0;
-        for column in &self.order {
-            let value = value(group.cell(row, *column));
-            bytes += if let Value::Bytes(b) = &value { b.len() + 9 } else { 12 };
-            values.push(value);
+    /// Appends a row with its values.
+    pub fn write_row(&self, out: &mut Vec<u8>, scratch: &mut String, group: &Group<'_, '_>, row: usize) {
+        for (sql, column) in &self.row.values {
+            out.extend_from_slice(sql.as_bytes());
+            write_value(out, scratch, group.cell(row, *column));
         }
-        bytes
+        out.extend_from_slice(self.row.end.as_bytes());
     }
 
     pub fn failure(&self, e: &mysql_async::Error) -> Failure {
@@ -151,86 +158,92 @@ impl Shape {
 /// guard: it gives the key column NULL if the row that was hit has another key, which a strict session refuses (error 1048);
 /// [`Shape::failure`] makes a conflict of that. Without a guard, a key column of text is assigned, too: an update may change `a`
 /// to `A`, which is the same key.
-fn on_duplicate(
-    table: &Table,
-    relation: &Relation,
-    keys: &[usize],
-    sets: &[usize],
-    bound: &[Bound<'_, '_>],
-) -> (String, Option<String>) {
-    let name = |i: usize| quoted(&bound[i].target.name, '`');
+fn on_duplicate(table: &Table, relation: &Relation, keys: &[&Bound<'_, '_>], sets: &[&Bound<'_, '_>]) -> (String, Option<String>) {
     let mut assignments = Vec::new();
     let mut guard = None;
     let guarded = table.has_other_unique(relation);
     if guarded && let Some(first) = keys.first() {
-        let same: Vec<String> = keys.iter().map(|i| format!("{0} <=> VALUES({0})", name(*i))).collect();
-        assignments.push(format!("{0} = IF({1}, VALUES({0}), NULL)", name(*first), same.join(" AND ")));
-        guard = Some(bound[*first].target.name.clone());
+        let same: Vec<String> = keys.iter().map(|key| format!("{0} <=> VALUES({0})", name(key))).collect();
+        assignments.push(format!("{0} = IF({1}, VALUES({0}), NULL)", name(first), same.join(" AND ")));
+        guard = Some(first.target.name.clone());
     }
-    for (n, i) in keys.iter().enumerate() {
-        if bound[*i].source.def.kind() == Kind::Text && !(guarded && n == 0) {
-            assignments.push(format!("{0} = VALUES({0})", name(*i)));
+    for (n, key) in keys.iter().enumerate() {
+        if key.source.def.kind() == Kind::Text && !(guarded && n == 0) {
+            assignments.push(format!("{0} = VALUES({0})", name(key)));
         }
     }
-    assignments.extend(sets.iter().map(|i| format!("{0} = VALUES({0})", name(*i))));
+    assignments.extend(sets.iter().map(|set| format!("{0} = VALUES({0})", name(set))));
     if assignments.is_empty()
         && let Some(first) = keys.first()
     {
-        assignments.push(format!("{0} = VALUES({0})", name(*first)));
+        assignments.push(format!("{0} = VALUES({0})", name(first)));
     }
     (format!(" ON DUPLICATE KEY UPDATE {}", assignments.join(", ")), guard)
 }
 
-/// A value to write into a column of the type `base`. A vector takes only binary strings; a parameter is one of utf8mb4 when the server
-/// has prepared the statement once more with the types that came.
-fn new_value(base: &str) -> &'static str {
-    match base {
-        "vector" => "CAST(? AS BINARY)",
-        _ => "?",
-    }
+fn name(column: &Bound<'_, '_>) -> String {
+    quoted(&column.target.name, '`')
 }
 
-/// A value to compare a column with. A decimal comes as text, which MySQL would compare as a double.
-fn placeholder(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Decimal => "CAST(? AS DECIMAL(65,30))",
-        _ => "?",
-    }
+fn names<'b, 't: 'b, 'a: 'b>(columns: impl IntoIterator<Item = &'b Bound<'t, 'a>>) -> String {
+    columns.into_iter().map(name).collect::<Vec<_>>().join(",")
 }
 
-/// A null-safe match of one column, and how often it takes the value. Text must be equal byte for byte, whatever the collation; the
-/// plain comparison beside it lets an index help.
-fn whole_match(name: &str, kind: Kind, base: &str) -> (String, usize) {
-    match (kind, base) {
-        (Kind::Json, "json") => (format!("{name} <=> CAST(? AS JSON)"), 1),
+/// A null-safe match of one column. Text must be equal byte for byte, whatever the collation; the plain comparison beside it lets an
+/// index help.
+fn same(row: &mut Row, column: &Bound<'_, '_>) {
+    let name = name(column);
+    match (column.source.def.kind(), &*column.target.base) {
+        (Kind::Json, "json") => row.sql(&format!("{name} <=> CAST(")).value(column.index).sql(" AS JSON)"),
         (Kind::Text | Kind::Json, _) => {
-            (format!("{name} <=> ? AND CAST(CONVERT({name} USING utf8mb4) AS BINARY) <=> CAST(? AS BINARY)"), 2)
+            row.sql(&format!("{name} <=> ")).value(column.index);
+            row.sql(&format!(" AND CAST(CONVERT({name} USING utf8mb4) AS BINARY) <=> CAST(")).value(column.index).sql(" AS BINARY)")
         }
-        (kind, _) => (format!("{name} <=> {}", placeholder(kind)), 1),
-    }
+        _ => row.sql(&format!("{name} <=> ")).compared(column),
+    };
 }
 
-/// As the binary protocol takes it. Impossible dates go as their fields.
-fn value(cell: Cell<'_>) -> Value {
+/// As a literal. A number is one of its kind: a float has an exponent, since without it would be a decimal. Bytes and text need only
+/// the quote and the backslash escaped: the session reads utf8mb4, in which no longer character has a byte of those, and the
+/// server counts what it reads.
+fn write_value(out: &mut Vec<u8>, scratch: &mut String, cell: Cell<'_>) {
     match cell {
-        Cell::Null => Value::NULL,
-        Cell::Boolean(b) => Value::Int(i64::from(b)),
-        Cell::Int(n) => Value::Int(n),
-        Cell::UInt(n) => Value::UInt(n),
-        Cell::Float(n) => Value::Double(n),
-        Cell::Text(s) | Cell::Decimal(s) | Cell::Json(s) => Value::Bytes(s.as_bytes().to_vec()),
-        Cell::Bytes(b) => Value::Bytes(b.to_vec()),
-        Cell::Date(word) => date(Fields::of_date(word)),
-        Cell::DateTime(word) | Cell::Timestamp(word) => date(Fields::of_datetime(word)),
-        // MySQL 9.7 refuses its own least TIME(6), -838:59:58.999999, in binary form (error 1690); as text it takes it.
-        Cell::Time(word) => {
-            let mut text = String::new();
-            temporal::write_time(&mut text, word, 6);
-            Value::Bytes(text.into_bytes())
+        Cell::Null => out.extend_from_slice(b"NULL"),
+        Cell::Float(n) => {
+            scratch.clear();
+            let _ = write!(scratch, "{n:e}");
+            match n.is_finite() {
+                true => out.extend_from_slice(scratch.as_bytes()),
+                // The server says of which column it is no value.
+                false => write_quoted(out, scratch.as_bytes()),
+            }
+        }
+        Cell::Text(text) | Cell::Json(text) | Cell::Decimal(text) => write_quoted(out, text.as_bytes()),
+        Cell::Bytes(bytes) => {
+            out.extend_from_slice(b"_binary");
+            write_quoted(out, bytes);
+        }
+        Cell::Boolean(_) | Cell::Int(_) | Cell::UInt(_) => {
+            scratch.clear();
+            cell.write_text(scratch, 0);
+            out.extend_from_slice(scratch.as_bytes());
+        }
+        Cell::Date(_) | Cell::Time(_) | Cell::DateTime(_) | Cell::Timestamp(_) => {
+            scratch.clear();
+            cell.write_text(scratch, 6);
+            write_quoted(out, scratch.as_bytes());
         }
     }
 }
 
-fn date(f: Fields) -> Value {
-    Value::Date(f.year as u16, f.month as u8, f.day as u8, f.hour as u8, f.minute as u8, f.second as u8, f.microsecond)
+fn write_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'\'');
+    let mut rest = bytes;
+    while let Some(at) = memchr::memchr2(b'\'', b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'\'');
 }

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Door, Failure, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table};
+use super::{Catalog, Commit, Door, Failure, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
@@ -192,6 +192,37 @@ impl PostgresSession {
     }
 }
 
+impl PostgresSession {
+    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
+        if let Some(mark) = mark {
+            let pipeline = self.pipeline.clone();
+            let query = sqlx::query(marks::POSTGRES.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
+            query.execute(self.conn()?).await.map_err(|e| failure(&e))?;
+        }
+        sqlx::raw_sql("COMMIT").execute(self.conn()?).await.map_err(|e| failure(&e))?;
+        Ok(())
+    }
+
+    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
+        let table = self.tables.get(&group.unit.target).cloned().ok_or_else(|| table::missing(&group.unit.target))?;
+        let shape = statement::Shape::new(&table, group)?;
+        let conn = self.conn()?;
+        let rows_max = if shape.is_single() { 1 } else { STATEMENT_ROWS_MAX };
+        let (mut at, mut found) = (0, 0);
+        while at < group.rows.len() {
+            let rows = (group.rows.len() - at).min(rows_max);
+            let arguments = shape.arguments(group, at, rows)?;
+            let done = sqlx::query_with(AssertSqlSafe(shape.text().to_owned()), arguments).execute(&mut *conn).await;
+            found += done.map_err(|e| error::at(failure(&e), rows, at))?.rows_affected();
+            at += rows;
+        }
+        if !group.action.is_multi() {
+            table::report_missed(group, (group.rows.len() as u64).saturating_sub(found));
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Session for PostgresSession {
     async fn begin(&mut self) -> Result<(), Failure> {
@@ -207,14 +238,14 @@ impl Session for PostgresSession {
         Ok(())
     }
 
-    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
-        if let Some(mark) = mark {
-            let pipeline = self.pipeline.clone();
-            let query = sqlx::query(marks::POSTGRES.upsert).bind(pipeline).bind(i64::from(mark.lane)).bind(marks::text(mark));
-            query.execute(self.conn()?).await.map_err(|e| failure(&e))?;
+    async fn write(&mut self, groups: &[Group<'_, '_>], commit: Option<Commit<'_>>) -> Result<(), Refusal> {
+        for (at, group) in groups.iter().enumerate() {
+            self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
         }
-        sqlx::raw_sql("COMMIT").execute(self.conn()?).await.map_err(|e| failure(&e))?;
-        Ok(())
+        match commit {
+            Some(Commit { mark }) => Ok(self.commit(mark).await?),
+            None => Ok(()),
+        }
     }
 
     async fn rollback(&mut self) {
@@ -256,25 +287,6 @@ impl Session for PostgresSession {
             return Err(table::no_key(&unit.target, &unit.relation));
         }
         self.tables.insert(unit.target.clone(), table);
-        Ok(())
-    }
-
-    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
-        let table = self.tables.get(&group.unit.target).cloned().ok_or_else(|| table::missing(&group.unit.target))?;
-        let shape = statement::Shape::new(&table, group)?;
-        let conn = self.conn()?;
-        let rows_max = if shape.is_single() { 1 } else { STATEMENT_ROWS_MAX };
-        let (mut at, mut found) = (0, 0);
-        while at < group.rows.len() {
-            let rows = (group.rows.len() - at).min(rows_max);
-            let arguments = shape.arguments(group, at, rows)?;
-            let done = sqlx::query_with(AssertSqlSafe(shape.text().to_owned()), arguments).execute(&mut *conn).await;
-            found += done.map_err(|e| error::at(failure(&e), rows, at))?.rows_affected();
-            at += rows;
-        }
-        if !group.action.is_multi() {
-            table::report_missed(group, (group.rows.len() as u64).saturating_sub(found));
-        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, TargetColumn, plain_name, quoted};
-use super::{Door, Failure, Session, SqlWriter, ddl, marks, table};
+use super::{Commit, Door, Failure, Refusal, Session, SqlWriter, ddl, marks, table};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
@@ -260,16 +260,7 @@ impl SqliteSession {
     }
 }
 
-#[async_trait]
-impl Session for SqliteSession {
-    async fn begin(&mut self) -> Result<(), Failure> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        let conn = self.conn().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(conn).await.map_err(|e| failure(&e))?;
-        self.guard = Some(turn);
-        Ok(())
-    }
-
+impl SqliteSession {
     async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
         if let Some(mark) = mark {
             let pipeline = self.pipeline.clone();
@@ -280,6 +271,52 @@ impl Session for SqliteSession {
         sqlx::query("COMMIT").execute(conn).await.map_err(|e| failure(&e))?;
         self.guard = None;
         Ok(())
+    }
+
+    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
+        let table = self.tables.get(&group.unit.target).cloned().ok_or_else(|| table::missing(&group.unit.target))?;
+        let shape = statement::Shape::new(&table, group)?;
+        let rows_max =
+            if group.action.is_multi() { STATEMENT_ROWS_MAX.min(STATEMENT_PARAMETERS_MAX / shape.parameters()) } else { 1 };
+        let conn = self.conn().await?;
+        let (mut at, mut missed) = (0, 0);
+        let (mut text, mut text_rows) = (String::new(), 0);
+        while at < group.rows.len() {
+            // Powers of two, so that few different statements are ever prepared.
+            let rows = 1 << (group.rows.len() - at).min(rows_max.max(1)).ilog2();
+            let arguments = shape.arguments(group, at, rows)?;
+            if text_rows != rows {
+                text = shape.text(rows);
+                text_rows = rows;
+            }
+            let done = sqlx::query_with(AssertSqlSafe(text.clone()), arguments).execute(&mut *conn).await;
+            let found = done.map_err(|e| error::at(failure(&e), rows, at))?.rows_affected();
+            missed += u64::from(!group.action.is_multi() && found == 0);
+            at += rows;
+        }
+        table::report_missed(group, missed);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Session for SqliteSession {
+    async fn begin(&mut self) -> Result<(), Failure> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let conn = self.conn().await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(conn).await.map_err(|e| failure(&e))?;
+        self.guard = Some(turn);
+        Ok(())
+    }
+
+    async fn write(&mut self, groups: &[Group<'_, '_>], commit: Option<Commit<'_>>) -> Result<(), Refusal> {
+        for (at, group) in groups.iter().enumerate() {
+            self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
+        }
+        match commit {
+            Some(Commit { mark }) => Ok(self.commit(mark).await?),
+            None => Ok(()),
+        }
     }
 
     async fn rollback(&mut self) {
@@ -316,31 +353,6 @@ impl Session for SqliteSession {
             return Err(table::no_key(&unit.target, &unit.relation));
         }
         self.tables.insert(unit.target.clone(), Arc::new(table));
-        Ok(())
-    }
-
-    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure> {
-        let table = self.tables.get(&group.unit.target).cloned().ok_or_else(|| table::missing(&group.unit.target))?;
-        let shape = statement::Shape::new(&table, group)?;
-        let rows_max =
-            if group.action.is_multi() { STATEMENT_ROWS_MAX.min(STATEMENT_PARAMETERS_MAX / shape.parameters()) } else { 1 };
-        let conn = self.conn().await?;
-        let (mut at, mut missed) = (0, 0);
-        let (mut text, mut text_rows) = (String::new(), 0);
-        while at < group.rows.len() {
-            // Powers of two, so that few different statements are ever prepared.
-            let rows = 1 << (group.rows.len() - at).min(rows_max.max(1)).ilog2();
-            let arguments = shape.arguments(group, at, rows)?;
-            if text_rows != rows {
-                text = shape.text(rows);
-                text_rows = rows;
-            }
-            let done = sqlx::query_with(AssertSqlSafe(text.clone()), arguments).execute(&mut *conn).await;
-            let found = done.map_err(|e| error::at(failure(&e), rows, at))?.rows_affected();
-            missed += u64::from(!group.action.is_multi() && found == 0);
-            at += rows;
-        }
-        table::report_missed(group, missed);
         Ok(())
     }
 

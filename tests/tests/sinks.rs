@@ -330,6 +330,31 @@ fn values_of_all_types_come_back() {
 }
 
 #[test]
+fn text_that_looks_like_sql_stays_text() {
+    const TEXTS: [&str; 9] =
+        ["'", "''", "\\", "\\'", "'; DROP TABLE t; -- ", "a\\", "?", "\u{1d11e}'\u{1d11e}\\", "$1 {} %s \"`\n\r\t\u{1a}"];
+    everywhere("sinks_quotes", true, "", |target| {
+        let t = relation("t", &[("k", varchar(60)), ("v", varchar(60))], &[0]);
+        let rows: Vec<[V; 2]> = TEXTS.iter().map(|text| [V::S(text), V::S(text)]).collect();
+        let t = &t;
+        let changes = |op| rows.iter().map(move |row| (t, op, &row[..])).collect::<Vec<_>>();
+        target.write(&changes(Op::Insert)).unwrap();
+        target.write(&changes(Op::Update)).unwrap();
+        let hex = match target.config {
+            SinkConfig::Postgres(_) => "upper(encode(convert_to(v, 'UTF8'), 'hex'))",
+            _ => "hex(v)",
+        };
+        let answer = target.ask(&format!("SELECT {hex} FROM t WHERE k = v"));
+        let mut expected = TEXTS.map(|text| text.bytes().map(|byte| format!("{byte:02X}")).collect::<String>());
+        let mut answer: Vec<&str> = answer.lines().collect();
+        (expected.sort(), answer.sort());
+        assert_eq!(answer, expected);
+        target.write(&changes(Op::Delete)).unwrap();
+        assert_eq!(target.ask("SELECT count(*) FROM t"), "0\n");
+    });
+}
+
+#[test]
 fn changes_of_a_key_end_as_they_should() {
     everywhere("sinks_fold", true, "", |target| {
         let t = relation("t", &[("id", BIGINT), ("a", varchar(20)), ("b", INT)], &[0]);

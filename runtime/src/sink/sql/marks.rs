@@ -42,18 +42,6 @@ pub(super) const SQLITE: Statements = Statements {
     delete: "DELETE FROM tidegate_marks WHERE pipeline = ?",
 };
 
-/// The upsert of MySQL as one text, the values in hexadecimal: nothing in them can end a literal.
-pub(super) fn mysql_upsert(pipeline: &str, mark: &Mark) -> String {
-    use std::fmt::Write;
-    let [pipeline, value] = [pipeline, &text(mark)].map(|value| {
-        let mut literal = String::from("_utf8mb4 X'");
-        value.bytes().for_each(|byte| write!(literal, "{byte:02x}").expect("writing to a string"));
-        literal.push('\'');
-        literal
-    });
-    MYSQL.upsert.replacen('?', &pipeline, 1).replacen('?', &mark.lane.to_string(), 1).replacen('?', &value, 1)
-}
-
 pub(super) fn text(mark: &Mark) -> String {
     serde_json::to_string(mark).expect("a mark has only text keys")
 }

@@ -24,6 +24,7 @@ use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
 use crate::manifest::model::{ServerSink, Tls};
 use crate::manifest::template::{TableName, TableTemplate};
+use crate::sink::cell::Cell;
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
 
 mod catalog;
@@ -374,7 +375,9 @@ impl Text {
         }
         if let Some((pipeline, Commit { mark })) = commit {
             if let Some(mark) = mark {
-                self.bytes.extend_from_slice(marks::mysql_upsert(pipeline, mark).as_bytes());
+                let text = marks::text(mark);
+                let values = [Cell::Text(pipeline), Cell::Int(i64::from(mark.lane)), Cell::Text(&text)];
+                statement::write(&mut self.bytes, &mut self.value, marks::MYSQL.upsert, values);
                 self.bytes.push(b';');
             }
             self.bytes.extend_from_slice(b"COMMIT");

@@ -203,6 +203,16 @@ fn same(row: &mut Row, column: &Bound<'_, '_>) {
     };
 }
 
+/// Appends a statement with `values` in place of its question marks.
+pub(super) fn write<const N: usize>(out: &mut Vec<u8>, scratch: &mut String, statement: &str, values: [Cell<'_>; N]) {
+    let mut parts = statement.split('?');
+    out.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for (value, part) in values.into_iter().zip(parts) {
+        write_value(out, scratch, value);
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
 /// As a literal. A number is one of its kind: a float has an exponent, since without it would be a decimal. Bytes and text need only
 /// the quote and the backslash escaped: the session reads utf8mb4, in which no longer character has a byte of those, and the
 /// server counts what it reads.
@@ -246,4 +256,33 @@ fn write_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     }
     out.extend_from_slice(rest);
     out.push(b'\'');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn literal(cell: Cell<'_>) -> String {
+        let mut out = Vec::new();
+        write_value(&mut out, &mut String::new(), cell);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn nothing_in_a_value_ends_its_literal() {
+        assert_eq!(literal(Cell::Text("it's \\'; --")), r"'it\'s \\\'; --'");
+        assert_eq!(literal(Cell::Decimal("1'")), r"'1\''");
+        assert_eq!(literal(Cell::Json(r#"{"a": "\""}"#)), r#"'{"a": "\\""}'"#);
+        assert_eq!(literal(Cell::Bytes(b"\0'\\")), "_binary'\0\\'\\\\'");
+    }
+
+    #[test]
+    fn numbers_keep_their_kind() {
+        let floats = [1.0, -0.0, 5e-324, 0.1, 1e300].map(|n| literal(Cell::Float(n)));
+        assert_eq!(floats, ["1e0", "-0e0", "5e-324", "1e-1", "1e300"]);
+        assert_eq!(literal(Cell::Float(f64::NAN)), "'NaN'");
+        assert_eq!(literal(Cell::UInt(u64::MAX)), "18446744073709551615");
+        assert_eq!(literal(Cell::Boolean(true)), "1");
+        assert_eq!(literal(Cell::Null), "NULL");
+    }
 }

@@ -347,7 +347,8 @@ fn text_that_looks_like_sql_stays_text() {
         let answer = target.ask(&format!("SELECT {hex} FROM t WHERE k = v"));
         let mut expected = TEXTS.map(|text| text.bytes().map(|byte| format!("{byte:02X}")).collect::<String>());
         let mut answer: Vec<&str> = answer.lines().collect();
-        (expected.sort(), answer.sort());
+        expected.sort();
+        answer.sort();
         assert_eq!(answer, expected);
         target.write(&changes(Op::Delete)).unwrap();
         assert_eq!(target.ask("SELECT count(*) FROM t"), "0\n");

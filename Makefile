@@ -1,7 +1,7 @@
 # Every target says after ## what it does; `make` alone prints them.
 # Demo and tests share one cargo profile and one set of features, so that one compilation serves both.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench install lint fmt docs plugins servers clean-servers
+.PHONY: help demo test fuzz bench install lint fmt docs plugins servers clean-servers
 CARGO ?= cargo
 FEATURES := tidegate/failpoints
 # Guest code: workspaces of their own, because they are built for another machine.
@@ -18,6 +18,9 @@ demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
 test: plugins servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
 	$(CARGO) test --workspace --features $(FEATURES)
+
+fuzz: ## read ten million mutated binlogs (FUZZ_INPUTS=N for N)
+	TIDEGATE_FUZZ_INPUTS=$(or $(FUZZ_INPUTS),10000000) $(CARGO) test --release --package tidegate --lib fuzz -- --nocapture
 
 bench: ## measure Tidegate beside its rivals and write docs/benchmarks.md; needs go, mvn and a JDK as well
 	bench/run

@@ -16,14 +16,27 @@ use crate::position::Position;
 /// The most bytes that one column of one batch can hold: Arrow's offsets are 32-bit.
 pub const COLUMN_BYTES_MAX: usize = i32::MAX as usize;
 
+/// A column that cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum BatchError {
+#[error("{place}{relation}, column `{column}`: {problem}")]
+pub struct BatchError {
+    /// `file:offset (GTID): ` of the row's transaction; empty for rows that are not the source's.
+    place: String,
+    relation: String,
+    column: Box<str>,
+    /// Index in the relation's rows.
+    row: usize,
+    problem: BatchProblem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BatchProblem {
     #[error(
-        "{relation}, column `{column}`: not valid UTF-8 in one of {rows} rows\nhint: the table's declared character set does not hold what is in it; convert the column or leave the table out"
+        "not valid UTF-8\nhint: the table's declared character set does not hold what is in it; convert the column or leave the table out"
     )]
-    NotUtf8 { relation: String, column: Box<str>, rows: usize },
-    #[error("{relation}, column `{column}`: more than 2 GiB of values in one batch\nhint: lower `batch.bytes`")]
-    TooLarge { relation: String, column: Box<str> },
+    NotUtf8,
+    #[error("more than 2 GiB of values in one batch\nhint: lower `batch.bytes`")]
+    TooLarge,
 }
 
 /// A growing bitmap that stays unallocated while every bit is set.
@@ -188,9 +201,12 @@ impl ColumnBuilder {
     /// `relation` and `column` name it in an error.
     pub(crate) fn finish(self, kind: Kind, rows: usize, relation: &Relation, column: usize) -> Result<Column, BatchError> {
         assert_eq!(self.len(), rows, "{relation}, column {column}: every column gets one value a row");
-        let name = || relation.columns[column].name.clone();
+        let error = |row, problem| {
+            let (relation, column) = (relation.to_string(), relation.columns[column].name.clone());
+            BatchError { place: String::new(), relation, column, row, problem }
+        };
         if self.data.len() > COLUMN_BYTES_MAX {
-            return Err(BatchError::TooLarge { relation: relation.to_string(), column: name() });
+            return Err(error(0, BatchProblem::TooLarge));
         }
         let nulls = self.nulls.finish(rows).map(NullBuffer::new);
         let present = self.absents.finish(rows);
@@ -213,7 +229,11 @@ impl ColumnBuilder {
                     simdutf8::basic::from_utf8(data).is_ok() && offsets.iter().all(is_start)
                 };
                 if kind != Kind::Decimal && !is_text(&self.data) {
-                    return Err(BatchError::NotUtf8 { relation: relation.to_string(), column: name(), rows });
+                    let is_broken = |ends: &[i32]| {
+                        let value = self.data.get(ends[0] as usize..ends[1] as usize);
+                        value.is_none_or(|value| std::str::from_utf8(value).is_err())
+                    };
+                    return Err(error(offsets.windows(2).position(is_broken).unwrap_or(0), BatchProblem::NotUtf8));
                 }
                 // SAFETY: the bytes are valid UTF-8 as a whole and every offset is on a character boundary; offsets grow.
                 Arc::new(unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(self.data), nulls) })
@@ -376,14 +396,26 @@ impl RowsBuilder {
         count
     }
 
-    fn finish(self) -> Result<(Rows, Expected), BatchError> {
+    /// `transactions`: those of the batch.
+    fn finish(self, transactions: &[Transaction]) -> Result<(Rows, Expected), BatchError> {
         let RowsBuilder { relation, wanted, ops, ids, mut after, before } = self;
         // After columns are there even if all rows are deletes.
         after.columns(&relation, &wanted.after, ops.len());
         let expected = Expected { relation: relation.id, rows: ops.len(), after: after.sizes(), before: before.sizes() };
-        let (after, before) = (after.finish(&relation, ops.len())?, before.finish(&relation, ops.len())?);
+        let finish = |image: Image| {
+            image.finish(&relation, ops.len()).map_err(|error| BatchError { place: place(&ids, error.row, transactions), ..error })
+        };
+        let (after, before) = (finish(after)?, finish(before)?);
         Ok((Rows { relation, ops, ids, after, before, topics: None }, expected))
     }
+}
+
+/// Where the transaction of a row begins.
+fn place(ids: &[RowId], row: usize, transactions: &[Transaction]) -> String {
+    let of_row = |id: &RowId| transactions.iter().find(|t| t.number == id.transaction);
+    let Some(Transaction { file, offset, gtid, .. }) = ids.get(row).and_then(of_row) else { return String::new() };
+    let gtid = gtid.as_ref().map(|gtid| format!(" ({gtid})")).unwrap_or_default();
+    format!("{file}:{offset}{gtid}: ")
 }
 
 /// The open batch of one lane.
@@ -524,7 +556,7 @@ impl Batcher {
         for builder in self.open.drain(..) {
             let slot = builder.relation.slot();
             self.index[slot] = (0, 0);
-            let (rows, expected) = builder.finish()?;
+            let (rows, expected) = builder.finish(&self.transactions)?;
             self.expected[slot] = expected;
             relations.push(rows);
         }

@@ -8,6 +8,8 @@ pub mod binlog;
 mod feed;
 mod files;
 pub(crate) mod frame;
+#[cfg(test)]
+mod fuzz;
 mod gtid_event;
 mod hub;
 mod inflate;

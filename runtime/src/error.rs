@@ -96,7 +96,7 @@ fn place_of(error: &PipelineError) -> Place {
         PipelineError::Lane(LaneError::Unrouted(_)) => Place::Manifest,
         PipelineError::Sink { .. } | PipelineError::Marks(_) => Place::Sink,
         PipelineError::Lane(LaneError::Sink { .. } | LaneError::TransactionLost { .. }) => Place::Sink,
-        PipelineError::Cursor(_) => Place::DataDir,
+        PipelineError::Cursor(_) | PipelineError::Prepared(_) => Place::DataDir,
         PipelineError::Lane(LaneError::Stopped) | PipelineError::Task(_) => Place::Defect,
     }
 }

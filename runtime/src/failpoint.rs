@@ -4,9 +4,10 @@
 //! flow order: [`NAMES`].
 
 /// Every place, so that a test can visit them all.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "segment-read",
     "row-decoded",
+    "prepared-kept",
     "batch-sent",
     "plugin-done",
     "sink-before",

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
 pub mod position;
+pub mod prepared;
 pub mod retry;
 pub mod router;
 pub mod sink;

@@ -3,6 +3,7 @@
 //! Every pipeline is a task with its own decoder, lanes, plugins, sinks and cursor; they share sources, the plugin engine and the
 //! cursor store. One that fails, or that cannot be opened, stops alone; one whose source is away waits alone.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::manifest::model::{self, Delivery, Manifest, Ordering, WithoutKey};
 use crate::metrics::{PipelineStatus, State};
 use crate::plugin::{Chain, Plugin, PluginError};
 use crate::position::{Position, Progress};
+use crate::prepared::{Prepared, PreparedError};
 use crate::retry::Backoff;
 use crate::router::Router;
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
@@ -60,6 +62,8 @@ pub enum PipelineError {
     Marks(#[from] MarksError),
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    #[error(transparent)]
+    Prepared(#[from] PreparedError),
     #[error("a task ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -82,6 +86,8 @@ struct Unopened {
     pipeline: Arc<model::Pipeline>,
     shared: Arc<Shared>,
     store: Store,
+    /// For prepared XA transactions.
+    prepared: PathBuf,
     status: Arc<PipelineStatus>,
     until_caught_up: bool,
 }
@@ -94,6 +100,8 @@ struct Running {
     /// By sink index.
     sinks: Vec<(String, Arc<dyn Sink>)>,
     store: Store,
+    /// For prepared XA transactions.
+    prepared: PathBuf,
     status: Arc<PipelineStatus>,
     until_caught_up: bool,
 }
@@ -109,6 +117,7 @@ impl Run {
             pipeline: Arc::clone(pipeline),
             shared: Arc::clone(&shared),
             store: store.clone(),
+            prepared: Prepared::folder(&manifest.data_dir, &pipeline.name),
             status: Arc::new(PipelineStatus::new(&pipeline.name)),
             until_caught_up: options.until_caught_up,
         };
@@ -162,7 +171,7 @@ impl Unopened {
 
     /// What can be wrong with the pipeline itself comes first: its source may be away for long. Sinks are connected later.
     async fn open(self) -> Result<Running, PipelineError> {
-        let Unopened { pipeline, shared, store, status, until_caught_up } = self;
+        let Unopened { pipeline, shared, store, prepared, status, until_caught_up } = self;
         let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
         for route in &pipeline.routes {
             if !sinks.iter().any(|(name, _)| *name == route.sink.name) {
@@ -179,7 +188,7 @@ impl Unopened {
         status.set_state(State::Waiting(pipeline.source.place()));
         let source = shared.source(&pipeline.source).await?;
         status.set_state(State::Starting);
-        Ok(Running { pipeline, source, plugins, sinks, store, status, until_caught_up })
+        Ok(Running { pipeline, source, plugins, sinks, store, prepared, status, until_caught_up })
     }
 }
 
@@ -253,6 +262,7 @@ impl Running {
         let Layout { lanes: count, ordering, bonds } = layout;
         tracing::info!(pipeline = name, lanes = count, "begins at {position}");
         let store = self.store_number()?;
+        let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared.clone(), &position)?));
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
         let order = Arc::new(SourceOrder::new(count));
         let lane_done = Arc::new(Notify::new());
@@ -289,8 +299,13 @@ impl Running {
         self.status.begin_again();
         self.status.set_state(State::Running);
         let (finished, finish) = oneshot::channel();
-        let keeper =
-            tokio::spawn(keep_cursor(self.store.clone(), Arc::clone(&self.status), Arc::clone(&acks), position.clone(), finish));
+        let keeper = Keeper {
+            store: self.store.clone(),
+            prepared: Arc::clone(&prepared),
+            status: Arc::clone(&self.status),
+            acks: Arc::clone(&acks),
+        };
+        let keeper = tokio::spawn(keeper.run(position.clone(), finish));
         let batch = &self.pipeline.batch;
         let feed = Feed {
             source: Arc::clone(&self.source),
@@ -298,6 +313,7 @@ impl Running {
             decoder: self.decoder()?,
             lanes: Lanes::new(ordering, count, batch.rows, batch.bytes.0 as usize).bound(bonds).skipping(skip),
             senders,
+            prepared,
             acks,
             order,
             lane_done,
@@ -341,6 +357,10 @@ impl Running {
             let Some(position) = self.first_position(stop, cursor).await? else { return Ok(None) };
             if keeps_marks && self.relabel_marks(stop, &position, &layout).await?.is_none() {
                 return Ok(None);
+            }
+            if self.store.is_moved(name)? {
+                // What was prepared before the place that a user has chosen may have been decided unseen, and its id used again.
+                Prepared::clear(&self.prepared)?;
             }
             self.store.set_moved_done(name)?;
             return Ok(Some(fresh(position)));
@@ -598,30 +618,41 @@ async fn keeper_ended(keeper: &mut Option<JoinHandle<Result<(), PipelineError>>>
     ended?
 }
 
-/// Flushes the settled prefix at an interval, and a last time at the end.
-async fn keep_cursor(
+/// Keeps the cursor of one round.
+struct Keeper {
     store: Store,
+    prepared: Arc<Mutex<Prepared>>,
     status: Arc<PipelineStatus>,
     acks: Arc<Mutex<AckTracker<Progress>>>,
-    mut position: Position,
-    mut finish: oneshot::Receiver<()>,
-) -> Result<(), PipelineError> {
-    status.set_position(position.clone());
-    let mut finished = false;
-    while !finished {
-        tokio::select! {
-            () = tokio::time::sleep(CURSOR_INTERVAL) => {}
-            _ = &mut finish => finished = true,
+}
+
+impl Keeper {
+    /// Flushes the settled prefix at an interval, and a last time at the end.
+    async fn run(self, mut position: Position, mut finish: oneshot::Receiver<()>) -> Result<(), PipelineError> {
+        self.status.set_position(position.clone());
+        let mut finished = false;
+        while !finished {
+            tokio::select! {
+                () = tokio::time::sleep(CURSOR_INTERVAL) => {}
+                _ = &mut finish => finished = true,
+            }
+            let settled = self.acks.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(settled) = settled {
+                position.advance(settled);
+                let (store, prepared) = (self.store.clone(), Arc::clone(&self.prepared));
+                let (name, next) = (self.status.name.clone(), position.clone());
+                let commit = move || -> Result<(), PipelineError> {
+                    let prepared = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
+                    prepared().before_cursor(&next)?;
+                    store.commit(&name, next.clone())?;
+                    Ok(prepared().after_cursor(&next)?)
+                };
+                tokio::task::spawn_blocking(commit).await??;
+                self.status.set_position(position.clone());
+            }
         }
-        let settled = acks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(settled) = settled {
-            position.advance(settled);
-            let (store, name, next) = (store.clone(), status.name.clone(), position.clone());
-            tokio::task::spawn_blocking(move || store.commit(&name, next)).await??;
-            status.set_position(position.clone());
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A source does not know which pipeline asks: its hints say PIPELINE.

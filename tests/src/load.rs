@@ -43,12 +43,18 @@ impl Load {
     pub fn write(&mut self, server: &Server, database: &str, transactions: usize) {
         let mut sql = String::new();
         for _ in 0..transactions {
-            sql.push_str("BEGIN;\n");
+            // One in ten is prepared first, and one in twenty is taken back.
+            let (is_xa, is_taken_back) = (self.random.below(10) == 0, self.random.below(20) == 0);
+            let xid = format!("'{database}', '{}'", self.version);
+            sql.push_str(&if is_xa { format!("XA START {xid};\n") } else { "BEGIN;\n".to_owned() });
             for _ in 0..1 + self.random.below(6) {
                 self.statement(&mut sql);
             }
-            // One in twenty is taken back.
-            sql.push_str(if self.random.below(20) == 0 { "ROLLBACK;\n" } else { "COMMIT;\n" });
+            let end = if is_taken_back { "ROLLBACK" } else { "COMMIT" };
+            sql.push_str(&match is_xa {
+                true => format!("XA END {xid}; XA PREPARE {xid}; XA {end} {xid};\n"),
+                false => format!("{end};\n"),
+            });
         }
         server.sql_in(database, &sql);
     }

@@ -17,8 +17,10 @@ use crate::lane::order::SourceOrder;
 use crate::lane::worker::Work;
 use crate::metrics::{PipelineStatus, State};
 use crate::position::{Position, Progress, file_number};
+use crate::prepared::{Prepared, PreparedError, Replay};
 use crate::source::binlog::decode::{Decoder, Step};
-use crate::source::binlog::error::{After, DecodeError};
+use crate::source::binlog::error::{After, DecodeError, Problem};
+use crate::source::binlog::xa::Xa;
 use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
 /// Batches that may wait in front of a lane.
@@ -54,6 +56,7 @@ pub struct Feed {
     pub decoder: Decoder,
     pub lanes: Lanes,
     pub senders: Vec<mpsc::Sender<Work>>,
+    pub prepared: Arc<Mutex<Prepared>>,
     pub acks: Arc<Mutex<AckTracker<Progress>>>,
     pub order: Arc<SourceOrder>,
     /// A lane has done its batch.
@@ -188,7 +191,7 @@ impl Reading {
                         return Ok(None);
                     }
                     self.marks_due = self.last_marks.elapsed() >= MARK_INTERVAL;
-                    self.mark_idle_lanes();
+                    self.mark_idle_lanes()?;
                 }
             }
         }
@@ -212,8 +215,8 @@ impl Reading {
         self.feed.status.bytes_read.fetch_add(segment.data.len() as u64, std::sync::atomic::Ordering::Relaxed);
         for index in 0..segment.events.len() {
             let boundary = segment.events[index].boundary;
-            if !self.decode(segment, index).await? {
-                return Ok(Some(Ended::Stopped));
+            if let Some(ended) = self.decode(segment, index).await? {
+                return Ok(Some(ended));
             }
             // One that begins again is the same: what is left of it to skip is known.
             if let Boundary::Begin(_) = boundary {
@@ -232,12 +235,8 @@ impl Reading {
             if let Some(ended) = passed {
                 return Ok(Some(ended));
             }
-            for lane in 0..self.tokens.len() {
-                if self.feed.lanes.batchers[lane].is_full()
-                    && let Some(ended) = self.send(lane).await?
-                {
-                    return Ok(Some(ended));
-                }
+            if let Some(ended) = self.send_full().await? {
+                return Ok(Some(ended));
             }
         }
         self.count();
@@ -255,22 +254,80 @@ impl Reading {
         self.feed.status.rows_read.fetch_add(self.rows_read - before, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// False: told to stop while the source did not answer.
-    async fn decode(&mut self, segment: &Segment, index: usize) -> Result<bool, PipelineError> {
+    /// Decodes one event, and before it what was kept of the XA transaction that it commits.
+    async fn decode(&mut self, segment: &Segment, index: usize) -> Result<Option<Ended>, PipelineError> {
         loop {
-            let step = self.feed.decoder.event(segment, index, &mut self.feed.lanes);
-            match step.map_err(|error| DecodeError { after: self.after(segment, index), ..error })? {
-                Step::Done => {
-                    failpoint::pass("row-decoded");
-                    return Ok(true);
+            match self.step(segment, index).await? {
+                None => return Ok(Some(Ended::Stopped)),
+                Some(Step::Xa(Xa::Commit(xid))) => {
+                    let mut kept = self.kept(xid.as_deref(), segment, index)?;
+                    while let Some(kept) = kept.next_segment()? {
+                        for index in 0..kept.events.len() {
+                            if self.step(&kept, index).await?.is_none() {
+                                return Ok(Some(Ended::Stopped));
+                            }
+                            self.open_batches();
+                            if let Some(ended) = self.send_full().await? {
+                                return Ok(Some(ended));
+                            }
+                        }
+                    }
                 }
-                Step::NeedsTable { schema, table } => {
-                    let asked = super::patiently(|| self.feed.source.table(&schema, &table));
-                    let Some(info) = super::unless_told(&self.feed.stop, asked).await else { return Ok(false) };
-                    self.feed.decoder.provide(&schema, &table, info?);
+                Some(step) => {
+                    self.keep(step, segment, index)?;
+                    failpoint::pass("row-decoded");
+                    return Ok(None);
                 }
             }
         }
+    }
+
+    /// `None`: told to stop while the source did not answer.
+    async fn step(&mut self, segment: &Segment, index: usize) -> Result<Option<Step>, PipelineError> {
+        loop {
+            let step = self.feed.decoder.event(segment, index, &mut self.feed.lanes);
+            match step.map_err(|error| DecodeError { after: self.after(segment, index), ..error })? {
+                Step::NeedsTable { schema, table } => {
+                    let asked = super::patiently(|| self.feed.source.table(&schema, &table));
+                    let Some(info) = super::unless_told(&self.feed.stop, asked).await else { return Ok(None) };
+                    self.feed.decoder.provide(&schema, &table, info?);
+                }
+                step @ (Step::Done | Step::Xa(_)) => return Ok(Some(step)),
+            }
+        }
+    }
+
+    fn prepared(&self) -> std::sync::MutexGuard<'_, Prepared> {
+        self.feed.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what belongs to an XA transaction.
+    fn keep(&self, step: Step, segment: &Segment, index: usize) -> Result<(), PreparedError> {
+        let Step::Xa(xa) = step else { return Ok(()) };
+        let event = segment.events[index];
+        match xa {
+            Xa::Begin => self.prepared().begin(&segment.file, event.offset),
+            Xa::Keep => self.prepared().add(&segment.data[event.start..event.start + event.len]),
+            Xa::Prepare(xid) => self.prepared().prepare(xid),
+            Xa::Rollback(xid) => {
+                self.prepared().rollback(&xid);
+                Ok(())
+            }
+            Xa::Commit(_) => Ok(()),
+        }
+    }
+
+    /// What was kept of the transaction that an event commits.
+    fn kept(&self, xid: Option<&str>, segment: &Segment, index: usize) -> Result<Replay, PipelineError> {
+        let kept = match xid {
+            Some(xid) => self.prepared().commit(xid)?,
+            None => self.prepared().commit_open()?,
+        };
+        kept.ok_or_else(|| {
+            let (file, offset) = (Arc::clone(&segment.file), segment.events[index].offset);
+            let problem = Problem::XaCommit { xid: xid.unwrap_or_default().to_owned() };
+            DecodeError { file, offset, event: "QUERY", relation: None, problem, after: self.after(segment, index) }.into()
+        })
     }
 
     /// How to go on after the transaction of an event.
@@ -305,11 +362,12 @@ impl Reading {
     /// Something more is read: a transaction, or what stands between transactions, as at the head of a file. The cursor takes in both, so
     /// that it never stays behind in a file that is purged.
     async fn pass(&mut self, pass: impl Fn(&mut Progress)) -> Result<Option<Ended>, PipelineError> {
-        self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(&pass);
         let mut progress = Progress::default();
         pass(&mut progress);
         self.feed.executed.advance(progress);
-        self.mark_idle_lanes();
+        self.prepared().passed(&self.feed.executed)?;
+        self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(&pass);
+        self.mark_idle_lanes()?;
         if self.feed.options.cut_at_transactions
             && let Some(ended) = self.end_target_transaction().await?
         {
@@ -331,6 +389,7 @@ impl Reading {
             return self.send(0).await;
         }
         if std::mem::take(&mut self.is_cut) {
+            self.sync_prepared()?;
             let work = Work::Commit(Arc::new(self.feed.executed.clone()));
             tokio::select! {
                 sent = self.feed.senders[0].send(work) => if sent.is_err() {
@@ -384,6 +443,7 @@ impl Reading {
         if self.feed.options.keeps_marks && *self.resume != self.feed.executed {
             self.resume = Arc::new(self.feed.executed.clone());
         }
+        self.sync_prepared()?;
         let last = self.feed.lanes.batchers[lane].last();
         let decoder = &self.feed.decoder;
         let ends = !decoder.is_in_transaction() || decoder.transaction().number != last.transaction;
@@ -424,6 +484,17 @@ impl Reading {
         Ok(None)
     }
 
+    async fn send_full(&mut self) -> Result<Option<Ended>, PipelineError> {
+        for lane in 0..self.tokens.len() {
+            if self.feed.lanes.batchers[lane].is_full()
+                && let Some(ended) = self.send(lane).await?
+            {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
+    }
+
     async fn send_everything(&mut self) -> Result<Option<Ended>, PipelineError> {
         for lane in 0..self.tokens.len() {
             if let Some(ended) = self.send(lane).await? {
@@ -435,14 +506,15 @@ impl Reading {
 
     /// Lanes without rows would keep the lowest mark where it is: their marks follow. Between transactions only, since a mark at a
     /// boundary forgets what was written of the transaction after it.
-    fn mark_idle_lanes(&mut self) {
+    fn mark_idle_lanes(&mut self) -> Result<(), PreparedError> {
         if !self.marks_due || !self.feed.options.keeps_marks || self.feed.decoder.is_in_transaction() {
-            return;
+            return Ok(());
         }
         (self.marks_due, self.last_marks) = (false, Instant::now());
         if *self.resume == self.feed.executed {
-            return;
+            return Ok(());
         }
+        self.sync_prepared()?;
         self.resume = Arc::new(self.feed.executed.clone());
         for lane in 0..self.tokens.len() {
             if self.tokens[lane].is_none() && self.feed.senders[lane].capacity() == LANE_DEPTH {
@@ -450,6 +522,12 @@ impl Reading {
                 let _ = self.feed.senders[lane].try_send(Work::Mark(Arc::clone(&self.resume)));
             }
         }
+        Ok(())
+    }
+
+    /// A position is about to leave in a mark: what was prepared before it has to be there after a restart.
+    fn sync_prepared(&self) -> Result<(), PreparedError> {
+        if self.feed.options.keeps_marks { self.prepared().sync() } else { Ok(()) }
     }
 }
 

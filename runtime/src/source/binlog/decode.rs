@@ -22,7 +22,7 @@ use super::rows::{DUMMY_TABLE_IDS, FLAG_STATEMENT_END, RowsEvent};
 use super::statement::{self, Name, Statement};
 use super::table_map;
 use super::values::collation;
-use super::xa::{self, Prepared};
+use super::xa::{self, Xa};
 
 /// Which tables are followed: schema, table.
 pub type Follows = Box<dyn Fn(&str, &str) -> bool + Send>;
@@ -38,6 +38,8 @@ pub enum Step {
     Done,
     /// The TABLE_MAP does not say the names or the key: ask the source, call [`Decoder::provide`], and decode the same event again.
     NeedsTable { schema: String, table: String },
+    /// The event is consumed, unless it is an [`Xa::Commit`], and means this.
+    Xa(Xa),
 }
 
 /// A relation that was planned, and what is wanted of it; kept so that another TABLE_MAP of the same columns is the same relation.
@@ -59,8 +61,7 @@ pub(super) struct Current {
     pub last_place: Option<u64>,
     /// Rows up to this place were passed on before the connection was lost.
     pub skip_through: Option<u64>,
-    /// The id of an XA transaction.
-    xa: Option<String>,
+    xa: xa::State,
 }
 
 pub struct Decoder {
@@ -78,7 +79,6 @@ pub struct Decoder {
     completed: Option<(Arc<str>, u64)>,
     scratch: Scratch,
     completer: Completer,
-    prepared: Prepared,
 }
 
 impl Decoder {
@@ -91,12 +91,18 @@ impl Decoder {
             plans: HashMap::with_hasher(FixedState::default()),
             active: Vec::new(),
             provided: None,
-            current: Current { transaction, is_open: false, row_events: 0, last_place: None, skip_through: None, xa: None },
+            current: Current {
+                transaction,
+                is_open: false,
+                row_events: 0,
+                last_place: None,
+                skip_through: None,
+                xa: xa::State::Plain,
+            },
             is_retry: false,
             completed: None,
             scratch: Scratch::default(),
             completer: Completer::default(),
-            prepared: Prepared::default(),
         }
     }
 
@@ -147,35 +153,47 @@ impl Decoder {
         if !std::mem::take(&mut self.is_retry) {
             self.begin(segment, framed)?;
         }
-        match EventType::of_code(header.code) {
+        let step = match EventType::of_code(header.code) {
+            EventType::TableMap
+            | EventType::WriteRows { .. }
+            | EventType::UpdateRows { .. }
+            | EventType::DeleteRows { .. }
+            | EventType::PartialUpdateRows
+                if let xa::State::Undecided { has_rows } = &mut self.current.xa =>
+            {
+                *has_rows = true;
+                Step::Xa(Xa::Keep)
+            }
             EventType::WriteRows { v2 } => self.row_event(body, v2, Op::Insert, lanes, context)?,
             EventType::UpdateRows { v2 } => self.row_event(body, v2, Op::Update, lanes, context)?,
             EventType::DeleteRows { v2 } => self.row_event(body, v2, Op::Delete, lanes, context)?,
-            EventType::TableMap => {
-                let step = self.table_map(body, context)?;
-                if step != Step::Done {
-                    self.is_retry = true;
-                    return Ok(step);
-                }
-            }
+            EventType::TableMap => self.table_map(body, context)?,
             EventType::PartialUpdateRows => self.partial_update(body, lanes, context)?,
             EventType::Query => self.query(body, 0, segment, framed)?,
             EventType::ExecuteLoadQuery => self.query(body, LOAD_QUERY_HEADER_LEN, segment, framed)?,
-            EventType::FormatDescription | EventType::Rotate => self.active.clear(),
-            EventType::NoChange => {}
-            EventType::MariaDbGtid => self.current.xa = xa::mariadb_begin(body)?,
+            EventType::FormatDescription | EventType::Rotate => {
+                self.active.clear();
+                Step::Done
+            }
+            EventType::MariaDbGtid if xa::mariadb_begins(body)? => self.xa_begin(),
+            EventType::NoChange | EventType::MariaDbGtid => Step::Done,
             EventType::XaPrepare => self.xa_prepare(body)?,
             EventType::Incident => return Err(Problem::Incident),
             EventType::Compressed => return Err(Problem::Compressed),
             EventType::Ancient => return Err(Problem::Ancient),
-            EventType::Unknown if header.is_ignorable() => {}
+            EventType::Unknown if header.is_ignorable() => Step::Done,
             EventType::Unknown => return Err(Problem::UnknownEvent { code: header.code }),
+        };
+        if matches!(step, Step::NeedsTable { .. } | Step::Xa(Xa::Commit(_))) {
+            self.is_retry = true;
+            return Ok(step);
         }
         if framed.boundary == Boundary::End {
             self.current.is_open = false;
+            self.current.xa = xa::State::Plain;
             self.completed = Some((Arc::clone(&segment.file), framed.next));
         }
-        Ok(Step::Done)
+        Ok(step)
     }
 
     /// Accounts for the beginning of a transaction.
@@ -207,7 +225,7 @@ impl Decoder {
         current.skip_through = current.last_place;
         current.is_open = true;
         current.row_events = 0;
-        current.xa = None;
+        current.xa = xa::State::Plain;
         self.active.clear();
         Ok(())
     }
@@ -279,7 +297,7 @@ impl Decoder {
         active.map(|(_, plan)| plan.clone()).ok_or(Problem::UnknownTable(table_id))
     }
 
-    fn row_event(&mut self, body: &[u8], v2: bool, op: Op, lanes: &mut Lanes, context: &mut Context) -> Result<(), Problem> {
+    fn row_event(&mut self, body: &[u8], v2: bool, op: Op, lanes: &mut Lanes, context: &mut Context) -> Result<Step, Problem> {
         let event = RowsEvent::parse(body, v2)?;
         let is_dummy = DUMMY_TABLE_IDS.contains(&event.table_id);
         if !is_dummy {
@@ -287,10 +305,6 @@ impl Decoder {
                 return Err(Problem::OutsideTransaction);
             }
             if let Some(plan) = self.active_plan(event.table_id)? {
-                if let Some(xid) = self.current.xa.take() {
-                    context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
-                    return Err(Problem::Xa { xid });
-                }
                 let result = Appender::new(&plan, &mut self.current, &mut self.scratch, lanes).event(&event, op);
                 if result.is_err() {
                     context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
@@ -302,22 +316,32 @@ impl Decoder {
         if event.flags & FLAG_STATEMENT_END != 0 {
             self.active.clear();
         }
-        Ok(())
+        Ok(Step::Done)
     }
 
-    fn xa_prepare(&mut self, body: &[u8]) -> Result<(), Problem> {
+    fn xa_begin(&mut self) -> Step {
+        self.current.xa = xa::State::Undecided { has_rows: false };
+        Step::Xa(Xa::Begin)
+    }
+
+    fn xa_prepare(&mut self, body: &[u8]) -> Result<Step, Problem> {
         let (xid, is_commit) = xa::prepare(body)?;
-        if self.current.last_place.is_some() {
-            return Err(Problem::Xa { xid });
+        Ok(if is_commit { self.xa_commit(None) } else { Step::Xa(Xa::Prepare(xid)) })
+    }
+
+    /// Asks for what was kept; done when that has come.
+    fn xa_commit(&mut self, xid: Option<String>) -> Step {
+        match self.current.xa {
+            xa::State::Counts => Step::Done,
+            xa::State::Plain | xa::State::Undecided { .. } => {
+                self.current.xa = xa::State::Counts;
+                Step::Xa(Xa::Commit(xid))
+            }
         }
-        if !is_commit {
-            self.prepared.add(xid);
-        }
-        Ok(())
     }
 
     /// An update that holds parts of JSON values, as one that holds them whole.
-    fn partial_update(&mut self, body: &[u8], lanes: &mut Lanes, context: &mut Context) -> Result<(), Problem> {
+    fn partial_update(&mut self, body: &[u8], lanes: &mut Lanes, context: &mut Context) -> Result<Step, Problem> {
         let event = RowsEvent::parse(body, true)?;
         let plan = if self.current.is_open { self.active_plan(event.table_id)? } else { None };
         let Some(plan) = plan else { return self.row_event(body, true, Op::Update, lanes, context) };
@@ -334,7 +358,7 @@ impl Decoder {
     }
 
     /// A QUERY event, or EXECUTE_LOAD_QUERY with `extra` bytes more before its variables.
-    fn query(&mut self, body: &[u8], extra: usize, segment: &Segment, framed: Framed) -> Result<(), Problem> {
+    fn query(&mut self, body: &[u8], extra: usize, segment: &Segment, framed: Framed) -> Result<Step, Problem> {
         // Thread 4, seconds 4, length of the schema 1, error 2, length of the status variables 2.
         let mut reader = Reader::new(body);
         reader.bytes(8)?;
@@ -352,11 +376,12 @@ impl Decoder {
         let first = |names: Vec<Name>| followed(names).into_iter().next().map(|(schema, table)| format!("{schema}.{table}"));
         match statement::parse(&text) {
             Statement::Other => {}
-            Statement::XaStart(xid) => self.current.xa = Some(xid),
-            Statement::XaCommit(xid) if self.prepared.end(&xid) => {}
-            Statement::XaCommit(xid) => return Err(Problem::XaCommit { xid }),
+            Statement::XaStart => return Ok(self.xa_begin()),
+            Statement::XaCommit(xid) => return Ok(self.xa_commit(Some(xid))),
+            Statement::XaRollback(xid) => return Ok(Step::Xa(Xa::Rollback(xid))),
             Statement::Rollback | Statement::RollbackToSavepoint => {
-                if self.current.is_open && self.current.last_place.is_some() {
+                let has_rows = self.current.last_place.is_some() || self.current.xa == xa::State::Undecided { has_rows: true };
+                if self.current.is_open && has_rows {
                     return Err(Problem::RolledBack);
                 }
             }
@@ -383,7 +408,7 @@ impl Decoder {
                 }
             }
         }
-        Ok(())
+        Ok(Step::Done)
     }
 
     /// Forgets what the server said about a table.

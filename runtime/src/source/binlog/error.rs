@@ -119,11 +119,7 @@ pub enum Problem {
     )]
     Partial { column: Box<str>, error: DiffError },
     #[error(
-        "changes rows in the XA transaction {xid}, which is not supported\nhint: wait until it is committed or rolled back; if it was committed, copy its rows by hand; go on after this transaction with {{after}}"
-    )]
-    Xa { xid: String },
-    #[error(
-        "commits the XA transaction {xid}, which may have changed followed tables\nhint: copy its rows by hand if they were not yet, then go on after this event with {{after}}"
+        "commits the XA transaction {xid}, which was prepared before the place where this pipeline began to read (or was told to go on)\nhint: if it changed followed tables, copy their rows by hand; then go on after this event with {{after}}"
     )]
     XaCommit { xid: String },
     #[error(

@@ -20,4 +20,4 @@ mod table_map;
 mod testing;
 mod value;
 pub mod values;
-mod xa;
+pub mod xa;

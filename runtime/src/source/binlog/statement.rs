@@ -17,10 +17,10 @@ pub enum Statement {
     Other,
     Rollback,
     RollbackToSavepoint,
-    /// XA START of the id as it is written.
-    XaStart(String),
-    /// XA COMMIT of a transaction that was prepared before. XA ROLLBACK takes back what was never passed on.
+    XaStart,
+    /// XA COMMIT of a transaction that was prepared before: its id as it is written.
     XaCommit(String),
+    XaRollback(String),
     /// Changes rows of these tables without row events.
     Changes(Vec<Name>),
     /// Takes rows away from these tables without row events: TRUNCATE, and ALTER TABLE that drops, empties or exchanges partitions.
@@ -58,8 +58,9 @@ pub fn parse(text: &str) -> Statement {
     match first.to_ascii_uppercase().as_str() {
         "ROLLBACK" if has("TO") => Statement::RollbackToSavepoint,
         "ROLLBACK" => Statement::Rollback,
-        "XA" if second("START") || second("BEGIN") => Statement::XaStart(xid(text)),
+        "XA" if second("START") || second("BEGIN") => Statement::XaStart,
         "XA" if second("COMMIT") => Statement::XaCommit(xid(text)),
+        "XA" if second("ROLLBACK") => Statement::XaRollback(xid(text)),
         "INSERT" | "REPLACE" => Statement::Changes(scan(Rules { at_start: true, introducers: &[], is_list: false, ends: &[] })),
         "UPDATE" => Statement::Changes(scan(Rules { at_start: true, introducers: &["JOIN"], is_list: true, ends: &["SET"] })),
         "DELETE" => Statement::Changes(scan(Rules {
@@ -308,8 +309,8 @@ mod tests {
         assert_eq!(parse("ROLLBACK"), Statement::Rollback);
         assert_eq!(parse("rollback to `s1`"), Statement::RollbackToSavepoint);
         assert_eq!(parse("XA COMMIT X'61',X'',1"), Statement::XaCommit("X'61',X'',1".to_owned()));
-        assert_eq!(parse("XA START X'61',X'',1"), Statement::XaStart("X'61',X'',1".to_owned()));
-        assert_eq!(parse("XA ROLLBACK X'61',X'',1"), Statement::Other);
+        assert_eq!(parse("XA START X'61',X'',1"), Statement::XaStart);
+        assert_eq!(parse("XA ROLLBACK X'61',X'',1"), Statement::XaRollback("X'61',X'',1".to_owned()));
     }
 
     #[test]

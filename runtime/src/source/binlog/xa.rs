@@ -1,36 +1,38 @@
 //! XA transactions: their rows are in the binlog when they are prepared, but count only if an XA COMMIT follows, anywhere behind.
 //!
-//! What the decoder promises: no row of an XA transaction is passed on, and no commit of one that may have changed followed tables is
-//! passed over. So it stops at the first followed row of one (a commit in one phase tells itself only behind the rows), and at an XA COMMIT
-//! of one that it has not read. XA ROLLBACK takes back nothing.
+//! The decoder passes on no row of one before. It says which events to keep, and when what was kept counts: then the same events come
+//! again, as events of the transaction that commits them. Keeping them is [`crate::prepared`]'s work. A commit in one phase tells itself
+//! only behind the rows, so that these are kept as well.
 
-use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::event::{Reader, Truncated};
 
-/// More prepared transactions than this are forgotten: their commits stop the pipeline.
-const PREPARED_MAX: usize = 65_536;
-
-const MARIADB_GROUP_COMMIT_ID: u8 = 2;
 const MARIADB_PREPARED_XA: u8 = 64;
 
-/// Prepared transactions that have no row of a followed table.
-#[derive(Default)]
-pub(super) struct Prepared(HashSet<String>);
+/// What an event is to XA transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Xa {
+    /// One begins.
+    Begin,
+    /// A TABLE_MAP or row event of the one that has begun.
+    Keep,
+    /// The one that has begun is prepared under this id.
+    Prepare(String),
+    /// What was kept counts now, of the one with this id or (`None`) of the one that has begun: decode it, then this event again.
+    Commit(Option<String>),
+    Rollback(String),
+}
 
-impl Prepared {
-    pub(super) fn add(&mut self, xid: String) {
-        if self.0.len() >= PREPARED_MAX {
-            self.0.clear();
-        }
-        self.0.insert(xid);
-    }
-
-    /// True if nothing of the transaction is wanted.
-    pub(super) fn end(&mut self, xid: &str) -> bool {
-        self.0.remove(xid)
-    }
+/// What the transaction at hand is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    #[default]
+    Plain,
+    /// Prepared at its end. `has_rows`: events were kept.
+    Undecided { has_rows: bool },
+    /// What was kept counts: it has come, or is about to.
+    Counts,
 }
 
 /// An id as XA statements in the binlog write it.
@@ -53,19 +55,9 @@ pub(super) fn prepare(body: &[u8]) -> Result<(String, bool), Truncated> {
     Ok((text(format, global, branch), is_commit))
 }
 
-/// The id in a MariaDB GTID event that begins a transaction which will be prepared: sequence 8, domain 4, flags 1, with the flag
-/// GROUP_COMMIT_ID an id 8, then format 4, length of the global part 1, of the branch 1, both.
-pub(super) fn mariadb_begin(body: &[u8]) -> Result<Option<String>, Truncated> {
+/// True if a MariaDB GTID event begins a transaction that will be prepared. Body: sequence 8, domain 4, flags 1.
+pub(super) fn mariadb_begins(body: &[u8]) -> Result<bool, Truncated> {
     let mut reader = Reader::new(body);
     reader.bytes(12)?;
-    let flags = reader.u8()?;
-    if flags & MARIADB_PREPARED_XA == 0 {
-        return Ok(None);
-    }
-    if flags & MARIADB_GROUP_COMMIT_ID != 0 {
-        reader.bytes(8)?;
-    }
-    let (format, global, branch) = (reader.u32()?, reader.u8()?, reader.u8()?);
-    let (global, branch) = (reader.bytes(usize::from(global))?, reader.bytes(usize::from(branch))?);
-    Ok(Some(text(format, global, branch)))
+    Ok(reader.u8()? & MARIADB_PREPARED_XA != 0)
 }

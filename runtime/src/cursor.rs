@@ -1,16 +1,21 @@
 //! The cursor store: how far each pipeline has settled, durably, in `data_dir/cursors`.
 //!
 //! Last in the flow. The only module that knows sled. [`Store::commit`] returns after the flush, and only settled positions get here.
-//! Format: sled trees `cursors`, pipeline name → JSON of [`Cursor`], and two of pipeline names, `numbers` and `moved`; the key `format` of the default tree holds the number of the
+//! Format: sled trees `cursors`, pipeline name → JSON of [`Cursor`], two of pipeline names, `numbers` and `moved`,
+//! and `reads`; the key `format` of the default tree holds the number of the
 //! format. A store of a newer format, or one that sled calls corrupt, is refused and never repaired on its own.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use sled::Transactional;
+use sled::transaction::{ConflictableTransactionError, TransactionError};
 
 use crate::position::Position;
+use crate::source::snapshot::to_read::ToRead;
 
 const FORMAT: u32 = 1;
 /// sled's page cache; cursors are tiny.
@@ -58,6 +63,8 @@ pub struct Store {
     numbers: sled::Tree,
     /// Names of pipelines that were moved by hand, see [`Store::is_moved`].
     moved: sled::Tree,
+    /// Pipeline name, 0, number of the work → JSON of [`ToRead`]: what is left of tables that are read.
+    reads: sled::Tree,
 }
 
 impl Store {
@@ -83,8 +90,8 @@ impl Store {
             }
         }
         let tree = |name: &str| db.open_tree(name).map_err(error);
-        let (cursors, numbers, moved) = (tree("cursors")?, tree("numbers")?, tree("moved")?);
-        Ok(Store { path, db, cursors, numbers, moved })
+        let (cursors, numbers, moved, reads) = (tree("cursors")?, tree("numbers")?, tree("moved")?, tree("reads")?);
+        Ok(Store { path, db, cursors, numbers, moved, reads })
     }
 
     pub fn list(&self) -> Result<Vec<(String, Cursor)>, CursorError> {
@@ -104,14 +111,52 @@ impl Store {
 
     /// Durable when it returns. Blocks on the disk.
     pub fn commit(&self, pipeline: &str, position: Position) -> Result<(), CursorError> {
+        self.commit_with(pipeline, position, &BTreeMap::new())
+    }
+
+    /// As [`Store::commit`], together with what is left of tables: both or neither. `None`: nothing is left.
+    pub fn commit_with(
+        &self,
+        pipeline: &str,
+        position: Position,
+        reads: &BTreeMap<u64, Option<ToRead>>,
+    ) -> Result<(), CursorError> {
         let written = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let value = serde_json::to_vec(&Cursor { position, written }).unwrap_or_default();
         let error = |source| CursorError::Write { path: self.path.clone(), source };
-        self.cursors.insert(pipeline, value).map_err(error)?;
+        if reads.is_empty() {
+            self.cursors.insert(pipeline, value).map_err(error)?;
+        } else {
+            let both = (&self.cursors, &self.reads).transaction(|(cursors, kept)| {
+                cursors.insert(pipeline, value.as_slice())?;
+                for (id, work) in reads {
+                    match work {
+                        Some(work) => kept.insert(read_key(pipeline, *id), serde_json::to_vec(work).unwrap_or_default())?,
+                        None => kept.remove(read_key(pipeline, *id))?,
+                    };
+                }
+                Ok::<_, ConflictableTransactionError<()>>(())
+            });
+            both.map_err(|e| match e {
+                TransactionError::Storage(source) => error(source),
+                TransactionError::Abort(()) => error(sled::Error::ReportableBug("a transaction was aborted".to_owned())),
+            })?;
+        }
         crate::failpoint::pass("cursor-before-flush");
         self.db.flush().map_err(error)?;
         crate::failpoint::pass("cursor-flushed");
         Ok(())
+    }
+
+    /// What is left to read of tables, oldest first.
+    pub fn reads(&self, pipeline: &str) -> Result<Vec<ToRead>, CursorError> {
+        let work = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (_, value) = entry.map_err(|e| open_error(&self.path, e))?;
+            let error =
+                |e| CursorError::Damaged { path: self.path.clone(), reason: format!("a work of pipeline `{pipeline}`: {e}") };
+            serde_json::from_slice(&value).map_err(error)
+        };
+        self.reads.scan_prefix([pipeline.as_bytes(), &[0]].concat()).map(work).collect()
     }
 
     /// As [`Store::commit`], on a user's behalf: marks in the target no longer count.
@@ -152,6 +197,9 @@ impl Store {
         let error = |source| CursorError::Write { path: self.path.clone(), source };
         self.moved.insert(pipeline, &[]).map_err(error)?;
         let removed = self.cursors.remove(pipeline).map_err(error)?.is_some();
+        for work in self.reads.scan_prefix([pipeline.as_bytes(), &[0]].concat()).keys() {
+            self.reads.remove(work.map_err(error)?).map_err(error)?;
+        }
         self.db.flush().map_err(error)?;
         Ok(removed)
     }
@@ -161,6 +209,11 @@ impl Store {
             |e| CursorError::Damaged { path: self.path.clone(), reason: format!("the cursor of pipeline `{pipeline}`: {e}") };
         serde_json::from_slice(value).map_err(error)
     }
+}
+
+/// Names of pipelines have no zero byte.
+fn read_key(pipeline: &str, id: u64) -> Vec<u8> {
+    [pipeline.as_bytes(), &[0], &id.to_be_bytes()].concat()
 }
 
 fn open_error(path: &Path, source: sled::Error) -> CursorError {

@@ -13,10 +13,12 @@ use crate::position::Position;
 pub mod bonds;
 pub mod order;
 pub mod skip;
+pub mod touched;
 pub mod worker;
 
 use bonds::Bonds;
 use skip::Skip;
+use touched::Touched;
 
 /// The open batches of all lanes of a pipeline: where the decoder appends rows.
 #[derive(Debug)]
@@ -27,12 +29,14 @@ pub struct Lanes {
     skip: Option<Skip>,
     /// Rows appended; skipped ones are settled already.
     pub rows_read: u64,
+    /// While tables are being read.
+    pub touched: Option<Touched>,
 }
 
 impl Lanes {
     pub fn new(ordering: Ordering, lanes: usize, rows_max: usize, bytes_max: usize) -> Lanes {
         let batchers = (0..lanes).map(|_| Batcher::new(rows_max, bytes_max)).collect();
-        Lanes { assignment: Assignment::new(ordering, lanes, Arc::default()), batchers, skip: None, rows_read: 0 }
+        Lanes { assignment: Assignment::new(ordering, lanes, Arc::default()), batchers, skip: None, rows_read: 0, touched: None }
     }
 
     /// Rows of bound tables share lanes.
@@ -70,6 +74,12 @@ impl Lanes {
             return None;
         }
         Some(self.assignment.lane(relation, key_hash))
+    }
+
+    /// As [`Lanes::lane`], of a row that was read from its table.
+    #[inline]
+    pub fn lane_of_read(&mut self, relation: &Relation, key_hash: u64) -> usize {
+        self.assignment.lane(relation, key_hash)
     }
 
     /// Takes back the rows from `id` on, of which values may be missing.

@@ -3,6 +3,7 @@
 //! Every pipeline is a task with its own decoder, lanes, plugins, sinks and cursor; they share sources, the plugin engine and the
 //! cursor store. One that fails, or that cannot be opened, stops alone; one whose source is away waits alone.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::router::Router;
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
 use crate::source::binlog::decode::Decoder;
 use crate::source::binlog::error::{DecodeError, Refusal};
+use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Source, SourceError, Start};
 
 mod feed;
@@ -325,8 +327,10 @@ impl Running {
                 cut_at_transactions: ordering == Ordering::Transaction,
                 until,
                 until_levelled,
+                pace: self.pipeline.source.pace(),
             },
             executed: position,
+            reads: self.store.reads(name)?,
         };
         let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, give_up: Some(give_up), keeper: Some(keeper) };
         let outcome = tasks.attend(name).await;
@@ -437,8 +441,15 @@ impl Running {
         let start: Start = self.pipeline.source.start();
         let Some(position) = unless_told(stop, patiently(|| self.source.resolve(&start))).await else { return Ok(None) };
         let position = position?;
+        let mut reads = BTreeMap::new();
+        if self.pipeline.source.reads_tables() {
+            let patterns = self.pipeline.source.tables();
+            let Some(tables) = unless_told(stop, patiently(|| self.source.tables(patterns))).await else { return Ok(None) };
+            let read = |(id, (schema, table)): (u64, (String, String))| (id, Some(ToRead::new(id, &schema, &table, None)));
+            reads = (0..).zip(tables?).map(read).collect();
+        }
         // Once and for all: `start` is for the first start only.
-        self.store.commit(&self.pipeline.name, position.clone())?;
+        self.store.commit_with(&self.pipeline.name, position.clone(), &reads)?;
         Ok(Some(position))
     }
 
@@ -637,14 +648,15 @@ impl Keeper {
                 _ = &mut finish => finished = true,
             }
             let settled = self.acks.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(settled) = settled {
+            if let Some(mut settled) = settled {
+                let reads = settled.take_reads();
                 position.advance(settled);
                 let (store, prepared) = (self.store.clone(), Arc::clone(&self.prepared));
                 let (name, next) = (self.status.name.clone(), position.clone());
                 let commit = move || -> Result<(), PipelineError> {
                     let prepared = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
                     prepared().before_cursor(&next)?;
-                    store.commit(&name, next.clone())?;
+                    store.commit_with(&name, next.clone(), &reads)?;
                     Ok(prepared().after_cursor(&next)?)
                 };
                 tokio::task::spawn_blocking(commit).await??;

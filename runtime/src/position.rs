@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ack::Passed;
+use crate::source::snapshot::to_read::ToRead;
 
 /// The id of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -290,6 +291,8 @@ pub struct Progress {
     /// File and offset behind the last of them.
     end: Option<(Arc<str>, u64)>,
     gtids: Gtids,
+    /// What is left of tables that are read, by the work's number; `None`: nothing.
+    reads: BTreeMap<u64, Option<ToRead>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -325,6 +328,16 @@ impl Progress {
         }
     }
 
+    /// Passes a chunk of a table; what is left of it.
+    pub fn pass_chunk(&mut self, id: u64, rest: Option<ToRead>) {
+        self.reads.insert(id, rest);
+    }
+
+    /// What is left of the tables that were read; it is kept together with the position.
+    pub fn take_reads(&mut self) -> BTreeMap<u64, Option<ToRead>> {
+        std::mem::take(&mut self.reads)
+    }
+
     fn reach(&mut self, file: &Arc<str>, offset: u64) {
         match &mut self.end {
             Some(end) if Arc::ptr_eq(&end.0, file) => end.1 = offset,
@@ -338,6 +351,7 @@ impl Passed for Progress {
         if later.end.is_some() {
             self.end = later.end;
         }
+        self.reads.extend(later.reads);
         match (&mut self.gtids, later.gtids) {
             (Gtids::Passed(gtids) | Gtids::All(Some(gtids)), Gtids::Passed(later)) => gtids.append(later),
             (Gtids::All(None), Gtids::Passed(_)) => {}

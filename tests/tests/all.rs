@@ -10,4 +10,5 @@ mod output;
 mod plugin;
 mod real_servers;
 mod sinks;
+mod snapshot;
 mod source;

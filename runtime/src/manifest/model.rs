@@ -171,7 +171,8 @@ pub struct MysqlSource {
     /// matches decides. Names with a dot stand in backticks.
     #[schemars(example = ["shop.*", "!shop.tmp_*"])]
     pub tables: Patterns,
-    /// Where to begin when a pipeline has no cursor yet.
+    /// Where to begin when a pipeline has no cursor yet. Default `"snapshot"`.
+    #[serde(default = "snapshot")]
     pub start: Start,
     /// The number by which the server knows this replica: unique among its replicas. Default: made from
     /// `data_dir` and the source's name, and above 2^31.
@@ -180,6 +181,30 @@ pub struct MysqlSource {
     /// Tables that have neither a primary key nor a unique key of NOT NULL columns.
     #[serde(default)]
     pub without_key: WithoutKey,
+    /// How tables are read, at the start and by `tidegate snapshot`.
+    #[serde(default)]
+    pub snapshot: Snapshot,
+}
+
+/// How tables are read: how much the server is asked for at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Snapshot {
+    /// Connections that read side by side. Default 2.
+    #[schemars(range(min = 1, max = 64))]
+    pub readers: usize,
+    /// Most rows that one SELECT asks for; fewer where rows are long. Default 10000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub chunk_rows: usize,
+    /// Most rows that are read in a second, by all readers together. Default: as fast as the pipeline takes them.
+    #[schemars(range(min = 1), example = 50_000)]
+    pub rows_per_second: Option<u64>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Snapshot {
+        Snapshot { readers: 2, chunk_rows: 10_000, rows_per_second: None }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -194,6 +219,7 @@ pub struct BinlogFilesSource {
     pub tables: Patterns,
     /// Where to begin when a pipeline has no cursor yet. Default `"earliest"`: all there is.
     #[serde(default = "earliest")]
+    #[schemars(schema_with = "super::start::of_files")]
     pub start: Start,
     /// Tables that have neither a primary key nor a unique key of NOT NULL columns.
     #[serde(default)]
@@ -203,6 +229,10 @@ pub struct BinlogFilesSource {
 /// Names that a later version will know, with a hint for each.
 fn later(names: &[&str], hint: &str) -> serde_json::Value {
     names.iter().map(|name| ((*name).to_owned(), hint.into())).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn snapshot() -> Start {
+    Start::Snapshot
 }
 
 fn earliest() -> Start {

@@ -12,6 +12,8 @@ use crate::temporal::days_from_civil;
 /// A place in a binlog, as a manifest or `tidegate cursor set` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
+    /// The tables as they are, then what is committed from now on.
+    Snapshot,
     /// Only what is committed from now on.
     Now,
     /// From the first event that is still there.
@@ -41,11 +43,12 @@ impl<'de> Deserialize<'de> for Start {
             type Value = Start;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"now\", \"earliest\", { gtid }, { file, offset } or { time }")
+                f.write_str("\"snapshot\", \"now\", \"earliest\", { gtid }, { file, offset } or { time }")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Start, E> {
                 match text {
+                    "snapshot" => Ok(Start::Snapshot),
                     "now" => Ok(Start::Now),
                     "earliest" => Ok(Start::Earliest),
                     _ => Err(E::invalid_value(de::Unexpected::Other("another text"), &self)),
@@ -129,6 +132,7 @@ impl JsonSchema for Start {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "oneOf": [
+                { "const": "snapshot", "type": "string", "description": "The tables are read as they are, while their changes are followed." },
                 { "const": "now", "type": "string", "description": "Only what is committed from now on." },
                 { "const": "earliest", "type": "string", "description": "From the first event that the server still has." },
                 {
@@ -154,11 +158,18 @@ impl JsonSchema for Start {
                         "type": "string", "x-form": "time", "description": "RFC 3339: `2026-11-01T00:00:00Z`."
                     } }
                 }
-            ],
-            "x-later": { "snapshot": "write start = \"now\" or start = \"earliest\": reading the tables first comes in a later version" },
-            "x-missing": "write start = \"now\" or start = \"earliest\": reading the tables first (\"snapshot\") comes in a later version"
+            ]
         })
     }
+}
+
+/// As [`Start`], for binlog files: they have no tables to read.
+pub fn of_files(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Start::json_schema(generator);
+    if let Some(choices) = schema.get_mut("oneOf").and_then(|choices| choices.as_array_mut()) {
+        choices.retain(|choice| choice["const"] != "snapshot");
+    }
+    schema
 }
 
 #[cfg(test)]
@@ -187,7 +198,8 @@ mod tests {
         );
         assert!(matches!(read(serde_json::json!({"gtid": "0-1-100"})).unwrap(), Start::Gtid(_)));
         assert_eq!(read(serde_json::json!({"time": "1970-01-01T00:00:00Z"})).unwrap(), Start::Time(0));
-        for json in [serde_json::json!("snapshot"), serde_json::json!({"file": "x"}), serde_json::json!({"gtid": "", "time": ""})] {
+        assert_eq!(read("snapshot".into()).unwrap(), Start::Snapshot);
+        for json in [serde_json::json!("later"), serde_json::json!({"file": "x"}), serde_json::json!({"gtid": "", "time": ""})] {
             assert!(read(json).is_err());
         }
     }

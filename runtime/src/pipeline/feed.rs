@@ -21,7 +21,13 @@ use crate::prepared::{Prepared, PreparedError, Replay};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::binlog::error::{After, DecodeError, Problem};
 use crate::source::binlog::xa::Xa;
+use crate::source::snapshot::Pace;
+use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Boundary, Event, Segment, Source, Subscription};
+
+mod weave;
+
+use weave::Weave;
 
 /// Batches that may wait in front of a lane.
 pub const LANE_DEPTH: usize = 2;
@@ -49,6 +55,13 @@ pub enum Ended {
     Levelled,
 }
 
+/// What reading goes on with.
+enum Wake {
+    Event(Event),
+    /// One of a table has arrived.
+    Chunk,
+}
+
 /// What reading begins with.
 pub struct Feed {
     pub source: Arc<Source>,
@@ -66,6 +79,8 @@ pub struct Feed {
     pub options: FeedOptions,
     /// Everything before it is read.
     pub executed: Position,
+    /// Tables to read.
+    pub reads: Vec<ToRead>,
 }
 
 pub struct FeedOptions {
@@ -77,6 +92,8 @@ pub struct FeedOptions {
     pub until: Option<Position>,
     /// Stop when no mark is left to skip.
     pub until_levelled: bool,
+    /// How tables are read.
+    pub pace: Pace,
 }
 
 /// The state of reading.
@@ -97,12 +114,15 @@ struct Reading {
     /// Times that the source was idle since the last segment.
     idles: u32,
     is_source_away: bool,
+    /// Tables that are being read.
+    weave: Option<Weave>,
 }
 
 impl Feed {
     /// Reads until it is told to stop. Dropping the senders at the end lets the lanes finish.
-    pub async fn run(self) -> Result<(Ended, Position), PipelineError> {
+    pub async fn run(mut self) -> Result<(Ended, Position), PipelineError> {
         let lanes = self.senders.len();
+        let reads = std::mem::take(&mut self.reads);
         let resume = Arc::new(self.executed.clone());
         let mut reading = Reading {
             tokens: (0..lanes).map(|_| None).collect(),
@@ -115,8 +135,13 @@ impl Feed {
             is_flood: false,
             idles: 0,
             is_source_away: false,
+            weave: None,
             feed: self,
         };
+        // With the marks of other lanes, which is a moment, rows that are read would be in the wrong lanes.
+        if !reading.feed.options.until_levelled {
+            reading.read_tables(reads, reading.feed.options.pace);
+        }
         let ended = reading.run().await;
         reading.count();
         if ended.is_err() && !(reading.feed.options.cut_at_transactions && reading.feed.decoder.is_in_transaction()) {
@@ -134,21 +159,25 @@ impl Reading {
         }
         loop {
             let event = match self.feed.subscription.try_next() {
-                Some(event) => event?,
+                Some(event) => Wake::Event(event?),
                 None => match self.wait_for_event().await? {
                     Some(event) => event,
                     None => return Ok(Ended::Stopped),
                 },
             };
-            self.show_source(&event);
+            if let Wake::Event(event) = &event {
+                self.show_source(event);
+            }
             let ended = match event {
-                Event::Segment(segment) => self.segment(&segment).await?,
-                Event::Idle => self.idle(false).await?,
-                Event::Away(_) => {
+                Wake::Event(Event::Segment(segment)) => self.segment(&segment).await?,
+                Wake::Event(Event::Idle) => self.idle(false).await?,
+                Wake::Event(Event::Away(_)) => {
                     self.idles = 0;
                     None
                 }
-                Event::End => self.idle(true).await?,
+                Wake::Event(Event::End) => self.idle(true).await?,
+                Wake::Chunk if !self.feed.decoder.is_in_transaction() => self.weave().await?,
+                Wake::Chunk => None,
             };
             if let Some(ended) = ended {
                 return Ok(ended);
@@ -172,18 +201,22 @@ impl Reading {
     }
 
     /// Nothing is there to read: lanes that have nothing to do get what there is. `None`: told to stop.
-    async fn wait_for_event(&mut self) -> Result<Option<Event>, PipelineError> {
+    async fn wait_for_event(&mut self) -> Result<Option<Wake>, PipelineError> {
         let next = self.feed.subscription.next();
         let now = if self.is_flood { tokio::time::timeout(QUIET, next).await.ok() } else { next.now_or_never() };
         if let Some(event) = now {
-            return Ok(Some(event?));
+            return Ok(Some(Wake::Event(event?)));
         }
         self.is_flood = false;
         self.send_to_idle_lanes()?;
         loop {
             let wake = self.deadline.unwrap_or_else(|| Instant::now() + MARK_INTERVAL);
             tokio::select! {
-                event = self.feed.subscription.next() => return Ok(Some(event?)),
+                event = self.feed.subscription.next() => return Ok(Some(Wake::Event(event?))),
+                arrived = Weave::arrive(&mut self.weave) => {
+                    arrived?;
+                    return Ok(Some(Wake::Chunk));
+                }
                 () = told_to_stop(&mut self.feed.stop) => return Ok(None),
                 () = self.feed.lane_done.notified() => self.send_to_idle_lanes()?,
                 () = tokio::time::sleep_until(wake.into()) => {
@@ -201,7 +234,12 @@ impl Reading {
     async fn idle(&mut self, for_good: bool) -> Result<Option<Ended>, PipelineError> {
         self.feed.status.set_behind(Some(0), true);
         self.idles += 1;
-        if for_good || (self.feed.options.until.is_some() && self.idles >= IDLES_AT_END) {
+        if !self.feed.decoder.is_in_transaction()
+            && let Some(ended) = self.weave().await?
+        {
+            return Ok(Some(ended));
+        }
+        if for_good || (self.feed.options.until.is_some() && self.idles >= IDLES_AT_END && self.weave.is_none()) {
             return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Stopped)));
         }
         self.send_to_idle_lanes()?;
@@ -292,7 +330,13 @@ impl Reading {
                     let Some(info) = super::unless_told(&self.feed.stop, asked).await else { return Ok(None) };
                     self.feed.decoder.provide(&schema, &table, info?);
                 }
-                step @ (Step::Done | Step::Xa(_)) => return Ok(Some(step)),
+                step @ (Step::Done | Step::Xa(_)) => {
+                    let altered = self.feed.decoder.take_altered();
+                    if let Some(touched) = &mut self.feed.lanes.touched {
+                        altered.iter().for_each(|(schema, table)| touched.note_altered(schema, table));
+                    }
+                    return Ok(Some(step));
+                }
             }
         }
     }
@@ -373,6 +417,9 @@ impl Reading {
         {
             return Ok(Some(ended));
         }
+        if let Some(ended) = self.weave().await? {
+            return Ok(Some(ended));
+        }
         if self.has_reached_end() {
             return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Stopped)));
         }
@@ -402,7 +449,7 @@ impl Reading {
     }
 
     fn has_reached_end(&self) -> bool {
-        self.feed.options.until.as_ref().is_some_and(|until| self.feed.executed.covers(until))
+        self.weave.is_none() && self.feed.options.until.as_ref().is_some_and(|until| self.feed.executed.covers(until))
     }
 
     /// Batches that have got their first row enter the ack tracker and the source order, before anything later leaves.

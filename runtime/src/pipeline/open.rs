@@ -6,11 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::PipelineError;
-use crate::manifest::model::{Manifest, Plugin, Source, SourceConfig, Tls, WithoutKey};
+use crate::manifest::model::{Manifest, Plugin, Snapshot, Source, SourceConfig, Tls, WithoutKey};
 use crate::manifest::pattern::Patterns;
 use crate::manifest::start::Start as ManifestStart;
 use crate::plugin::{self, Engine, PluginConfig, PluginError};
 use crate::source::mysql::{self, Address, SslMode};
+use crate::source::snapshot::Pace;
 use crate::source::{self, DefiniteError, SourceError, SourceKind, Start};
 
 /// The sources and plugins of a run. Each is opened once, by the first pipeline that asks for it; others wait for it meanwhile.
@@ -57,7 +58,8 @@ impl Shared {
 impl From<ManifestStart> for Start {
     fn from(start: ManifestStart) -> Start {
         match start {
-            ManifestStart::Now => Start::Now,
+            // What is in the tables then is read beside it.
+            ManifestStart::Snapshot | ManifestStart::Now => Start::Now,
             ManifestStart::Earliest => Start::Earliest,
             ManifestStart::Gtid(set) => Start::Gtid(set),
             ManifestStart::File { file, offset } => Start::File { file, offset },
@@ -101,6 +103,21 @@ impl Source {
             SourceConfig::BinlogFiles(c) => &c.start,
         };
         Start::from(start.clone())
+    }
+
+    /// A pipeline without a cursor reads the tables.
+    pub fn reads_tables(&self) -> bool {
+        matches!(&self.config, SourceConfig::Mysql(c) if c.start == ManifestStart::Snapshot)
+    }
+
+    /// How tables are read.
+    pub fn pace(&self) -> Pace {
+        let snapshot = match &self.config {
+            SourceConfig::Mysql(c) => c.snapshot,
+            SourceConfig::BinlogFiles(_) => Snapshot::default(),
+        };
+        let Snapshot { readers, chunk_rows, rows_per_second } = snapshot;
+        Pace { readers, chunk_rows, rows_per_second }
     }
 
     /// What the source is opened with.

@@ -15,6 +15,7 @@ mod hub;
 mod inflate;
 pub mod mysql;
 mod relation;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 

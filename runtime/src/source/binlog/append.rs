@@ -14,7 +14,7 @@ use super::error::Problem;
 use super::plan::{KeyHash, Plan};
 use super::rows::{self, Cell, Present, RowsError, RowsEvent};
 use super::value::{Decode, ValueError};
-use super::values::collation;
+use super::values::{collation, decimal};
 
 /// Rows of a block: their cells stay in the nearest cache.
 const BLOCK_ROWS: usize = 128;
@@ -28,6 +28,7 @@ pub(super) struct Scratch {
     /// What becomes of them, by lane, in source order.
     changes: Vec<Vec<Change>>,
     text: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +73,38 @@ impl<'a> Appender<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Appends the next rows of an answer to a SELECT, from `at` on: one block. `since`: rows whose keys were touched since then are left
+    /// out, which must have all their columns in the stream.
+    pub(super) fn sent(mut self, sent: &'a [u8], at: &mut usize, row: &mut u32, since: u64) -> Result<(), Box<Problem>> {
+        self.rows = sent;
+        self.scratch.after.clear();
+        self.scratch.changes.iter_mut().for_each(Vec::clear);
+        let looks = self.lanes.touched.as_ref().is_some_and(|touched| !touched.is_empty());
+        let first = RowId { transaction: self.current.transaction.number, place: u64::from(*row) * 2 };
+        for in_block in 0..BLOCK_ROWS as u32 {
+            if *at >= sent.len() {
+                break;
+            }
+            let end = rows::walk_sent(&self.plan.columns, sent, *at, *row, &mut self.scratch.after).map_err(boxed)?;
+            let change = Change { op: Op::Snapshot, row: in_block, bytes: (end - *at) as u32, place: u64::from(*row) * 2 };
+            (*at, *row) = (end, *row + 1);
+            if looks {
+                let key = self.key(in_block, false)?;
+                if self.lanes.touched.as_ref().is_some_and(|touched| touched.is_touched(key, since)) {
+                    continue;
+                }
+            }
+            let key_hash = self.key_hash(in_block, false)?;
+            let lane = self.lanes.lane_of_read(&self.plan.relation, key_hash);
+            self.scratch.changes[lane].push(change);
+        }
+        let appended = self.append();
+        if appended.is_err() {
+            self.lanes.retract(first);
+        }
+        appended
     }
 
     /// Finds the values of the next rows, and their lanes. `row` is the row in the event.
@@ -149,6 +182,9 @@ impl<'a> Appender<'a> {
     #[inline]
     fn change(&mut self, change: Change, is_key_before: bool) -> Result<(), Box<Problem>> {
         let key_hash = self.key_hash(change.row, is_key_before)?;
+        if self.lanes.touched.is_some() {
+            self.touch(change, is_key_before)?;
+        }
         if self.is_skipping && self.current.skip_through.is_some_and(|through| change.place <= through) {
             return Ok(());
         }
@@ -157,6 +193,41 @@ impl<'a> Appender<'a> {
             self.scratch.changes[lane].push(change);
         }
         Ok(())
+    }
+
+    #[cold]
+    fn touch(&mut self, change: Change, is_key_before: bool) -> Result<(), Box<Problem>> {
+        let key = self.key(change.row, is_key_before)?;
+        let is_whole = change.op == Op::Delete || image(&self.scratch.after, self.plan, change.row).iter().all(|c| !c.is_absent());
+        if let Some(touched) = &mut self.lanes.touched {
+            touched.note(key);
+            if !is_whole {
+                touched.note_partial(self.plan.relation.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What tells a key from all others, byte by byte, whether the stream had it or the table.
+    fn key(&mut self, row: u32, is_before: bool) -> Result<u128, Box<Problem>> {
+        let plan = self.plan;
+        let Some(touched) = &self.lanes.touched else { return Ok(0) };
+        let mut hasher = touched.hasher();
+        hasher.word(plan.seed as i64);
+        let cells = image(if is_before { &self.scratch.before } else { &self.scratch.after }, plan, row);
+        for part in &plan.key {
+            let column = usize::from(part.column);
+            let decode = &plan.columns[column].decode;
+            match (cells[column].bytes(self.rows), part.hash) {
+                (None, _) => hasher.word(0),
+                (Some(cell), KeyHash::Word) => hasher.word(decode.word(cell).map_err(|error| value_error(plan, column, error))?),
+                (Some(cell), KeyHash::Bytes) => {
+                    hasher.bytes(packed(cell, decode, &mut self.scratch.packed).map_err(|error| value_error(plan, column, error))?)
+                }
+                (Some(cell), KeyHash::Text(_)) => hasher.bytes(cell),
+            }
+        }
+        Ok(hasher.key())
     }
 
     /// Equal for keys that are equal at the source.
@@ -180,7 +251,11 @@ impl<'a> Appender<'a> {
                 (KeyHash::Word, _) => {
                     collation::hash_word(decode.word(bytes).map_err(|error| value_error(plan, column, error))?, hash)
                 }
-                (KeyHash::Bytes, _) => collation::hash_bytes(bytes, hash),
+                (KeyHash::Bytes, decode) => {
+                    let bytes =
+                        packed(bytes, decode, &mut self.scratch.packed).map_err(|error| value_error(plan, column, error))?;
+                    collation::hash_bytes(bytes, hash)
+                }
                 (KeyHash::Text(id), Decode::Transcode(charset)) => {
                     let text = &mut self.scratch.text;
                     text.clear();
@@ -221,6 +296,20 @@ impl<'a> Appender<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// A value that is hashed byte by byte, as the binlog has it: without the zeros at the end of a BINARY, and decimals packed.
+#[inline]
+fn packed<'c>(cell: &'c [u8], decode: &Decode, packed: &'c mut Vec<u8>) -> Result<&'c [u8], ValueError> {
+    match *decode {
+        Decode::Pad(_) => Ok(&cell[..cell.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1)]),
+        Decode::SentDecimal { precision, scale } => {
+            packed.clear();
+            decimal::pack(cell, precision, scale, packed).map_err(|_| ValueError::Decimal)?;
+            Ok(packed)
+        }
+        _ => Ok(cell),
     }
 }
 

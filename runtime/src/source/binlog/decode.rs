@@ -79,6 +79,7 @@ pub struct Decoder {
     completed: Option<(Arc<str>, u64)>,
     scratch: Scratch,
     completer: Completer,
+    altered: Vec<(String, String)>,
 }
 
 impl Decoder {
@@ -103,6 +104,7 @@ impl Decoder {
             completed: None,
             scratch: Scratch::default(),
             completer: Completer::default(),
+            altered: Vec::new(),
         }
     }
 
@@ -142,6 +144,38 @@ impl Decoder {
     /// File and offset behind the last transaction that was read whole.
     pub fn completed(&self) -> Option<(&Arc<str>, u64)> {
         self.completed.as_ref().map(|(file, offset)| (file, *offset))
+    }
+
+    /// The plan of a relation whose rows are read from the table; the same relation as the stream's, if the stream had it.
+    /// `None`: nobody wants its rows.
+    pub fn read_plan(&mut self, draft: plan::Draft) -> Result<Option<Arc<Plan>>, Problem> {
+        self.plan(draft)
+    }
+
+    /// Between two transactions: rows that were read from a table follow, as if they were one.
+    pub fn begin_read(&mut self, file: &Arc<str>, offset: u64, commit_time_us: i64) {
+        let number = self.current.transaction.number + 1;
+        self.current.transaction = Transaction { number, gtid: None, file: Arc::clone(file), offset, commit_time_us };
+        (self.current.last_place, self.current.skip_through, self.current.row_events) = (None, None, 0);
+    }
+
+    /// Appends the next rows of an answer to a SELECT, some of those from `at` on. `row` counts them.
+    /// `since`: keys that were touched since then are left out.
+    pub fn read_rows(
+        &mut self,
+        plan: &Plan,
+        sent: &[u8],
+        at: &mut usize,
+        row: &mut u32,
+        since: u64,
+        lanes: &mut Lanes,
+    ) -> Result<(), Problem> {
+        Appender::new(plan, &mut self.current, &mut self.scratch, lanes).sent(sent, at, row, since).map_err(|problem| *problem)
+    }
+
+    /// Followed tables that DDL has changed since the last call.
+    pub fn take_altered(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.altered)
     }
 
     fn framed(&mut self, segment: &Segment, framed: Framed, lanes: &mut Lanes, context: &mut Context) -> Result<Step, Problem> {
@@ -405,6 +439,7 @@ impl Decoder {
                         statement::first_words(&text)
                     );
                     self.altered(&schema, &table)?;
+                    self.altered.push((schema, table));
                 }
             }
         }

@@ -12,12 +12,12 @@ mod event;
 #[cfg(test)]
 mod oracle;
 mod partial;
-pub(super) mod plan;
+pub mod plan;
 mod rows;
 mod statement;
 mod table_map;
 #[cfg(test)]
 mod testing;
-mod value;
+pub(in crate::source) mod value;
 pub mod values;
 pub mod xa;

@@ -78,7 +78,8 @@ fn after_image(plan: &Plan, rows: &[u8], cells: &[Cell], partial: &[u8], body: &
         }
         let Some(bytes) = after.bytes(rows) else { continue };
         let prefix = match column.width {
-            Width::Fixed(_) => 0,
+            // No row image has length-encoded cells.
+            Width::Fixed(_) | Width::Lenenc => 0,
             Width::Prefixed(bytes) => usize::from(bytes),
         };
         let start = body.len();

@@ -49,6 +49,8 @@ pub enum Width {
     Fixed(u32),
     /// A little-endian length of that many bytes (1 to 4), then the cell.
     Prefixed(u8),
+    /// A length-encoded string, as a prepared statement sends it.
+    Lenenc,
 }
 
 #[derive(Debug)]
@@ -144,7 +146,7 @@ fn key(map: &TableMap, defs: &[ColumnDef], info: Option<&TableInfo>) -> (Vec<u16
     }
 }
 
-fn key_hash(defs: &[ColumnDef], columns: &[ColumnPlan], column: usize) -> KeyHash {
+pub(in crate::source) fn key_hash(defs: &[ColumnDef], columns: &[ColumnPlan], column: usize) -> KeyHash {
     match (&columns[column].decode, defs[column].source_type.collation()) {
         (Decode::Copy | Decode::Transcode(_), Some(collation)) => KeyHash::Text(collation),
         (decode, _) if decode.is_word() || matches!(decode, Decode::Enum(_) | Decode::Set(_)) => KeyHash::Word,

@@ -6,6 +6,7 @@
 
 use super::event::{Reader, Truncated};
 use super::plan::{ColumnPlan, Width};
+use crate::source::gtid_event::lenenc;
 
 /// STMT_END_F: the table maps of this statement are over.
 pub const FLAG_STATEMENT_END: u16 = 1;
@@ -163,6 +164,27 @@ pub fn walk(
     }
 }
 
+/// Walks a row that a prepared statement sent, which begins at `at` with its length (see [`crate::source::mysql::SentRows`]), adds one
+/// cell a column, and returns where it ends. Format: 0, a bitmap of the NULLs that begins with its third bit, the cells that are not.
+#[inline]
+pub fn walk_sent(columns: &[ColumnPlan], rows: &[u8], at: usize, row: u32, cells: &mut Vec<Cell>) -> Result<usize, RowsError> {
+    let truncated = |column| RowsError::RowTruncated { row, column };
+    let len = rows.get(at..).and_then(|rest| rest.first_chunk()).map(|len| u32::from_le_bytes(*len) as usize);
+    let begin = at + 4;
+    let end = len.and_then(|len| begin.checked_add(len)).filter(|end| *end <= rows.len()).ok_or(truncated(0))?;
+    let nulls_len = (columns.len() + 9) / 8;
+    let nulls = rows[..end].get(begin + 1..begin + 1 + nulls_len).ok_or(truncated(0))?;
+    let mut at = begin + 1 + nulls_len;
+    let first = cells.len();
+    cells.resize(first + columns.len(), Cell::NULL);
+    for (i, (out, column)) in cells[first..].iter_mut().zip(columns).enumerate() {
+        if nulls[(i + 2) / 8] >> ((i + 2) % 8) & 1 == 0 {
+            *out = cell(column.width, &rows[..end], &mut at).ok_or(truncated(i))?;
+        }
+    }
+    if at == end { Ok(end) } else { Err(truncated(columns.len())) }
+}
+
 #[inline(always)]
 fn cell(width: Width, rows: &[u8], at: &mut usize) -> Option<Cell> {
     let (start, len) = match width {
@@ -172,6 +194,11 @@ fn cell(width: Width, rows: &[u8], at: &mut usize) -> Option<Cell> {
         Width::Prefixed(3) => {
             let [a, b, c] = *rows.get(*at..)?.first_chunk()?;
             (*at + 3, u32::from_le_bytes([a, b, c, 0]))
+        }
+        Width::Lenenc => {
+            let rest = rows.get(*at..)?;
+            let (len, tail) = lenenc(rest)?;
+            (*at + rest.len() - tail.len(), u32::try_from(len).ok()?)
         }
         Width::Prefixed(_) => (*at + 4, u32::from_le_bytes(*rows.get(*at..)?.first_chunk()?)),
     };

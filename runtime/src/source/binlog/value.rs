@@ -52,6 +52,16 @@ pub enum Decode {
     Enum(Arc<[Box<str>]>),
     Set(Arc<[Box<str>]>),
     Json,
+    /// Of the rows of a prepared statement, where they differ from those of the binlog: a decimal as text, a year as a number, dates and
+    /// times field by field (without the fields at the end that are zero).
+    SentDecimal {
+        precision: u8,
+        scale: u8,
+    },
+    SentYear,
+    SentDate,
+    SentTime,
+    SentDateTime,
 }
 
 /// Why a cell has no value. Never holds the value.
@@ -118,6 +128,45 @@ fn timestamp(seconds: u64, micros: u64) -> Result<i64, ValueError> {
     Ok((seconds * 1_000_000 + micros) as i64)
 }
 
+/// The fields of a date and time as a prepared statement sends them: year 2, month, day, hour, minute, second, microseconds 4.
+#[inline]
+fn sent_fields(cell: &[u8]) -> Result<Fields, ValueError> {
+    if !matches!(cell.len(), 0 | 4 | 7 | 11) {
+        return Err(ValueError::Length(cell.len()));
+    }
+    let mut all = [0; 11];
+    all[..cell.len()].copy_from_slice(cell);
+    let [y, z, month, day, hour, minute, second, a, b, c, d] = all;
+    Ok(Fields {
+        year: u32::from(u16::from_le_bytes([y, z])),
+        month: month.into(),
+        day: day.into(),
+        hour: hour.into(),
+        minute: minute.into(),
+        second: second.into(),
+        microsecond: u32::from_le_bytes([a, b, c, d]),
+    })
+}
+
+/// Is negative 1, days 4, hours, minutes, seconds, microseconds 4.
+#[inline]
+fn sent_time(cell: &[u8]) -> Result<i64, ValueError> {
+    if !matches!(cell.len(), 0 | 8 | 12) {
+        return Err(ValueError::Length(cell.len()));
+    }
+    let mut all = [0; 12];
+    all[..cell.len()].copy_from_slice(cell);
+    let [negative, a, b, c, d, hour, minute, second, rest @ ..] = all;
+    let (days, micros) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes(rest));
+    let hours = u64::from(days) * 24 + u64::from(hour);
+    if hours > 838 || minute > 59 || second > 59 || micros > 999_999 {
+        return Err(ValueError::Range);
+    }
+    let seconds = hours * 3600 + u64::from(minute) * 60 + u64::from(second);
+    let micros = (seconds * 1_000_000 + u64::from(micros)) as i64;
+    Ok(if negative == 0 { micros } else { -micros })
+}
+
 /// hhmmss as a decimal number, signed microseconds.
 fn old_time(number: i64) -> Result<i64, ValueError> {
     let n = number.unsigned_abs();
@@ -159,6 +208,7 @@ impl Decode {
                 | Decode::Enum(_)
                 | Decode::Set(_)
                 | Decode::Json
+                | Decode::SentDecimal { .. }
         )
     }
 
@@ -241,7 +291,23 @@ impl Decode {
                 }
                 cell.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b)) as i64
             }
-            Decode::Copy | Decode::Transcode(_) | Decode::Pad(_) | Decode::Decimal { .. } | Decode::Json => {
+            Decode::SentYear => le::<2>(cell)? as i64,
+            Decode::SentDate => {
+                let fields = sent_fields(cell)?;
+                if fields.month > 12 || fields.year > 9999 || fields.day > 31 {
+                    return Err(ValueError::Range);
+                }
+                fields.date_word()
+            }
+            Decode::SentTime => sent_time(cell)?,
+            // A session in UTC sends instants in UTC.
+            Decode::SentDateTime => datetime(sent_fields(cell)?)?,
+            Decode::Copy
+            | Decode::Transcode(_)
+            | Decode::Pad(_)
+            | Decode::Decimal { .. }
+            | Decode::Json
+            | Decode::SentDecimal { .. } => {
                 return Err(ValueError::Length(cell.len()));
             }
         })
@@ -271,6 +337,7 @@ impl Decode {
                 out.bytes(cell);
                 Ok(())
             }),
+            Decode::SentDateTime => words!(Decode::SentDateTime),
             Decode::Decimal { precision, scale } => {
                 each(cells, rows, out, |cell, out| Decode::Decimal { precision, scale }.append(cell, out))
             }
@@ -331,6 +398,18 @@ impl Decode {
                 } else {
                     json::write_text(cell, out.data()).map_err(ValueError::Json)?;
                 }
+                out.end_bytes();
+            }
+            Decode::SentDecimal { .. } => {
+                let (sign, digits) = match cell {
+                    [b'-', digits @ ..] => (&cell[..1], digits),
+                    digits => (&[][..], digits),
+                };
+                // ZEROFILL columns come with zeros in front.
+                let zeros = digits.windows(2).take_while(|pair| pair[0] == b'0' && pair[1].is_ascii_digit()).count();
+                let data = out.data();
+                data.extend_from_slice(sign);
+                data.extend_from_slice(&digits[zeros..]);
                 out.end_bytes();
             }
             _ => out.word(self.word(cell)?),

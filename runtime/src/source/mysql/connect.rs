@@ -53,30 +53,30 @@ pub(super) struct Connection {
 
 /// The answer to a statement.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     columns: Vec<String>,
     rows: Vec<Vec<Option<String>>>,
 }
 
 /// One row of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     columns: &'a [String],
     values: &'a [Option<String>],
 }
 
 impl Rows {
-    pub(super) fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Row<'_>> {
         self.rows.iter().map(|values| Row { columns: &self.columns, values })
     }
 
-    pub(super) fn first(&self) -> Option<Row<'_>> {
+    pub(crate) fn first(&self) -> Option<Row<'_>> {
         self.iter().next()
     }
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn at(self, index: usize) -> Option<&'a str> {
+    pub(crate) fn at(self, index: usize) -> Option<&'a str> {
         self.values.get(index)?.as_deref()
     }
 

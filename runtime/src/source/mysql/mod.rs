@@ -7,6 +7,7 @@ mod connect;
 mod dump;
 mod errors;
 mod login;
+mod read;
 mod server;
 mod tls;
 
@@ -16,7 +17,8 @@ use sha2::{Digest, Sha256};
 
 pub use address::{Address, AddressError, SslMode};
 pub(crate) use dump::Dump;
-pub(crate) use server::Server;
+pub(crate) use read::{ReadSession, SentRows, View, Wire};
+pub(crate) use server::{Server, literal};
 
 /// The server id under which a source registers unless the manifest says another: from the data folder and the source's name, in
 /// the upper half of the range, where hand-numbered servers seldom are.

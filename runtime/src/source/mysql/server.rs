@@ -357,7 +357,7 @@ pub(super) fn settings_of(rows: &Rows, version: &Rows) -> Settings {
 }
 
 /// A string literal that is right in every SQL mode.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     let hex: String = text.bytes().map(|b| format!("{b:02x}")).collect();
     format!("_utf8mb4 x'{hex}'")
 }

@@ -22,6 +22,8 @@ pub enum DecimalError {
     Short { needed: usize, found: usize },
     #[error("a group of {digits} decimal digits holds a larger number")]
     Digits { digits: u8 },
+    #[error("a text is no decimal({precision},{scale})")]
+    Text { precision: u8, scale: u8 },
 }
 
 /// Bytes that a value of `decimal(precision, scale)` takes. `scale` above `precision` counts as no digits before the point.
@@ -49,6 +51,44 @@ pub fn write_text(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> 
     let len = text(bytes, precision, scale, room)?;
     // SAFETY: `text` has written the first `len` bytes of the spare room.
     unsafe { out.set_len(begin + len) };
+    Ok(())
+}
+
+/// Appends the packed form of a text that a server printed for a `decimal(precision, scale)`; the inverse of [`write_text`].
+pub fn pack(text: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> Result<(), DecimalError> {
+    if precision == 0 || precision > PRECISION_MAX || scale > precision {
+        return Err(DecimalError::Type { precision, scale });
+    }
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    let point = digits.iter().position(|b| *b == b'.').unwrap_or(digits.len());
+    let (integer, fraction) = (&digits[..point], digits.get(point + 1..).unwrap_or_default());
+    let integer = &integer[integer.iter().take_while(|b| **b == b'0').count()..];
+    let (before, after) = (usize::from(precision - scale), usize::from(scale));
+    let is_number = integer.iter().chain(fraction).all(u8::is_ascii_digit);
+    if !is_number || integer.len() > before || fraction.len() > after {
+        return Err(DecimalError::Text { precision, scale });
+    }
+    let begin = out.len();
+    // The digit at a place: those before the point are aligned right, those after it left.
+    let digit_before = |place: usize| (place + integer.len()).checked_sub(before).map_or(0, |at| u32::from(integer[at] - b'0'));
+    let digit_after = |place: usize| fraction.get(place).map_or(0, |digit| u32::from(digit - b'0'));
+    let mut group = |places: std::ops::Range<usize>, digit: &dyn Fn(usize) -> u32| {
+        let bytes = usize::from(GROUP_BYTES[places.len()]);
+        let value = places.fold(0, |value, place| value * 10 + digit(place));
+        out.extend_from_slice(&value.to_be_bytes()[4 - bytes..]);
+    };
+    group(0..before % 9, &digit_before);
+    (before % 9..before).step_by(9).for_each(|at| group(at..at + 9, &digit_before));
+    (0..after / 9).for_each(|n| group(n * 9..n * 9 + 9, &digit_after));
+    group(after / 9 * 9..after, &digit_after);
+    let is_zero = out[begin..].iter().all(|b| *b == 0);
+    out[begin] ^= 0x80;
+    if is_negative && !is_zero {
+        out[begin..].iter_mut().for_each(|b| *b = !*b);
+    }
     Ok(())
 }
 
@@ -185,6 +225,9 @@ mod tests {
             let bytes: Vec<u8> = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
             assert_eq!(len(precision, scale), bytes.len(), "{line}");
             assert_eq!(text(&bytes, precision, scale).as_deref(), Ok(fields[3]), "{line}");
+            let mut packed = Vec::new();
+            pack(fields[3].as_bytes(), precision, scale, &mut packed).unwrap();
+            assert_eq!(packed, bytes, "{line}");
         }
     }
 

@@ -1,0 +1,262 @@
+//! A session that reads rows of tables: prepared statements, whose rows stay in the buffer as they arrive, and where the server stands.
+//!
+//! Text comes in the character set of its column, times in UTC, so that values are those of the binlog. Format: MySQL internals,
+//! "Prepared Statements", binary protocol result set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use super::connect::{Connection, PACKET_MAX, Rows};
+use super::server::{Server, Settings};
+use crate::position::{GtidSet, Position};
+use crate::source::Failure;
+use crate::source::gtid_event::lenenc;
+
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_EXECUTE: u8 = 0x17;
+const COM_STMT_CLOSE: u8 = 0x19;
+/// The buffer grows by so much.
+const READ_BYTES: usize = 256 * 1024;
+/// Between two looks at a server that has not yet made visible what it has logged.
+const VISIBLE_LOOK: Duration = Duration::from_millis(1);
+/// For the next bytes of an answer: a server that sorts or waits for locks sends nothing.
+const ROWS_TIMEOUT: Duration = Duration::from_secs(300);
+/// Length of a row in front of it.
+pub(crate) const ROW_HEADER: usize = 4;
+
+pub(crate) struct ReadSession {
+    connection: Connection,
+    settings: Settings,
+}
+
+/// How a column of an answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Fixed(u8),
+    /// A length of one byte, then fields of a date or time.
+    Temporal,
+    /// A length-encoded string.
+    String,
+}
+
+/// Rows as they were sent: each has its length, 4 bytes little-endian, in front of it.
+#[derive(Debug, Default)]
+pub(crate) struct SentRows {
+    pub wires: Vec<Wire>,
+    pub data: Vec<u8>,
+    pub rows: u64,
+    /// There were more than fit: the rest was thrown away.
+    pub is_cut: bool,
+}
+
+/// What a statement sees, in terms of the binlog.
+pub(crate) enum View {
+    /// A snapshot transaction is open, and sees exactly what is logged before the position (MariaDB).
+    Exactly(Arc<str>, u64),
+    /// Everything that the stream has passed.
+    AtLeast,
+    /// Nothing is known before it reads; reading with locks waits for what is logged but not visible (MySQL without GTIDs).
+    Locking,
+}
+
+impl Server {
+    pub(crate) async fn read_session(&self) -> Result<ReadSession, Failure> {
+        let settings = self.settings().await?;
+        let mut connection = Connection::open(&self.address, &self.tls).await?;
+        connection.query("SET SESSION time_zone = '+00:00', sql_mode = '', character_set_results = NULL").await?;
+        // A consistent snapshot wants REPEATABLE READ; locks of rows are to be held no longer than needed.
+        let isolation = if settings.mariadb { "REPEATABLE READ" } else { "READ COMMITTED" };
+        connection.query(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}")).await?;
+        Ok(ReadSession { connection, settings })
+    }
+}
+
+impl ReadSession {
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.settings.mariadb
+    }
+
+    /// Makes sure that what is read next has everything that the stream has passed. A server logs a transaction before it makes it
+    /// visible, and a stream may be ahead of what can be seen.
+    pub(crate) async fn view(&mut self, passed: &Position) -> Result<View, Failure> {
+        if self.settings.mariadb {
+            loop {
+                self.connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+                let rows = self.connection.query("SHOW STATUS LIKE 'binlog_snapshot_%'").await?;
+                let value = |name: &str| {
+                    let row = rows.iter().find(|row| row.at(0).is_some_and(|n| n.eq_ignore_ascii_case(name)));
+                    row.and_then(|row| row.at(1)).map(str::to_owned)
+                };
+                let (file, offset) = (value("binlog_snapshot_file"), value("binlog_snapshot_position"));
+                let (Some(file), Some(offset)) = (file, offset.and_then(|o| o.parse().ok())) else {
+                    return Err(Failure::definite(
+                        "the server does not say where in the binlog a snapshot stands",
+                        "MariaDB 10.6 is the least",
+                    ));
+                };
+                let at = Position { file: file.as_str().into(), offset, gtids: None };
+                if at.covers(&Position { gtids: None, ..passed.clone() }) {
+                    return Ok(View::Exactly(at.file, at.offset));
+                }
+                self.end().await?;
+                tokio::time::sleep(VISIBLE_LOOK).await;
+            }
+        }
+        let Some(GtidSet::MySql(_)) = passed.gtids.as_ref().filter(|_| self.settings.has_gtids()) else {
+            return Ok(View::Locking);
+        };
+        let sql = format!("SELECT GTID_SUBSET('{}', @@GLOBAL.gtid_executed)", passed.gtids.as_ref().expect("seen above"));
+        loop {
+            let rows = self.connection.query(&sql).await?;
+            if rows.first().and_then(|row| row.at(0)) == Some("1") {
+                return Ok(View::AtLeast);
+            }
+            tokio::time::sleep(VISIBLE_LOOK).await;
+        }
+    }
+
+    /// Ends the snapshot transaction.
+    pub(crate) async fn end(&mut self) -> Result<(), Failure> {
+        self.connection.query("COMMIT").await.map(|_| ())
+    }
+
+    /// The end of the binlog: everything visible is logged before it.
+    pub(crate) async fn logged(&mut self) -> Result<(Arc<str>, u64), Failure> {
+        let modern = !self.settings.mariadb && self.settings.version_number() >= 8_002;
+        let rows = self.connection.query(if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }).await?;
+        let place = rows.first().and_then(|row| Some((row.at(0)?.into(), row.at(1)?.parse().ok()?)));
+        place.ok_or_else(|| Failure::definite("the server writes no binlog", "switch `log_bin` on"))
+    }
+
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Rows, Failure> {
+        self.connection.query(sql).await
+    }
+
+    /// Runs a SELECT. Rows beyond `bytes_max` are thrown away; the first one is always kept.
+    pub(crate) async fn select(&mut self, sql: &str, bytes_max: usize, out: &mut SentRows) -> Result<(), Failure> {
+        let mut payload = vec![COM_STMT_PREPARE];
+        payload.extend_from_slice(sql.as_bytes());
+        self.connection.command(&payload).await?;
+        let prepared = self.answer().await?;
+        let head: [u8; 9] =
+            prepared.first_chunk().copied().filter(|head| head[0] == 0).ok_or_else(|| self.connection.malformed())?;
+        let statement = [head[1], head[2], head[3], head[4]];
+        let columns = u16::from_le_bytes([head[5], head[6]]);
+        if columns > 0 {
+            for _ in 0..=columns {
+                self.answer().await?;
+            }
+        }
+        let mut execute = vec![COM_STMT_EXECUTE];
+        execute.extend_from_slice(&statement);
+        execute.extend_from_slice(&[0, 1, 0, 0, 0]);
+        self.connection.command(&execute).await?;
+        let head = self.answer().await?;
+        let columns = lenenc(&head).ok_or_else(|| self.connection.malformed())?.0;
+        out.wires.clear();
+        for _ in 0..columns {
+            let definition = self.answer().await?;
+            let wire = wire(&definition).ok_or_else(|| self.connection.malformed())?;
+            out.wires.push(wire);
+        }
+        self.answer().await?;
+        self.rows(bytes_max, out).await?;
+        let mut close = vec![COM_STMT_CLOSE];
+        close.extend_from_slice(&statement);
+        self.connection.command(&close).await
+    }
+
+    async fn answer(&mut self) -> Result<bytes::Bytes, Failure> {
+        let packet = timeout(ROWS_TIMEOUT, self.connection.packet()).await;
+        let packet = packet.map_err(|_| self.connection.lost(&"no answer within 300 s"))??;
+        if packet.first() == Some(&0xff) {
+            return Err(self.connection.server_error(&packet));
+        }
+        Ok(packet)
+    }
+
+    /// Reads row packets up to the end of the answer, in place.
+    async fn rows(&mut self, bytes_max: usize, out: &mut SentRows) -> Result<(), Failure> {
+        (out.rows, out.is_cut) = (0, false);
+        let data = &mut out.data;
+        data.clear();
+        data.extend_from_slice(&self.connection.buffer);
+        self.connection.buffer.clear();
+        // Where the packet at hand begins, and the row that it is a part of.
+        let (mut at, mut row, mut in_row) = (0, 0, false);
+        loop {
+            while data.len() < at + ROW_HEADER {
+                fill(&mut self.connection, data).await?;
+            }
+            let len = usize::from(data[at]) | usize::from(data[at + 1]) << 8 | usize::from(data[at + 2]) << 16;
+            if data[at + 3] != self.connection.sequence {
+                return Err(self.connection.lost(&"packets arrive out of order"));
+            }
+            self.connection.sequence = self.connection.sequence.wrapping_add(1);
+            let end = at + ROW_HEADER + len;
+            while data.len() < end {
+                fill(&mut self.connection, data).await?;
+            }
+            if !in_row {
+                match data.get(at + ROW_HEADER) {
+                    Some(0xff) => return Err(self.connection.server_error(&data[at + ROW_HEADER..end])),
+                    Some(0xfe) if len < 9 => {
+                        data.truncate(at);
+                        return Ok(());
+                    }
+                    _ => row = at,
+                }
+                at = end;
+            } else {
+                // A further part of a row of 16 MiB and more: it moves up to the part before it.
+                data.drain(at..at + ROW_HEADER);
+                at = end - ROW_HEADER;
+            }
+            in_row = len == PACKET_MAX;
+            if in_row {
+                continue;
+            }
+            if out.is_cut || (row > 0 && at > bytes_max) {
+                out.is_cut = true;
+                data.drain(row..at);
+                at = row;
+                continue;
+            }
+            let whole = u32::try_from(at - row - ROW_HEADER).map_err(|_| self.connection.malformed())?;
+            data[row..row + ROW_HEADER].copy_from_slice(&whole.to_le_bytes());
+            out.rows += 1;
+        }
+    }
+}
+
+async fn fill(connection: &mut Connection, data: &mut Vec<u8>) -> Result<(), Failure> {
+    if data.capacity() - data.len() < READ_BYTES / 4 {
+        data.reserve(READ_BYTES);
+    }
+    match timeout(ROWS_TIMEOUT, connection.stream.read_buf(data)).await {
+        Ok(Ok(0)) => Err(connection.lost(&"closed by the server")),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) => Err(connection.lost(&e)),
+        Err(_) => Err(connection.lost(&"no answer within 300 s")),
+    }
+}
+
+/// From a column definition: six strings, a length, character set 2, length 4, type 1.
+fn wire(definition: &[u8]) -> Option<Wire> {
+    let mut rest = definition;
+    for _ in 0..6 {
+        let (len, tail) = lenenc(rest)?;
+        rest = tail.get(usize::try_from(len).ok()?..)?;
+    }
+    Some(match rest.get(7)? {
+        1 => Wire::Fixed(1),
+        2 | 13 => Wire::Fixed(2),
+        3 | 4 | 9 => Wire::Fixed(4),
+        5 | 8 => Wire::Fixed(8),
+        7 | 10..=12 => Wire::Temporal,
+        _ => Wire::String,
+    })
+}

@@ -1,0 +1,280 @@
+//! What readers share: the ranges that are left, who reads which, and how far the feed has taken them over.
+//!
+//! A range is read page by page. One that nobody reads goes to the next reader; if there is none, a range of whole numbers that somebody
+//! reads is divided. What is kept in the cursor store is always the whole of what was not taken over.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::to_read::{Key, Range, ToRead};
+use super::{CHUNK_BYTES_MAX, Chunk, Pace};
+
+pub struct Board {
+    pub pace: Pace,
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    reads: BTreeMap<u64, Active>,
+    next_range: u64,
+    spare: Vec<Vec<u8>>,
+    /// Since when, and how many rows were read.
+    paced: Option<(Instant, u64)>,
+}
+
+struct Active {
+    work: ToRead,
+    ranges: Vec<Open>,
+    /// When a description of the table was thrown away.
+    altered: u64,
+}
+
+/// A range that was not taken over whole.
+struct Open {
+    id: u64,
+    /// Each time that it is begun again it gets another number, by which chunks that were read before are known.
+    turn: u32,
+    is_taken: bool,
+    /// Read up to its end.
+    is_read: bool,
+    range: Range,
+    /// Read up to here.
+    read: Key,
+}
+
+/// A range for a reader.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub work: u64,
+    pub schema: String,
+    pub table: String,
+    pub filter: Option<String>,
+    pub range: (u64, u32),
+    /// Older descriptions of the table are out of date.
+    pub altered: u64,
+}
+
+/// What taking over a chunk has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Done {
+    /// The table has more.
+    Progress(ToRead),
+    /// The table is read.
+    Table(ToRead),
+}
+
+impl Board {
+    pub(super) fn new(reads: Vec<ToRead>, pace: Pace) -> Board {
+        let board = Board { pace, inner: Mutex::default(), changed: Notify::new() };
+        reads.into_iter().for_each(|work| board.add(work));
+        board
+    }
+
+    /// One table more.
+    pub fn add(&self, work: ToRead) {
+        let mut inner = self.lock();
+        let mut ranges = Vec::new();
+        for range in &work.rest {
+            let (id, read) = (inner.next_range, range.after.clone());
+            inner.next_range += 1;
+            ranges.push(Open { id, turn: 0, is_taken: false, is_read: false, range: range.clone(), read });
+        }
+        inner.reads.insert(work.id, Active { work, ranges, altered: 0 });
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// Rows that were taken over, rows that the tables had by the server's estimate, and tables that are left.
+    pub fn progress(&self) -> (u64, u64, usize) {
+        let inner = self.lock();
+        let sum = |of: fn(&ToRead) -> u64| inner.reads.values().map(|a| of(&a.work)).sum();
+        (sum(|w| w.rows), sum(|w| w.estimate.max(w.rows)), inner.reads.len())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lock().reads.is_empty()
+    }
+
+    pub fn work(&self, id: u64) -> Option<ToRead> {
+        self.lock().reads.get(&id).map(|active| active.work.clone())
+    }
+
+    /// The feed has taken a chunk over. `None`: it was read before its range was begun again.
+    pub fn take_over(&self, chunk: &Chunk) -> Option<Done> {
+        let mut inner = self.lock();
+        let active = inner.reads.get_mut(&chunk.work)?;
+        let at = active.ranges.iter().position(|open| (open.id, open.turn) == chunk.range)?;
+        if chunk.is_last {
+            active.ranges.remove(at);
+        } else {
+            active.ranges[at].range.after = chunk.last.clone()?;
+        }
+        active.work.rows += chunk.rows;
+        active.work.estimate = active.work.estimate.max(chunk.table.rows);
+        active.work.rest = active.ranges.iter().map(|open| open.range.clone()).collect();
+        let work = active.work.clone();
+        if work.rest.is_empty() {
+            inner.reads.remove(&chunk.work);
+            return Some(Done::Table(work));
+        }
+        Some(Done::Progress(work))
+    }
+
+    /// True if the chunk is to be taken over.
+    pub fn is_current(&self, chunk: &Chunk) -> bool {
+        let inner = self.lock();
+        let ranges = inner.reads.get(&chunk.work).map(|active| &active.ranges);
+        ranges.is_some_and(|ranges| ranges.iter().any(|open| (open.id, open.turn) == chunk.range))
+    }
+
+    /// The chunk, and what was read after it, is to be read again. `altered`: with a description of the table that is not older.
+    pub fn begin_again(&self, chunk: &Chunk, altered: u64) {
+        let mut inner = self.lock();
+        let Some(active) = inner.reads.get_mut(&chunk.work) else { return };
+        active.altered = active.altered.max(altered);
+        if let Some(open) = active.ranges.iter_mut().find(|open| (open.id, open.turn) == chunk.range) {
+            (open.turn, open.is_taken, open.is_read) = (open.turn + 1, false, false);
+            open.read = open.range.after.clone();
+        }
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// The table is no longer there.
+    pub fn give_up(&self, work: u64) {
+        self.lock().reads.remove(&work);
+    }
+
+    /// The next range to read; waits while there is none.
+    pub(super) async fn job(&self) -> Job {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(job) = self.lock().job() {
+                return job;
+            }
+            changed.await;
+        }
+    }
+
+    /// The first key column of a range that nobody has read of lies between these.
+    pub(super) fn set_bounds(&self, job: &Job, low: i128, high: i128) {
+        let mut inner = self.lock();
+        if let Some(open) = inner.open(job)
+            && open.range.until.is_none()
+            && open.read.is_empty()
+            && low < high
+        {
+            // Rows beyond the highest are not counted in dividing, but read.
+            (open.read, open.range.until) = (vec![(low - 1).to_string()], Some(high));
+            let rest = Range { after: vec![high.to_string()], until: None };
+            inner.push(job.work, rest);
+        }
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// What is to be read of the job's range now. `None`: nothing, or somebody else begins it again.
+    pub(super) fn page(&self, job: &Job) -> Option<Range> {
+        let mut inner = self.lock();
+        let open = inner.open(job).filter(|open| !open.is_read)?;
+        Some(Range { after: open.read.clone(), until: open.range.until })
+    }
+
+    /// A page was read, up to and with `last`. False: the range was begun again meanwhile.
+    pub(super) fn has_read(&self, job: &Job, last: Option<&Key>, is_last: bool) -> bool {
+        let mut inner = self.lock();
+        let Some(open) = inner.open(job) else { return false };
+        open.is_read = is_last;
+        if let Some(last) = last {
+            open.read.clone_from(last);
+        }
+        true
+    }
+
+    /// How long a reader has to rest before its next page.
+    pub(super) fn rest(&self, rows: u64) -> std::time::Duration {
+        let Some(rate) = self.pace.rows_per_second else { return std::time::Duration::ZERO };
+        let mut inner = self.lock();
+        let (since, read) = inner.paced.get_or_insert_with(|| (Instant::now(), 0));
+        *read += rows;
+        let due = std::time::Duration::from_secs_f64(*read as f64 / rate.max(1) as f64);
+        let rest = due.saturating_sub(since.elapsed());
+        if rest.is_zero() {
+            // Time in which nothing could be read is not made up for.
+            inner.paced = None;
+        }
+        rest
+    }
+
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.lock().spare.pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_back(&self, buffer: Vec<u8>) {
+        let mut inner = self.lock();
+        if buffer.capacity() > 0 && buffer.capacity() <= 2 * CHUNK_BYTES_MAX && inner.spare.len() < 2 * self.pace.readers {
+            inner.spare.push(buffer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn open(&mut self, job: &Job) -> Option<&mut Open> {
+        self.reads.get_mut(&job.work)?.ranges.iter_mut().find(|open| (open.id, open.turn) == job.range)
+    }
+
+    fn push(&mut self, work: u64, range: Range) {
+        let (id, read) = (self.next_range, range.after.clone());
+        self.next_range += 1;
+        if let Some(active) = self.reads.get_mut(&work) {
+            active.ranges.push(Open { id, turn: 0, is_taken: false, is_read: false, range, read });
+        }
+    }
+
+    fn job(&mut self) -> Option<Job> {
+        if !self.reads.values().any(|active| active.ranges.iter().any(|open| !open.is_taken)) {
+            self.divide();
+        }
+        // Tables one after the other, so that few are half read.
+        for active in self.reads.values_mut() {
+            if let Some(open) = active.ranges.iter_mut().find(|open| !open.is_taken) {
+                open.is_taken = true;
+                return Some(Job {
+                    work: active.work.id,
+                    schema: active.work.schema.clone(),
+                    table: active.work.table.clone(),
+                    filter: active.work.filter.clone(),
+                    range: (open.id, open.turn),
+                    altered: active.altered,
+                });
+            }
+        }
+        None
+    }
+
+    /// Divides the widest range of whole numbers that is being read; its upper half is free.
+    fn divide(&mut self) {
+        let width = |open: &Open| {
+            let (until, read) = (open.range.until?, open.read.first()?.parse::<i128>().ok()?);
+            // Of less than two values there is no half.
+            (!open.is_read && until - read >= 4).then_some((until - read, read + (until - read) / 2))
+        };
+        let all = self.reads.values().flat_map(|a| a.ranges.iter().map(|open| (a.work.id, open)));
+        let widest = all.filter_map(|(work, open)| Some((width(open)?, work, open.id))).max_by_key(|((width, _), ..)| *width);
+        let Some(((_, middle), work, id)) = widest else { return };
+        let Some(open) = self.reads.get_mut(&work).and_then(|a| a.ranges.iter_mut().find(|open| open.id == id)) else { return };
+        let until = open.range.until.replace(middle);
+        self.push(work, Range { after: vec![middle.to_string()], until });
+    }
+}

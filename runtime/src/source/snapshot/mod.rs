@@ -1,0 +1,96 @@
+//! Reading tables while their changes are followed: which chunk is read next, by whom, and what is known about when.
+//!
+//! Beside the stream in the flow: [`Readers`] read chunks ([`Chunk`]), the pipeline's feed puts them between the stream's transactions. No
+//! lock is taken, and nothing is written to the source. What makes it right (docs/decisions/009-snapshot.md):
+//!
+//! - A chunk is read after a [`Stand`] of the stream, and sees every transaction that the stream had passed there.
+//! - All that it sees is logged before its `high`, and it waits until the stream has passed that.
+//! - Rows whose keys the stream touched after the stand are left out: the stream had something newer, or the same.
+
+mod board;
+mod reader;
+mod table;
+pub mod to_read;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+pub use self::board::{Board, Done};
+pub use self::table::TablePlan;
+use super::{Origin, Source, SourceError};
+use crate::position::Position;
+use to_read::{Key, ToRead};
+
+/// A boundary that the stream has passed, and the stamp since which touched keys are noted.
+#[derive(Debug)]
+pub struct Stand {
+    pub stamp: u64,
+    pub passed: Position,
+}
+
+/// Rows of one table that were read by one statement.
+pub struct Chunk {
+    pub work: u64,
+    /// Which of the board's ranges it is of, and how often that was begun.
+    pub range: (u64, u32),
+    pub table: Arc<TablePlan>,
+    /// When the table was described.
+    pub described: u64,
+    pub stand: Arc<Stand>,
+    /// Where everything that it sees is logged.
+    pub high: (Arc<str>, u64),
+    /// As sent, see [`crate::source::mysql::SentRows`].
+    pub data: Vec<u8>,
+    pub rows: u64,
+    /// The key of its last row.
+    pub last: Option<Key>,
+    /// The range ends with it.
+    pub is_last: bool,
+    /// Microseconds since the epoch.
+    pub read_us: i64,
+    board: Arc<Board>,
+}
+
+/// Memory goes back to the readers.
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.board.give_back(std::mem::take(&mut self.data));
+    }
+}
+
+/// How fast tables are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub readers: usize,
+    pub chunk_rows: usize,
+    pub rows_per_second: Option<u64>,
+}
+
+/// Most bytes of a chunk; one row may have more.
+pub const CHUNK_BYTES_MAX: usize = 8 << 20;
+
+/// The tasks that read. They end when this is dropped.
+pub struct Readers {
+    pub board: Arc<Board>,
+    pub chunks: mpsc::Receiver<Result<Chunk, SourceError>>,
+    pub stands: watch::Sender<Arc<Stand>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Source {
+    /// Begins to read tables. `None`: the source is not a server.
+    pub fn read_tables(&self, reads: Vec<ToRead>, pace: Pace, stand: Stand) -> Option<Readers> {
+        let Origin::MySql(server) = &self.origin else { return None };
+        let board = Arc::new(Board::new(reads, pace));
+        let (sender, chunks) = mpsc::channel(pace.readers);
+        let (stands, stand) = watch::channel(Arc::new(stand));
+        let mut tasks = JoinSet::new();
+        for _ in 0..pace.readers {
+            let reader = reader::Reader::new(Arc::clone(server), Arc::clone(&self.name), Arc::clone(&board), stand.clone());
+            tasks.spawn(reader.run(sender.clone()));
+        }
+        Some(Readers { board, chunks, stands, _tasks: tasks })
+    }
+}

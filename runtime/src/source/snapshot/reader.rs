@@ -1,0 +1,189 @@
+//! One reader of tables: a session of its own, page after page.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, watch};
+
+use super::board::{Board, Job};
+use super::table::TablePlan;
+use super::{CHUNK_BYTES_MAX, Chunk, Stand};
+use crate::retry::Backoff;
+use crate::source::mysql::{ReadSession, SentRows, Server, View};
+use crate::source::{Failure, SourceError};
+
+pub(super) struct Reader {
+    server: Arc<Server>,
+    name: Arc<str>,
+    board: Arc<Board>,
+    stand: watch::Receiver<Arc<Stand>>,
+    session: Option<ReadSession>,
+    /// The table that was read last, and when it was described.
+    table: Option<(u64, u64, Arc<TablePlan>)>,
+    /// A stand that was seen to be visible.
+    visible: u64,
+    wires: Vec<crate::source::mysql::Wire>,
+    /// Rows of the next page, at most; less than `chunk_rows` where rows are long.
+    limit: usize,
+}
+
+/// What a page came to.
+enum Page {
+    Chunk(Box<Chunk>),
+    /// Nothing is left of the range, or it is begun again.
+    Over,
+    /// The table is not what it was described as; describe it again.
+    Altered,
+}
+
+impl Reader {
+    pub(super) fn new(server: Arc<Server>, name: Arc<str>, board: Arc<Board>, stand: watch::Receiver<Arc<Stand>>) -> Reader {
+        let limit = board.pace.chunk_rows;
+        Reader { server, name, board, stand, session: None, table: None, visible: 0, wires: Vec::new(), limit }
+    }
+
+    pub(super) async fn run(mut self, chunks: mpsc::Sender<Result<Chunk, SourceError>>) {
+        loop {
+            let job = self.board.job().await;
+            let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+            loop {
+                match self.page(&job).await {
+                    Ok(Page::Chunk(chunk)) => {
+                        backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+                        let (rows, is_last) = (chunk.rows, chunk.is_last);
+                        if chunks.send(Ok(*chunk)).await.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(self.board.rest(rows)).await;
+                        if is_last {
+                            break;
+                        }
+                    }
+                    Ok(Page::Over) => break,
+                    Ok(Page::Altered) => {
+                        self.table = None;
+                        tokio::time::sleep(backoff.next_delay()).await;
+                    }
+                    Err(Failure::Transient(error)) => {
+                        self.session = None;
+                        tracing::warn!(source = &*self.name, "reading {}.{}: {error}; trying again", job.schema, job.table);
+                        tokio::time::sleep(backoff.next_delay()).await;
+                    }
+                    Err(definite) => {
+                        let _ = chunks.send(Err(definite.of(&self.name))).await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn page(&mut self, job: &Job) -> Result<Page, Failure> {
+        if self.session.is_none() {
+            self.session = Some(self.server.read_session().await?);
+        }
+        let Some(table) = self.describe(job).await? else {
+            self.board.give_up(job.work);
+            return Ok(Page::Over);
+        };
+        let Some(range) = self.board.page(job) else { return Ok(Page::Over) };
+        let described = self.table.as_ref().map_or(0, |(_, described, _)| *described);
+        let stand = Arc::clone(&self.stand.borrow());
+        let Some(session) = &mut self.session else { return Ok(Page::Over) };
+        let mut locks = false;
+        let mut at = None;
+        // A server that is known to show this stand shows it from then on.
+        if session.is_mariadb() || self.visible != stand.stamp {
+            match session.view(&stand.passed).await? {
+                View::Exactly(file, offset) => at = Some((file, offset)),
+                View::AtLeast => self.visible = stand.stamp,
+                View::Locking => locks = true,
+            }
+        }
+        let limit = self.limit.clamp(1, self.board.pace.chunk_rows);
+        let sql = table.select(&range, job.filter.as_deref(), limit, locks);
+        let mut sent = SentRows { data: self.board.buffer(), wires: std::mem::take(&mut self.wires), ..SentRows::default() };
+        let read_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
+        session.select(&sql, CHUNK_BYTES_MAX, &mut sent).await?;
+        let high = match at {
+            Some(at) => {
+                session.end().await?;
+                at
+            }
+            None => session.logged().await?,
+        };
+        let SentRows { wires, data, rows, is_cut } = sent;
+        self.wires = wires;
+        if !table.is_sent_as(&self.wires) {
+            return Ok(Page::Altered);
+        }
+        let last = last_row(&data, rows).map(|row| {
+            table.key_of(row).ok_or_else(|| {
+                Failure::definite(
+                    format!("table {}.{}: a key that was read cannot be asked for again", job.schema, job.table),
+                    "leave the table out of `tables`, or begin with `start = \"now\"`",
+                )
+            })
+        });
+        let last = last.transpose()?;
+        let is_last = !is_cut && rows < limit as u64;
+        if let Some(per_row) = (data.len() as u64).checked_div(rows) {
+            self.limit = (CHUNK_BYTES_MAX as u64 / 2 / per_row.max(1)).max(1) as usize;
+        }
+        if !self.board.has_read(job, last.as_ref(), is_last) {
+            return Ok(Page::Over);
+        }
+        let (work, range, board) = (job.work, job.range, Arc::clone(&self.board));
+        Ok(Page::Chunk(Box::new(Chunk { work, range, table, described, stand, high, data, rows, last, is_last, read_us, board })))
+    }
+
+    /// The table as it is. `None`: it is no longer there.
+    async fn describe(&mut self, job: &Job) -> Result<Option<Arc<TablePlan>>, Failure> {
+        if let Some((work, described, table)) = &self.table
+            && *work == job.work
+            && *described >= job.altered
+        {
+            return Ok(Some(Arc::clone(table)));
+        }
+        // DDL that the stream has after this makes the description void.
+        let described = self.stand.borrow().stamp;
+        let Some(info) = self.server.table(&job.schema, &job.table).await? else { return Ok(None) };
+        let Some(session) = &mut self.session else { return Ok(None) };
+        let sql = format!(
+            "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+            crate::source::mysql::literal(&job.schema),
+            crate::source::mysql::literal(&job.table)
+        );
+        let rows = session.query(&sql).await?;
+        let estimate = rows.first().and_then(|row| row.at(0)?.parse().ok()).unwrap_or(0);
+        let table = TablePlan::new(&info, &job.schema, &job.table, estimate).map_err(|column| {
+            Failure::definite(
+                format!("table {}.{}: the type of column `{column}` is not known", job.schema, job.table),
+                "leave the table out of `tables`",
+            )
+        })?;
+        // Dividing is for large tables.
+        if let Some(bounds) = table.bounds().filter(|_| estimate > self.board.pace.chunk_rows as u64) {
+            let rows = session.query(&bounds).await?;
+            let number = |at: usize| rows.first().and_then(|row| row.at(at)?.parse().ok());
+            if let (Some(low), Some(high)) = (number(0), number(1)) {
+                self.board.set_bounds(job, low, high);
+            }
+        }
+        let table = Arc::new(table);
+        self.limit = self.board.pace.chunk_rows;
+        self.table = Some((job.work, described, Arc::clone(&table)));
+        Ok(Some(table))
+    }
+}
+
+/// The last of `rows` rows, each of which has its length in front.
+fn last_row(data: &[u8], rows: u64) -> Option<&[u8]> {
+    let (mut at, mut last) = (0, None);
+    for _ in 0..rows {
+        let len = u32::from_le_bytes(*data.get(at..)?.first_chunk()?) as usize;
+        last = data.get(at + 4..at + 4 + len);
+        at += 4 + len;
+    }
+    last
+}

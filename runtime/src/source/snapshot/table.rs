@@ -1,0 +1,224 @@
+//! How the rows of a table are read: the SELECT of a chunk, and the plan that makes its rows the same as those of the stream.
+
+use std::fmt::Write;
+
+use crate::change::{KeyOrigin, Relation, SourceType};
+use crate::source::TableInfo;
+use crate::source::binlog::plan::{self, ColumnPlan, Draft, KeyPart, Width};
+use crate::source::binlog::value::Decode;
+use crate::source::binlog::values::charset::Charset;
+use crate::source::mysql::Wire;
+use crate::temporal;
+
+use super::to_read::{Key, Range};
+
+/// A table as it was described at one time.
+#[derive(Debug)]
+pub struct TablePlan {
+    pub relation: Relation,
+    columns: Vec<SentColumn>,
+    /// Rows, as the server estimates them.
+    pub rows: u64,
+}
+
+#[derive(Debug)]
+struct SentColumn {
+    expression: String,
+    wire: Wire,
+    decode: Decode,
+}
+
+impl TablePlan {
+    /// `Err`: the name of a column whose type is not known.
+    pub fn new(info: &TableInfo, schema: &str, table: &str, rows: u64) -> Result<TablePlan, Box<str>> {
+        let relation = info.relation(schema, table)?;
+        let column = |(i, c): (usize, &crate::source::ColumnInfo)| {
+            sent_column(&c.name, &relation.columns[i].source_type, &c.column_type).ok_or_else(|| c.name.clone())
+        };
+        let columns = info.columns.iter().enumerate().map(column).collect::<Result<_, _>>()?;
+        Ok(TablePlan { relation, columns, rows })
+    }
+
+    /// What the decoder makes its plan of.
+    pub fn draft(&self) -> Draft {
+        let width = |wire| match wire {
+            Wire::Fixed(bytes) => Width::Fixed(bytes.into()),
+            Wire::Temporal => Width::Prefixed(1),
+            Wire::String => Width::Lenenc,
+        };
+        let columns: Vec<ColumnPlan> =
+            self.columns.iter().map(|c| ColumnPlan { width: width(c.wire), decode: c.decode.clone() }).collect();
+        let part = |&column: &u16| KeyPart { column, hash: plan::key_hash(&self.relation.columns, &columns, column.into()) };
+        let key = self.relation.key.iter().map(part).collect();
+        Draft { relation: self.relation.clone(), columns, key, is_from_server: true, is_minimal: false }
+    }
+
+    /// True if an answer has the columns in the form that the plan expects.
+    pub(super) fn is_sent_as(&self, wires: &[Wire]) -> bool {
+        self.columns.iter().map(|c| &c.wire).eq(wires)
+    }
+
+    /// The rows of a range in the order of the key, `limit` of them at most; without a key all rows.
+    pub fn select(&self, range: &Range, filter: Option<&str>, limit: usize, locks: bool) -> String {
+        let mut sql = String::from("SELECT ");
+        for (i, column) in self.columns.iter().enumerate() {
+            sql.push_str(if i > 0 { ", " } else { "" });
+            sql.push_str(&column.expression);
+        }
+        let _ = write!(sql, " FROM {}.{}", quoted(&self.relation.schema), quoted(&self.relation.table));
+        match self.relation.key_origin {
+            KeyOrigin::Primary => sql.push_str(" FORCE INDEX (PRIMARY)"),
+            KeyOrigin::Unique => {}
+            KeyOrigin::WholeRow => {
+                filter.iter().for_each(|filter| sql.push_str(&format!(" WHERE ({filter}\n)")));
+                return sql;
+            }
+        }
+        let key: Vec<String> = self.relation.key.iter().map(|c| quoted(&self.relation.columns[usize::from(*c)].name)).collect();
+        let mut conditions = Vec::new();
+        if !range.after.is_empty() {
+            conditions.push(beyond(&key, &range.after));
+        }
+        if let Some(until) = &range.until {
+            conditions.push(format!("{} <= {until}", key[0]));
+        }
+        // The line break ends a comment in the filter.
+        filter.iter().for_each(|filter| conditions.push(format!("({filter}\n)")));
+        if !conditions.is_empty() {
+            let _ = write!(sql, " WHERE {}", conditions.join(" AND "));
+        }
+        let _ = write!(sql, " ORDER BY {} LIMIT {limit}", key.join(", "));
+        if locks {
+            sql.push_str(" LOCK IN SHARE MODE");
+        }
+        sql
+    }
+
+    /// The first and the last value of a key that begins with a whole number; it can be divided without looking at the rows.
+    pub fn bounds(&self) -> Option<String> {
+        let first = &self.relation.columns[usize::from(*self.relation.key.first()?)];
+        let SourceType::Int { .. } = first.source_type else { return None };
+        let name = quoted(&first.name);
+        let (schema, table) = (quoted(&self.relation.schema), quoted(&self.relation.table));
+        Some(format!("SELECT MIN({name}), MAX({name}) FROM {schema}.{table}"))
+    }
+
+    /// The key of a row that was sent, as literals.
+    pub fn key_of(&self, row: &[u8]) -> Option<Key> {
+        let nulls_len = (self.columns.len() + 9) / 8;
+        let nulls = row.get(1..1 + nulls_len)?;
+        let mut at = 1 + nulls_len;
+        let mut cells = Vec::with_capacity(self.columns.len());
+        for (i, column) in self.columns.iter().enumerate() {
+            if nulls[(i + 2) / 8] >> ((i + 2) % 8) & 1 == 1 {
+                cells.push(None);
+                continue;
+            }
+            let rest = row.get(at..)?;
+            let (head, len) = match column.wire {
+                Wire::Fixed(bytes) => (0, usize::from(bytes)),
+                Wire::Temporal => (1, usize::from(*rest.first()?)),
+                Wire::String => {
+                    let (len, tail) = crate::source::gtid_event::lenenc(rest)?;
+                    (rest.len() - tail.len(), usize::try_from(len).ok()?)
+                }
+            };
+            cells.push(Some(rest.get(head..head + len)?));
+            at += head + len;
+        }
+        let literal = |&c: &u16| self.literal(usize::from(c), cells[usize::from(c)]?);
+        self.relation.key.iter().map(literal).collect()
+    }
+
+    fn literal(&self, column: usize, cell: &[u8]) -> Option<String> {
+        let hex = || cell.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let (source_type, decode) = (&self.relation.columns[column].source_type, &self.columns[column].decode);
+        let word = || decode.word(cell).ok();
+        Some(match source_type {
+            SourceType::Int { unsigned: false, .. } | SourceType::Year => word()?.to_string(),
+            SourceType::Int { unsigned: true, .. } | SourceType::Bit { .. } => (word()? as u64).to_string(),
+            SourceType::Enum { .. } | SourceType::Set { .. } => (word()? as u64).to_string(),
+            SourceType::Float | SourceType::Double => format!("{:e}", f64::from_bits(word()? as u64)),
+            SourceType::Decimal { .. } => std::str::from_utf8(cell).ok()?.to_owned(),
+            SourceType::Date | SourceType::DateTime { .. } | SourceType::Timestamp { .. } | SourceType::Time { .. } => {
+                let mut text = String::from("'");
+                match source_type {
+                    SourceType::Date => temporal::write_date(&mut text, word()?),
+                    SourceType::Time { fsp } => temporal::write_time(&mut text, word()?, *fsp),
+                    SourceType::DateTime { fsp } | SourceType::Timestamp { fsp } => {
+                        temporal::write_datetime(&mut text, word()?, *fsp);
+                    }
+                    _ => return None,
+                }
+                text + "'"
+            }
+            _ => match source_type.collation().and_then(Charset::of_collation) {
+                Some(charset) => format!("_{} x'{}'", charset.name(), hex()),
+                None => format!("x'{}'", hex()),
+            },
+        })
+    }
+}
+
+/// `(a, b) > (x, y)`, so written that servers use the index for it.
+fn beyond(key: &[String], after: &Key) -> String {
+    let mut or = Vec::new();
+    for last in (0..key.len().min(after.len())).rev() {
+        let mut and: Vec<String> = (0..last).map(|i| format!("{} = {}", key[i], after[i])).collect();
+        and.push(format!("{} > {}", key[last], after[last]));
+        or.push(and.join(" AND "));
+    }
+    format!("(({}))", or.join(") OR ("))
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+fn sent_column(name: &str, source_type: &SourceType, column_type: &str) -> Option<SentColumn> {
+    let name = quoted(name);
+    let text = |collation: &u16| {
+        let charset = Charset::of_collation(*collation)?;
+        Some(if charset.is_utf8() { Decode::Copy } else { Decode::Transcode(charset) })
+    };
+    let (wire, decode) = match source_type {
+        SourceType::Int { bits, unsigned } => match (bits, unsigned) {
+            (8, false) => (Wire::Fixed(1), Decode::I8),
+            (8, true) => (Wire::Fixed(1), Decode::U8),
+            (16, false) => (Wire::Fixed(2), Decode::I16),
+            (16, true) => (Wire::Fixed(2), Decode::U16),
+            // MEDIUMINT is sent in four bytes.
+            (24 | 32, false) => (Wire::Fixed(4), Decode::I32),
+            (24 | 32, true) => (Wire::Fixed(4), Decode::U32),
+            (_, false) => (Wire::Fixed(8), Decode::I64),
+            (_, true) => (Wire::Fixed(8), Decode::U64),
+        },
+        SourceType::Float => (Wire::Fixed(4), Decode::F32),
+        SourceType::Double => (Wire::Fixed(8), Decode::F64),
+        SourceType::Decimal { precision, scale, .. } => {
+            (Wire::String, Decode::SentDecimal { precision: *precision, scale: *scale })
+        }
+        SourceType::Bit { .. } => (Wire::String, Decode::Bit),
+        SourceType::Year => (Wire::Fixed(2), Decode::SentYear),
+        SourceType::Date => (Wire::Temporal, Decode::SentDate),
+        SourceType::Time { .. } => (Wire::Temporal, Decode::SentTime),
+        SourceType::DateTime { .. } | SourceType::Timestamp { .. } => (Wire::Temporal, Decode::SentDateTime),
+        SourceType::Char { collation, .. } | SourceType::VarChar { collation, .. } | SourceType::Text { collation, .. } => {
+            (Wire::String, text(collation)?)
+        }
+        SourceType::Binary { length } => (Wire::String, Decode::Pad(*length)),
+        SourceType::VarBinary { .. } | SourceType::Blob { .. } | SourceType::Geometry | SourceType::Vector | SourceType::Json => {
+            (Wire::String, Decode::Copy)
+        }
+        SourceType::Enum { members, .. } => (Wire::Fixed(8), Decode::Enum(members.clone())),
+        SourceType::Set { members, .. } => (Wire::Fixed(8), Decode::Set(members.clone())),
+        SourceType::Plugin(_) => return None,
+    };
+    let expression = match (source_type, column_type.split([' ', '(']).next()) {
+        // The number, which the binlog has, too.
+        (SourceType::Enum { .. } | SourceType::Set { .. }, _) => format!("CAST({name} AS UNSIGNED)"),
+        (SourceType::Binary { length }, Some("uuid" | "inet4" | "inet6")) => format!("CAST({name} AS BINARY({length}))"),
+        _ => name,
+    };
+    Some(SentColumn { expression, wire, decode })
+}

@@ -1,0 +1,61 @@
+//! What is left to read of a table, as the cursor store keeps it.
+
+use serde::{Deserialize, Serialize};
+
+/// The values of a key as SQL literals.
+pub type Key = Vec<String>;
+
+/// One table to read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToRead {
+    /// Unique within the pipeline.
+    pub id: u64,
+    pub schema: String,
+    pub table: String,
+    /// Only rows for which this is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// What is left.
+    pub rest: Vec<Range>,
+    /// Rows that were read.
+    pub rows: u64,
+    /// Rows that the server thinks the table has; 0: not known yet.
+    pub estimate: u64,
+    /// A table without a key has been begun: it cannot be gone on with.
+    #[serde(default)]
+    pub is_begun: bool,
+}
+
+/// The rows with keys beyond `after` and up to `until`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// Empty: from the first row.
+    #[serde(default)]
+    pub after: Key,
+    /// A whole number, which the first column of the key is compared with; `None`: to the last row.
+    #[serde(default)]
+    pub until: Option<i128>,
+}
+
+impl ToRead {
+    pub fn new(id: u64, schema: &str, table: &str, filter: Option<&str>) -> ToRead {
+        ToRead {
+            id,
+            schema: schema.to_owned(),
+            table: table.to_owned(),
+            filter: filter.map(str::to_owned),
+            rest: vec![Range::default()],
+            rows: 0,
+            estimate: 0,
+            is_begun: false,
+        }
+    }
+}
+
+impl std::fmt::Display for ToRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}

@@ -1,0 +1,255 @@
+//! From a full table to its stream: tables that are read while they change, and what the target has at the end.
+
+use std::fmt::Write;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tidegate_tests::flow::Flow;
+use tidegate_tests::load::Random;
+use tidegate_tests::servers::{self, Kind, Server};
+
+/// Every kind of key. `version` tells one state of a row from the next.
+const TABLES: [(&str, &str, &str); 7] = [
+    ("numbers", "id BIGINT PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "id"),
+    ("pairs", "a INT NOT NULL, b VARCHAR(20) NOT NULL, v INT NOT NULL, note VARCHAR(60), PRIMARY KEY (a, b)", "a, b"),
+    ("names", "name VARCHAR(40) PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "name"),
+    ("bytes", "id BINARY(8) PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "id"),
+    ("amounts", "amount DECIMAL(20,5) PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "amount"),
+    ("times", "at DATETIME(6) NOT NULL, day DATE NOT NULL, v INT NOT NULL, note VARCHAR(60), PRIMARY KEY (day, at)", "day, at"),
+    ("uniques", "code VARCHAR(20) CHARACTER SET latin1 NOT NULL UNIQUE, v INT NOT NULL, note VARCHAR(60)", "code"),
+];
+
+/// The values of the key `n` of a table.
+fn key(table: &str, n: u64) -> String {
+    match table {
+        // Dense at the beginning, and a few far out.
+        "numbers" if n.is_multiple_of(50) => format!("{}", n as i64 * 1_000_000_007 - 9_000_000_000),
+        "numbers" => format!("{n}"),
+        "pairs" => format!("{}, 'b{}'", n % 7, n / 7),
+        "names" => format!("'Name-é{n:x}'"),
+        "bytes" => format!("x'{:016x}'", n << 13),
+        "amounts" => format!("{}.{:05}", n as i64 - 500, n % 100_000),
+        "times" => format!("'2024-01-01 00:00:00.{:06}', '2024-01-{:02}'", n, 1 + n % 28),
+        "uniques" => format!("'Größe {n}'"),
+        _ => panic!("{table}"),
+    }
+}
+
+fn key_columns(table: &str) -> &'static str {
+    match table {
+        "times" => "at, day",
+        _ => TABLES.iter().find(|(name, ..)| *name == table).expect("a table").2,
+    }
+}
+
+/// The tables of `name`, each with `rows` rows.
+fn fill(server: &Server, name: &str, rows: u64) {
+    server.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
+    for (table, columns, _) in TABLES {
+        let mut sql = format!("SET NAMES utf8mb4; CREATE TABLE {table} ({columns});\n");
+        for first in (0..rows).step_by(1000) {
+            let values: Vec<String> =
+                (first..rows.min(first + 1000)).map(|n| format!("({}, 0, 'row {n}')", key(table, n))).collect();
+            let _ = writeln!(sql, "INSERT INTO {table} VALUES {};", values.join(", "));
+        }
+        server.sql_in(name, &sql);
+    }
+}
+
+/// Transactions of inserts, updates, deletes and changes of keys, all over the tables.
+fn changes(random: &mut Random, rows: u64, transactions: u64) -> String {
+    let mut sql = String::from("SET NAMES utf8mb4;\n");
+    for _ in 0..transactions {
+        sql.push_str("BEGIN;\n");
+        for _ in 0..1 + random.below(4) {
+            let table = TABLES[random.below(TABLES.len() as u64) as usize].0;
+            let (columns, any, new) = (key_columns(table), key(table, random.below(rows)), key(table, random.below(rows * 2)));
+            let _ = match random.below(10) {
+                0..=2 => writeln!(sql, "REPLACE INTO {table} VALUES ({new}, {}, 'new');", random.below(1 << 30)),
+                3..=6 => writeln!(sql, "UPDATE {table} SET v = v + 1, note = 'changed' WHERE ({columns}) = ({any});"),
+                7 | 8 => writeln!(sql, "DELETE FROM {table} WHERE ({columns}) = ({any});"),
+                _ => {
+                    let set: Vec<String> =
+                        columns.split(", ").zip(new.split(", ")).map(|(column, value)| format!("{column} = {value}")).collect();
+                    writeln!(sql, "UPDATE IGNORE {table} SET {}, v = v + 1 WHERE ({columns}) = ({any});", set.join(", "))
+                }
+            };
+        }
+        sql.push_str(if random.below(20) == 0 { "ROLLBACK;\n" } else { "COMMIT;\n" });
+    }
+    sql
+}
+
+/// Where the tables go.
+enum Target<'s> {
+    Server(&'s Server),
+    Sqlite,
+}
+
+struct Snapshot<'s> {
+    source: &'s Server,
+    target: Target<'s>,
+    name: &'static str,
+    flow: Flow,
+}
+
+impl<'s> Snapshot<'s> {
+    fn new(source: &'s Server, target: Target<'s>, name: &'static str, of_source: &str, of_pipeline: &str) -> Snapshot<'s> {
+        let sink = match &target {
+            Target::Sqlite => "type = \"sqlite\"\npath = \"copy.sqlite\"".to_owned(),
+            Target::Server(server) => {
+                server.sql(&format!("CREATE DATABASE {name}_copy"));
+                let (kind, user) = if server.kind == Kind::Postgres { ("postgres", "postgres") } else { ("mysql", "root") };
+                format!("type = \"{kind}\"\nurl = \"{}\"", server.url(user, &format!("{name}_copy")))
+            }
+        };
+        let flow = Flow::new(&format!(
+            "[source.here]\ntype = \"mysql\"\nurl = \"{}\"\ntables = [\"{name}.*\"]\n{of_source}\n[sink.there]\n{sink}\ncreate = true\n\
+             [pipeline.copy]\nsource = \"here\"\nsink = \"there\"\n{of_pipeline}\n",
+            source.url("root", "")
+        ));
+        Snapshot { source, target, name, flow }
+    }
+
+    /// Every table has the same rows at both ends, by the clients of both.
+    fn assert_same(&self) {
+        for (table, ..) in TABLES {
+            let text = matches!(table, "names" | "pairs" | "uniques");
+            let hex = |column: &str, kind: Option<Kind>| match (column, kind) {
+                ("id", Some(Kind::Postgres)) if table == "bytes" => "upper(encode(id, 'hex'))".to_owned(),
+                ("id", _) if table == "bytes" => "hex(id)".to_owned(),
+                ("name" | "b" | "code", Some(Kind::Postgres)) if text => {
+                    format!("upper(encode(convert_to({column}, 'UTF8'), 'hex'))")
+                }
+                ("name" | "b" | "code", None) if text => format!("hex({column})"),
+                ("name" | "b" | "code", _) if text => format!("hex(CONVERT({column} USING utf8mb4))"),
+                ("at", Some(Kind::Postgres)) => "to_char(at, 'YYYY-MM-DD HH24:MI:SS.US')".to_owned(),
+                _ => column.to_owned(),
+            };
+            let query = |kind: Option<Kind>| {
+                let columns: Vec<String> = key_columns(table).split(", ").map(|c| hex(c, kind)).collect();
+                format!("SELECT {}, v, note FROM {table};", columns.join(", "))
+            };
+            let sorted = |text: String| {
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                lines.sort();
+                lines
+            };
+            let here = sorted(self.source.sql_in(self.name, &query(Some(self.source.kind))));
+            let there = sorted(match &self.target {
+                Target::Server(server) => server.sql_in(&format!("{}_copy", self.name), &query(Some(server.kind))),
+                Target::Sqlite => {
+                    let mut sqlite = Command::new("sqlite3");
+                    sqlite.args(["-batch", "-separator", "\t", "-nullvalue", "NULL", "copy.sqlite"]).arg(query(None));
+                    sqlite.current_dir(self.flow.folder());
+                    servers::run(sqlite, "")
+                }
+            });
+            let differ = here.iter().zip(&there).find(|(a, b)| a != b);
+            assert!(
+                here == there,
+                "{}: {table}: {} rows at the source, {} at the target; first difference: {differ:?}",
+                self.name,
+                here.len(),
+                there.len()
+            );
+        }
+    }
+}
+
+const ROWS: u64 = 6000;
+
+/// Reads the tables while somebody changes them, and compares.
+fn under_change(snapshot: &Snapshot<'_>, rows: u64) {
+    fill(snapshot.source, snapshot.name, rows);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut random = Random::new(snapshot.name.len() as u64);
+            while !done.load(Ordering::Relaxed) {
+                snapshot.source.sql_in(snapshot.name, &changes(&mut random, rows, 60));
+            }
+        });
+        let (code, _, stderr) = snapshot.flow.call(&["run", "--until", "caught-up"]);
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stderr.contains("all tables are read"), "{stderr}");
+        writer.join().expect("the writer");
+    });
+    snapshot.flow.catch_up();
+    snapshot.assert_same();
+}
+
+const SMALL_CHUNKS: &str = "snapshot = { chunk_rows = 300 }";
+
+#[test]
+fn mysql_to_sqlite_under_change() {
+    let snapshot = Snapshot::new(servers::shared_mysql(), Target::Sqlite, "snap_my_lite", SMALL_CHUNKS, "");
+    under_change(&snapshot, ROWS);
+}
+
+#[test]
+fn mysql_to_mysql_under_change_exactly_once() {
+    let target = Target::Server(servers::shared_mysql());
+    let pipeline = "lanes = 3\ndelivery = \"exactly-once\"";
+    under_change(&Snapshot::new(servers::shared_mysql(), target, "snap_my_my", SMALL_CHUNKS, pipeline), ROWS);
+}
+
+#[test]
+fn mysql_to_postgres_under_change() {
+    let target = Target::Server(servers::shared_postgres());
+    under_change(&Snapshot::new(servers::shared_mysql(), target, "snap_my_pg", SMALL_CHUNKS, "lanes = 3"), ROWS);
+}
+
+#[test]
+fn mariadb_to_mysql_under_change_in_transactions() {
+    let target = Target::Server(servers::shared_mysql());
+    let pipeline = "ordering = \"transaction\"";
+    under_change(&Snapshot::new(servers::shared_mariadb(), target, "snap_maria_my", SMALL_CHUNKS, pipeline), ROWS);
+}
+
+#[test]
+fn mariadb_to_sqlite_under_change() {
+    under_change(&Snapshot::new(servers::shared_mariadb(), Target::Sqlite, "snap_maria_lite", SMALL_CHUNKS, "lanes = 3"), ROWS);
+}
+
+#[test]
+fn mysql_without_gtids_under_change() {
+    let source = servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
+    under_change(&Snapshot::new(&source, Target::Sqlite, "snap_plain", SMALL_CHUNKS, "lanes = 3"), ROWS);
+}
+
+/// SIGKILL at each place of the flow and at random moments: what was read is not read again from the beginning, and nothing is lost.
+#[test]
+fn a_snapshot_goes_on_after_kill_9() {
+    let target = Target::Server(servers::shared_mysql());
+    let source = "snapshot = { chunk_rows = 100, rows_per_second = 20000 }";
+    let snapshot = Snapshot::new(servers::shared_mysql(), target, "snap_kill", source, "lanes = 2");
+    fill(snapshot.source, snapshot.name, ROWS);
+    let mut random = Random::new(11);
+    let places = tidegate::failpoint::TABLE_NAMES.into_iter().chain([
+        "sink-after",
+        "batch-settled",
+        "cursor-before-flush",
+        "cursor-flushed",
+    ]);
+    for place in places {
+        for count in [1, 4] {
+            let mut run = snapshot.flow.start(&[], &[("TIDEGATE_FAILPOINT", &format!("{place}:{count}"))]);
+            servers::wait_until("the failpoint is passed", || {
+                snapshot.source.sql_in(snapshot.name, &changes(&mut random, ROWS, 10));
+                !run.is_running()
+            });
+            assert_eq!(run.wait().code(), None, "{place}:{count}: {}", run.log());
+        }
+    }
+    for _ in 0..20 {
+        snapshot.source.sql_in(snapshot.name, &changes(&mut random, ROWS, 10));
+        let mut run = snapshot.flow.start(&[], &[]);
+        std::thread::sleep(Duration::from_millis(50 + random.below(400)));
+        run.kill();
+    }
+    snapshot.flow.catch_up();
+    snapshot.assert_same();
+}

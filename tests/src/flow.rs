@@ -29,6 +29,10 @@ impl Flow {
         fs::write(self.folder.path().join("tidegate.toml"), manifest).expect("write the manifest");
     }
 
+    pub fn manifest(&self) -> String {
+        fs::read_to_string(self.folder.path().join("tidegate.toml")).expect("read the manifest")
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = tidegate();
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());

@@ -169,6 +169,9 @@ fn under_change(snapshot: &Snapshot<'_>, rows: u64) {
             let mut random = Random::new(snapshot.name.len() as u64);
             while !done.load(Ordering::Relaxed) {
                 snapshot.source.sql_in(snapshot.name, &changes(&mut random, rows, 60));
+                // A target that cannot keep up with the changes would never get to the end.
+                let in_transactions = snapshot.flow.manifest().contains("transaction");
+                std::thread::sleep(Duration::from_millis(if in_transactions { 600 } else { 40 }));
             }
         });
         let (code, _, stderr) = snapshot.flow.call(&["run", "--until", "caught-up"]);

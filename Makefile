@@ -1,12 +1,13 @@
 # Every target says after ## what it does; `make` alone prints them.
 # Demo and tests share one cargo profile and one set of features, so that one compilation serves both.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench install lint fmt docs plugins servers clean-servers
+.PHONY: help demo test fuzz differential bench install lint fmt docs plugins servers clean-servers
 CARGO ?= cargo
 FEATURES := tidegate/failpoints
 # Guest code: workspaces of their own, because they are built for another machine.
 GUESTS := plugins sdk/rust
-GUEST_TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/guests
+TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+GUEST_TARGET = $(TARGET)/guests
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -21,6 +22,11 @@ test: plugins servers ## run every test; gets the servers that they need
 
 fuzz: ## read ten million mutated binlogs (FUZZ_INPUTS=N for N)
 	TIDEGATE_FUZZ_INPUTS=$(or $(FUZZ_INPUTS),10000000) $(CARGO) test --release --package tidegate --lib fuzz -- --nocapture
+
+differential: ## decode recorded binlogs beside mysqlbinlog and mysql_cdc, and write docs/differential.md; needs libssl-dev and pkg-config
+	$(CARGO) build --quiet --package tidegate
+	$(CARGO) build --quiet --locked --release --manifest-path bench/peers/mysql-cdc/Cargo.toml --target-dir $(TARGET)/bench/peers
+	scripts/differential.py --peer $(TARGET)/bench/peers/release/peer-mysql-cdc --report docs/differential.md $(TARGET)/debug/tidegate
 
 bench: ## measure Tidegate beside its rivals and write docs/benchmarks.md; needs go, mvn and a JDK as well
 	bench/run

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use tidegate::batcher::{Batcher, Wanted};
+use tidegate::batcher::Wanted;
 use tidegate::lane::Lanes;
 use tidegate::manifest::model::Ordering;
 use tidegate::position::Position;
@@ -93,12 +93,16 @@ fn run(segments: &[Arc<Segment>], lane_count: usize, rows_max: usize) -> Result<
     for segment in segments {
         bytes += segment.data.len();
         for index in 0..segment.events.len() {
-            if let Step::NeedsTable { schema, table } = decoder.event(segment, index, &mut lanes)? {
-                decoder.provide(&schema, &table, None);
-                decoder.event(segment, index, &mut lanes)?;
-            }
-            if lanes.batchers.iter().any(Batcher::is_full) {
-                take(&mut lanes, true)?;
+            loop {
+                let step = decoder.event(segment, index, &mut lanes)?;
+                if lanes.is_any_full() {
+                    take(&mut lanes, true)?;
+                }
+                match step {
+                    Step::NeedsTable { schema, table } => decoder.provide(&schema, &table, None),
+                    Step::More => {}
+                    Step::Done | Step::Xa(_) => break,
+                }
             }
         }
     }

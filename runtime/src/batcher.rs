@@ -464,6 +464,12 @@ impl Batcher {
         self.rows >= self.rows_max || self.bytes >= self.bytes_max
     }
 
+    /// How many rows it still takes.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.rows_max.saturating_sub(self.rows)
+    }
+
     pub fn rows(&self) -> usize {
         self.rows
     }

@@ -82,6 +82,18 @@ impl Lanes {
         self.assignment.lane(relation, key_hash)
     }
 
+    /// True if a batch should leave before more is appended.
+    #[inline]
+    pub fn is_any_full(&self) -> bool {
+        self.batchers.iter().any(Batcher::is_full)
+    }
+
+    /// How many rows fit for sure, whichever lanes they go to; at least one.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.batchers.iter().map(Batcher::room).min().unwrap_or(1).max(1)
+    }
+
     /// Takes back the rows from `id` on, of which values may be missing.
     pub fn retract(&mut self, id: RowId) {
         let open = self.batchers.iter_mut().filter(|b| b.first().is_some() && b.last() >= id);

@@ -3,6 +3,7 @@
 //! A batch leaves when it is full, when no other waits in front of its lane and nothing more is there to read, or when its first row has
 //! waited for `batch.wait`. Everything that it waits on is bounded: see "Memory" in ARCHITECTURE.md.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -296,13 +297,13 @@ impl Reading {
     async fn decode(&mut self, segment: &Segment, index: usize) -> Result<Option<Ended>, PipelineError> {
         loop {
             match self.step(segment, index).await? {
-                None => return Ok(Some(Ended::Stopped)),
-                Some(Step::Xa(Xa::Commit(xid))) => {
+                ControlFlow::Break(ended) => return Ok(Some(ended)),
+                ControlFlow::Continue(Step::Xa(Xa::Commit(xid))) => {
                     let mut kept = self.kept(xid.as_deref(), segment, index)?;
                     while let Some(kept) = kept.next_segment()? {
                         for index in 0..kept.events.len() {
-                            if self.step(&kept, index).await?.is_none() {
-                                return Ok(Some(Ended::Stopped));
+                            if let ControlFlow::Break(ended) = self.step(&kept, index).await? {
+                                return Ok(Some(ended));
                             }
                             self.open_batches();
                             if let Some(ended) = self.send_full().await? {
@@ -311,7 +312,7 @@ impl Reading {
                         }
                     }
                 }
-                Some(step) => {
+                ControlFlow::Continue(step) => {
                     self.keep(step, segment, index)?;
                     failpoint::pass("row-decoded");
                     return Ok(None);
@@ -320,22 +321,30 @@ impl Reading {
         }
     }
 
-    /// `None`: told to stop while the source did not answer.
-    async fn step(&mut self, segment: &Segment, index: usize) -> Result<Option<Step>, PipelineError> {
+    /// What an event means, once all its rows are read. Breaks if that ends reading.
+    async fn step(&mut self, segment: &Segment, index: usize) -> Result<ControlFlow<Ended, Step>, PipelineError> {
         loop {
             let step = self.feed.decoder.event(segment, index, &mut self.feed.lanes);
             match step.map_err(|error| DecodeError { after: self.after(segment, index), ..error })? {
                 Step::NeedsTable { schema, table } => {
                     let asked = super::patiently(|| self.feed.source.table(&schema, &table));
-                    let Some(info) = super::unless_told(&self.feed.stop, asked).await else { return Ok(None) };
+                    let Some(info) = super::unless_told(&self.feed.stop, asked).await else {
+                        return Ok(ControlFlow::Break(Ended::Stopped));
+                    };
                     self.feed.decoder.provide(&schema, &table, info?);
+                }
+                Step::More => {
+                    self.open_batches();
+                    if let Some(ended) = self.send_full().await? {
+                        return Ok(ControlFlow::Break(ended));
+                    }
                 }
                 step @ (Step::Done | Step::Xa(_)) => {
                     let altered = self.feed.decoder.take_altered();
                     if let Some(touched) = &mut self.feed.lanes.touched {
                         altered.iter().for_each(|(schema, table)| touched.note_altered(schema, table));
                     }
-                    return Ok(Some(step));
+                    return Ok(ControlFlow::Continue(step));
                 }
             }
         }

@@ -279,16 +279,20 @@ fn decode(decoder: &mut Decoder, lanes: &mut Lanes, segment: &Segment) -> Result
     let resume = Arc::new(Position { file: Arc::clone(&segment.file), offset: 4, gtids: None });
     let mut rows = 0;
     for (index, event) in segment.events.iter().enumerate() {
-        if let Step::NeedsTable { schema, table } = decoder.event(segment, index, lanes).map_err(|e| e.to_string())? {
-            decoder.provide(&schema, &table, None);
-            decoder.event(segment, index, lanes).map_err(|e| e.to_string())?;
-        }
-        let ends = event.boundary == Boundary::End;
-        for batcher in &mut lanes.batchers {
-            if (ends || batcher.is_full())
-                && let Some(batch) = batcher.finish(Arc::clone(&resume), ends).map_err(|e| e.to_string())?
-            {
-                rows += batch.rows as u32;
+        loop {
+            let step = decoder.event(segment, index, lanes).map_err(|e| e.to_string())?;
+            let ends = event.boundary == Boundary::End;
+            for batcher in &mut lanes.batchers {
+                if (ends || batcher.is_full())
+                    && let Some(batch) = batcher.finish(Arc::clone(&resume), ends).map_err(|e| e.to_string())?
+                {
+                    rows += batch.rows as u32;
+                }
+            }
+            match step {
+                Step::NeedsTable { schema, table } => decoder.provide(&schema, &table, None),
+                Step::More => {}
+                Step::Done | Step::Xa(_) => break,
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Block by block: first where each value lies, which change each row is and which lane it goes to; then, lane by lane, the values
 //! column by column, so that what a column needs is looked up once and not for each of its values.
 //!
-//! Invariant: an event is appended whole or not at all.
+//! An event may hold millions of rows: after each block that fills a batch, whoever called hands it on and comes again.
+//! Invariant: a block is appended whole or not at all.
 
 use crate::batcher::ColumnBuilder;
 use crate::change::{Op, RowId};
@@ -18,6 +19,17 @@ use super::values::{collation, decimal};
 
 /// Rows of a block: their cells stay in the nearest cache.
 const BLOCK_ROWS: usize = 128;
+/// A block is over once it has so many bytes, so that a batch has at most these and one row more than it should.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// How far an event is appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Bytes of its rows.
+    at: usize,
+    /// Rows.
+    row: u32,
+}
 
 /// Memory that is reused for every event.
 #[derive(Default)]
@@ -59,20 +71,25 @@ impl<'a> Appender<'a> {
         Appender { plan, current, scratch, lanes, rows: &[], is_skipping }
     }
 
-    /// Appends the rows of the event.
-    pub(super) fn event(mut self, event: &RowsEvent<'a>, op: Op) -> Result<(), Box<Problem>> {
+    /// Appends the rows of the event from `from` on, until a batch is full. `None`: that was all of them.
+    pub(super) fn event(mut self, event: &RowsEvent<'a>, op: Op, from: Progress) -> Result<Option<Progress>, Box<Problem>> {
         let (first, second, rows) = event.images(self.plan.columns.len(), op == Op::Update).map_err(boxed)?;
         self.rows = rows;
-        let place = u64::from(self.current.row_events) << 32;
-        let (mut at, mut row) = (0, 0);
-        while at < rows.len() {
-            let appended = self.block(op, first, second, &mut at, &mut row, place).and_then(|()| self.append());
+        let mut done = from;
+        loop {
+            let place = self.place(done.row);
+            let appended = self.block(op, first, second, &mut done).and_then(|()| self.append());
             if appended.is_err() {
                 self.lanes.retract(RowId { transaction: self.current.transaction.number, place });
-                return appended;
+                appended?;
+            }
+            if done.at >= rows.len() {
+                return Ok(None);
+            }
+            if self.lanes.is_any_full() {
+                return Ok(Some(done));
             }
         }
-        Ok(())
     }
 
     /// Appends the next rows of an answer to a SELECT, from `at` on: one block. `since`: rows whose keys were touched since then are left
@@ -107,30 +124,30 @@ impl<'a> Appender<'a> {
         appended
     }
 
-    /// Finds the values of the next rows, and their lanes. `row` is the row in the event.
-    fn block(
-        &mut self,
-        op: Op,
-        first: Present<'_>,
-        second: Present<'_>,
-        at: &mut usize,
-        row: &mut u32,
-        place: u64,
-    ) -> Result<(), Box<Problem>> {
+    /// [`RowId::place`] of a row of the event.
+    #[inline]
+    fn place(&self, row: u32) -> u64 {
+        (u64::from(self.current.row_events) << 32) | (u64::from(row) * 2)
+    }
+
+    /// Finds the values of the next rows, and their lanes.
+    fn block(&mut self, op: Op, first: Present<'_>, second: Present<'_>, done: &mut Progress) -> Result<(), Box<Problem>> {
         self.scratch.before.clear();
         self.scratch.after.clear();
         self.scratch.changes.iter_mut().for_each(Vec::clear);
-        for in_block in 0..BLOCK_ROWS {
-            if *at >= self.rows.len() {
+        let Progress { at: start, .. } = *done;
+        for in_block in 0..self.lanes.room().min(BLOCK_ROWS) {
+            let Progress { at, row } = *done;
+            if at >= self.rows.len() || at - start >= BLOCK_BYTES {
                 break;
             }
-            let end = self.walk(op, first, second, *at, *row).map_err(boxed)?;
-            if end == *at {
-                return Err(boxed(RowsError::NoBytes { row: *row }));
+            let end = self.walk(op, first, second, at, row).map_err(boxed)?;
+            if end == at {
+                return Err(boxed(RowsError::NoBytes { row }));
             }
-            let change = Change { op, row: in_block as u32, bytes: (end - *at) as u32, place: place | (u64::from(*row) * 2) };
+            let change = Change { op, row: in_block as u32, bytes: (end - at) as u32, place: self.place(row) };
             self.row(change)?;
-            (*at, *row) = (end, *row + 1);
+            *done = Progress { at: end, row: row + 1 };
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::change::{Op, Relation, Transaction};
 use crate::lane::Lanes;
 use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
 
-use super::append::{Appender, Scratch};
+use super::append::{Appender, Progress, Scratch};
 use super::error::{DecodeError, Problem, Refusal};
 use super::event::{self, EventType, HEADER_LEN, Header, Reader};
 use super::partial::Completer;
@@ -38,6 +38,8 @@ pub enum Step {
     Done,
     /// The TABLE_MAP does not say the names or the key: ask the source, call [`Decoder::provide`], and decode the same event again.
     NeedsTable { schema: String, table: String },
+    /// A batch is full, and the event has more rows: hand on what is full, and decode the same event again.
+    More,
     /// The event is consumed, unless it is an [`Xa::Commit`], and means this.
     Xa(Xa),
 }
@@ -74,8 +76,10 @@ pub struct Decoder {
     active: Vec<(u64, MaybePlan)>,
     provided: Option<(String, String, Option<TableInfo>)>,
     current: Current,
-    /// The event at hand asked for a table and comes again: its boundary is accounted for.
+    /// The event at hand comes again: its boundary is accounted for.
     is_retry: bool,
+    /// What is appended of it.
+    progress: Option<Progress>,
     completed: Option<(Arc<str>, u64)>,
     scratch: Scratch,
     completer: Completer,
@@ -101,6 +105,7 @@ impl Decoder {
                 xa: xa::State::Plain,
             },
             is_retry: false,
+            progress: None,
             completed: None,
             scratch: Scratch::default(),
             completer: Completer::default(),
@@ -109,7 +114,7 @@ impl Decoder {
     }
 
     /// Decodes event `index` of the segment and appends its rows to `lanes`. After an error the decoder is not called again; the
-    /// events before the one at hand are appended whole, of that one nothing is.
+    /// rows before the fault, or most of them, are appended whole.
     pub fn event(&mut self, segment: &Segment, index: usize, lanes: &mut Lanes) -> Result<Step, DecodeError> {
         let mut context = Context { event: "event", relation: None };
         let framed = segment.events.get(index).copied();
@@ -218,7 +223,7 @@ impl Decoder {
             EventType::Unknown if header.is_ignorable() => Step::Done,
             EventType::Unknown => return Err(Problem::UnknownEvent { code: header.code }),
         };
-        if matches!(step, Step::NeedsTable { .. } | Step::Xa(Xa::Commit(_))) {
+        if matches!(step, Step::NeedsTable { .. } | Step::More | Step::Xa(Xa::Commit(_))) {
             self.is_retry = true;
             return Ok(step);
         }
@@ -339,11 +344,15 @@ impl Decoder {
                 return Err(Problem::OutsideTransaction);
             }
             if let Some(plan) = self.active_plan(event.table_id)? {
-                let result = Appender::new(&plan, &mut self.current, &mut self.scratch, lanes).event(&event, op);
+                let from = self.progress.take().unwrap_or_default();
+                let result = Appender::new(&plan, &mut self.current, &mut self.scratch, lanes).event(&event, op, from);
                 if result.is_err() {
                     context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
                 }
-                result.map_err(|problem| *problem)?;
+                self.progress = result.map_err(|problem| *problem)?;
+                if self.progress.is_some() {
+                    return Ok(Step::More);
+                }
             }
             self.current.row_events += 1;
         }
@@ -380,7 +389,8 @@ impl Decoder {
         let plan = if self.current.is_open { self.active_plan(event.table_id)? } else { None };
         let Some(plan) = plan else { return self.row_event(body, true, Op::Update, lanes, context) };
         let mut completer = std::mem::take(&mut self.completer);
-        let done = match completer.complete(&event, &plan) {
+        let completed = if self.progress.is_some() { Ok(()) } else { completer.complete(&event, &plan) };
+        let done = match completed.map(|()| completer.body()) {
             Ok(whole) => self.row_event(whole, true, Op::Update, lanes, context),
             Err(problem) => {
                 context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));

@@ -308,6 +308,41 @@ fn a_transaction_that_begins_again_gives_each_row_once() {
     }
 }
 
+/// Batches that are full leave within an event: none has more rows than it may, and the rows are the same.
+#[test]
+fn an_event_is_appended_in_parts() {
+    let rows = |batches: &[Batch]| {
+        let of = |r: &Rows| (0..r.len()).map(|row| (r.ids[row], r.ops[row], image(r, r.key_image(row), row))).collect::<Vec<_>>();
+        let mut rows: Vec<_> = batches.iter().flat_map(|batch| &batch.relations).flat_map(of).collect();
+        rows.sort_by_key(|(id, ..)| *id);
+        rows
+    };
+    let resume = Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None });
+    for server in ["mysql97", "mariadb10"] {
+        let (segment, whole) = (recorded(server), rows(&[decode_all(server)]));
+        for rows_max in [1, 2, 3, 5] {
+            let (mut decoder, mut lanes) = (decoder(), Lanes::new(Ordering::Key, 1, rows_max, usize::MAX));
+            let (mut batches, mut parts) = (Vec::new(), 0);
+            for index in 0..segment.events.len() {
+                loop {
+                    let step = decoder.event(&segment, index, &mut lanes).unwrap();
+                    if lanes.is_any_full() || step == Step::Done {
+                        batches.extend(lanes.batchers[0].finish(Arc::clone(&resume), true).unwrap());
+                    }
+                    match step {
+                        Step::NeedsTable { schema, table } => decoder.provide(&schema, &table, None),
+                        Step::More => parts += 1,
+                        Step::Done | Step::Xa(_) => break,
+                    }
+                }
+            }
+            // An update that changes its key is two rows.
+            assert!(batches.iter().all(|batch| batch.rows <= rows_max.max(2)) && parts > 0, "{rows_max}: {parts}");
+            assert_eq!(rows(&batches), whole, "{rows_max}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_decoded_stops() {
     let event_of = |segment: &Segment, code: u8| segment.events.iter().position(|e| segment.data[e.start + 4] == code).unwrap();

@@ -24,7 +24,12 @@ pub(super) struct Completer {
 
 impl Completer {
     /// The body of an UPDATE_ROWS event (version 2) with whole values.
-    pub(super) fn complete(&mut self, event: &RowsEvent<'_>, plan: &Plan) -> Result<&[u8], Problem> {
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Makes [`Completer::body`].
+    pub(super) fn complete(&mut self, event: &RowsEvent<'_>, plan: &Plan) -> Result<(), Problem> {
         let columns = plan.columns.len();
         let (first, second, rows) = event.images(columns, true)?;
         let Completer { body, cells } = self;
@@ -62,7 +67,7 @@ impl Completer {
             }
             (at, row) = (end, row + 1);
         }
-        Ok(body)
+        Ok(())
     }
 }
 

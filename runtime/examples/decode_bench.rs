@@ -78,7 +78,7 @@ fn run(segments: &[Arc<Segment>], lane_count: usize, rows_max: usize) -> Result<
         }),
     );
     let mut lanes = Lanes::new(Ordering::Key, lane_count, rows_max, 4 << 20);
-    let resume = Arc::new(Position { file: "bench".into(), offset: 4, gtids: None });
+    let resume = Arc::new(Position { file: "bench".into(), offset: 4, gtids: None, home: None });
     let (mut rows, mut batches, mut bytes) = (0, 0, 0);
     let mut take = |lanes: &mut Lanes, is_full: bool| -> Result<(), Box<dyn Error>> {
         for batcher in lanes.batchers.iter_mut().filter(|b| !is_full || b.is_full()) {

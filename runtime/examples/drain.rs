@@ -14,7 +14,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (kind, subscriptions) = match arguments.first() {
         Some(url) if url.contains("://") => {
             let subscriptions = arguments.get(1).map_or(Ok(1), |n| n.parse())?;
-            (SourceKind::MySql { address: Address::parse(url, None)?, server_id: 4_000_000_000 }, subscriptions)
+            (
+                SourceKind::MySql { addresses: vec![Address::parse(url, None)?], server_id: 4_000_000_000, reader: "drain".into() },
+                subscriptions,
+            )
         }
         _ => (SourceKind::Files { paths: arguments }, 1),
     };

@@ -80,7 +80,7 @@ fn batch(rows: usize) -> Batch {
         bytes: 0,
         first,
         last,
-        resume: Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None }),
+        resume: Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None, home: None }),
         ends_transaction: true,
     }
 }

@@ -608,7 +608,7 @@ mod tests {
             let half = batcher.row(&relation(first + 2), &wanted, Op::Insert, RowId { transaction: 1, place: 12 }, 1, transaction);
             half.no_before();
             batcher.retract(RowId { transaction: 1, place: 12 });
-            let resume = Arc::new(Position { file: "f".into(), offset: 4, gtids: None });
+            let resume = Arc::new(Position { file: "f".into(), offset: 4, gtids: None, home: None });
             let batch = batcher.finish(resume, true).unwrap().unwrap();
             let places = |r: &Rows| (r.relation.id, r.ids.iter().map(|id| id.place).collect::<Vec<_>>());
             let expected = [(ids[0], vec![0, 3, 4, 7, 8, 11]), (ids[1], vec![1, 5, 9]), (ids[2], vec![2, 6, 10])];
@@ -628,7 +628,7 @@ mod tests {
         let (first, second) = (relation(0, KeyOrigin::Primary), relation(1, KeyOrigin::Unique));
         let wanted = Arc::new(Wanted { after: vec![true; 2], before: vec![true; 2] });
         let transaction = |number| Transaction { number, gtid: None, file: "f".into(), offset: 4, commit_time_us: 0 };
-        let resume = || Arc::new(Position { file: "f".into(), offset: 4, gtids: None });
+        let resume = || Arc::new(Position { file: "f".into(), offset: 4, gtids: None, home: None });
         for whole in 0..10u64 {
             for fault in [&first, &second] {
                 let mut batcher = Batcher::new(100, usize::MAX);

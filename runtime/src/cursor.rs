@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     fn position(offset: u64) -> Position {
-        Position { file: "mybin.000003".into(), offset, gtids: None }
+        Position { file: "mybin.000003".into(), offset, gtids: None, home: None }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod change;
 pub mod check;
 pub mod cli;
 pub mod cursor;
+pub mod data_dir;
 pub mod error;
 pub mod failpoint;
 pub mod lane;

@@ -172,6 +172,37 @@ impl GtidSet {
         }
     }
 
+    /// The transactions of `self` that are not in `other`; of a MariaDB domain, its last.
+    pub fn without(&self, other: &GtidSet) -> GtidSet {
+        match (self, other) {
+            (GtidSet::MySql(a), GtidSet::MySql(b)) => {
+                let mut rest = MySqlGtidSet::default();
+                for (key, intervals) in &a.0 {
+                    let taken = b.0.get(key).map(Vec::as_slice).unwrap_or_default();
+                    for (low, high) in intervals {
+                        let mut next = *low;
+                        for (l, h) in taken.iter().filter(|(l, h)| l <= high && h >= low) {
+                            if next < *l {
+                                rest.insert(key.0, key.1.clone(), next, l - 1);
+                            }
+                            next = h + 1;
+                        }
+                        if next <= *high {
+                            rest.insert(key.0, key.1.clone(), next, *high);
+                        }
+                    }
+                }
+                GtidSet::MySql(rest)
+            }
+            (GtidSet::MariaDb(a), GtidSet::MariaDb(b)) => {
+                let is_there = |domain: &u32, last: u64| b.0.get(domain).is_some_and(|(_, have)| last <= *have);
+                let rest = a.0.iter().filter(|(domain, (_, last))| !is_there(domain, *last));
+                GtidSet::MariaDb(MariaDbGtidSet(rest.map(|(domain, last)| (*domain, *last)).collect()))
+            }
+            (GtidSet::MySql(_), GtidSet::MariaDb(_)) | (GtidSet::MariaDb(_), GtidSet::MySql(_)) => self.clone(),
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         match self {
             GtidSet::MySql(set) => set.0.is_empty(),
@@ -236,6 +267,16 @@ impl<'de> Deserialize<'de> for GtidSet {
     }
 }
 
+/// Whose binlog file it is: a file of the same name may be another server's, or the same server's after a reset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// MySQL's server_uuid, MariaDB's server_uid, else the server's id.
+    pub server: Arc<str>,
+    /// When the file began, seconds since the epoch; `None`: not read yet.
+    pub began: Option<u32>,
+}
+
 /// A transaction boundary of a binlog: everything before it is known, nothing after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -244,6 +285,9 @@ pub struct Position {
     pub file: Arc<str>,
     /// Byte offset in `file` of the next event.
     pub offset: u64,
+    /// `None`: not a server's file, or nothing was read of it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Arc<Home>>,
     /// All transactions executed up to here; `None` where they are not known, as of a source that has no GTIDs, or had none before.
     pub gtids: Option<GtidSet>,
 }
@@ -262,8 +306,8 @@ impl fmt::Display for Position {
 impl Position {
     /// Moves over the transactions that were passed.
     pub fn advance(&mut self, progress: Progress) {
-        if let Some((file, offset)) = progress.end {
-            (self.file, self.offset) = (file, offset);
+        if let Some(End { file, home, offset }) = progress.end {
+            (self.file, self.home, self.offset) = (file, home, offset);
         }
         match progress.gtids {
             Gtids::Passed(passed) => {
@@ -276,6 +320,11 @@ impl Position {
         }
     }
 
+    /// True if both are the same place of one reading.
+    pub fn is_at(&self, other: &Position) -> bool {
+        (self.offset, &self.file, &self.gtids) == (other.offset, &other.file, &other.gtids)
+    }
+
     /// True if everything before `other` is before `self`, too: both of one source.
     pub fn covers(&self, other: &Position) -> bool {
         match (&self.gtids, &other.gtids) {
@@ -285,14 +334,24 @@ impl Position {
     }
 }
 
+/// A binlog file's name, and whose it is.
+type File<'a> = (&'a Arc<str>, Option<&'a Arc<Home>>);
+
 /// The transactions between two positions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// File and offset behind the last of them.
-    end: Option<(Arc<str>, u64)>,
+    end: Option<End>,
     gtids: Gtids,
     /// What is left of tables that are read, by the work's number; `None`: nothing.
     reads: BTreeMap<u64, Option<ToRead>>,
+}
+
+/// The place behind the last of them.
+#[derive(Clone, Debug, PartialEq)]
+struct End {
+    file: Arc<str>,
+    home: Option<Arc<Home>>,
+    offset: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -311,8 +370,8 @@ impl Default for Gtids {
 
 impl Progress {
     /// Passes one transaction, which ends before `offset` of `file`.
-    pub fn pass(&mut self, gtid: Option<&Gtid>, file: &Arc<str>, offset: u64) {
-        self.reach(file, offset);
+    pub fn pass(&mut self, gtid: Option<&Gtid>, (file, home): File<'_>, offset: u64) {
+        self.reach((file, home), offset);
         match (&mut self.gtids, gtid) {
             (Gtids::Passed(gtids) | Gtids::All(Some(gtids)), Some(gtid)) => gtids.add(gtid),
             (Gtids::All(None), Some(_)) => {}
@@ -321,8 +380,8 @@ impl Progress {
     }
 
     /// Passes what stands between transactions. `executed`: all transactions before it, where it tells them.
-    pub fn pass_between(&mut self, executed: Option<&GtidSet>, file: &Arc<str>, offset: u64) {
-        self.reach(file, offset);
+    pub fn pass_between(&mut self, executed: Option<&GtidSet>, (file, home): File<'_>, offset: u64) {
+        self.reach((file, home), offset);
         if executed.is_some() {
             self.gtids = Gtids::All(executed.cloned());
         }
@@ -338,10 +397,10 @@ impl Progress {
         std::mem::take(&mut self.reads)
     }
 
-    fn reach(&mut self, file: &Arc<str>, offset: u64) {
+    fn reach(&mut self, (file, home): File<'_>, offset: u64) {
         match &mut self.end {
-            Some(end) if Arc::ptr_eq(&end.0, file) => end.1 = offset,
-            end => *end = Some((Arc::clone(file), offset)),
+            Some(end) if Arc::ptr_eq(&end.file, file) => end.offset = offset,
+            end => *end = Some(End { file: Arc::clone(file), home: home.cloned(), offset }),
         }
     }
 }
@@ -406,6 +465,22 @@ mod tests {
         assert!(!set.contains_set(&GtidSet::parse(&format!("{A}:11-12")).unwrap()));
     }
 
+    #[test]
+    fn what_a_set_lacks() {
+        const B: &str = "4e11fa47-71ca-11e1-9e33-c80aa9429562";
+        for (a, b, rest) in [
+            (format!("{A}:1-10"), format!("{A}:1-10"), String::new()),
+            (format!("{A}:1-10:20,{B}:1-3"), format!("{A}:3-4:7-30"), format!("{A}:1-2:5-6,{B}:1-3")),
+            (format!("{A}:5-10"), format!("{A}:1-5:10-12"), format!("{A}:6-9")),
+            (format!("{A}:blue:1-3"), format!("{A}:1-3"), format!("{A}:blue:1-3")),
+            ("0-1-100,1-2-7,3-1-1".to_owned(), "0-2-100,1-2-6".to_owned(), "1-2-7,3-1-1".to_owned()),
+        ] {
+            let set = |text: &str| GtidSet::parse(text).unwrap();
+            assert_eq!(set(&a).without(&set(&b)).to_string(), rest, "{a} without {b}");
+            assert_eq!(set(&a).without(&set(&b)).is_empty(), set(&b).contains_set(&set(&a)));
+        }
+    }
+
     /// However progress is put together: a position has the set of all transactions, or none.
     #[test]
     fn positions_know_all_transactions_or_none() {
@@ -413,11 +488,11 @@ mod tests {
         let set = |text: &str| Some(GtidSet::parse(&format!("{A}:{text}")).unwrap());
         let gtid = |number| Gtid::MySql { source: parse_uuid(A).unwrap(), tag: None, number };
         type Pass = Box<dyn Fn(&mut Progress)>;
-        let numbered = |number: u64| -> Pass { Box::new(move |p| p.pass(Some(&gtid(number)), &"b.000001".into(), number)) };
-        let anonymous = || -> Pass { Box::new(|p| p.pass(None, &"b.000001".into(), 50)) };
+        let numbered = |number: u64| -> Pass { Box::new(move |p| p.pass(Some(&gtid(number)), (&"b.000001".into(), None), number)) };
+        let anonymous = || -> Pass { Box::new(|p| p.pass(None, (&"b.000001".into(), None), 50)) };
         let told = |text: &str| -> Pass {
             let executed = set(text);
-            Box::new(move |p| p.pass_between(executed.as_ref(), &"b.000001".into(), 60))
+            Box::new(move |p| p.pass_between(executed.as_ref(), (&"b.000001".into(), None), 60))
         };
         for (before, passes, after) in [
             (set("1-5"), vec![numbered(6), numbered(7)], set("1-7")),
@@ -425,13 +500,13 @@ mod tests {
             (set("1-5"), vec![numbered(6), anonymous(), numbered(7)], None),
             (None, vec![anonymous(), numbered(6), told("1-6"), numbered(7)], set("1-7")),
             (None, vec![told("1-6"), numbered(7), anonymous()], None),
-            (set("1-5"), vec![Box::new(|p: &mut Progress| p.pass_between(None, &"b.000001".into(), 70))], set("1-5")),
+            (set("1-5"), vec![Box::new(|p: &mut Progress| p.pass_between(None, (&"b.000001".into(), None), 70))], set("1-5")),
         ] {
             for cut in 0..=passes.len() {
                 let (mut first, mut second) = (Progress::default(), Progress::default());
                 passes[..cut].iter().for_each(|pass| pass(&mut first));
                 passes[cut..].iter().for_each(|pass| pass(&mut second));
-                let mut position = Position { file: file.clone(), offset: 4, gtids: before.clone() };
+                let mut position = Position { file: file.clone(), offset: 4, gtids: before.clone(), home: None };
                 let mut apart = position.clone();
                 apart.advance(first.clone());
                 apart.advance(second.clone());

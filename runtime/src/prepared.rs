@@ -449,7 +449,7 @@ impl Replay {
             at = start + event.len();
         }
         let (file, data) = (Arc::clone(&self.binlog), Bytes::from(data));
-        Ok(Some(Segment { file, data, events, transactions: Vec::new(), learned: None, index: 0 }))
+        Ok(Some(Segment { file, home: None, data, events, transactions: Vec::new(), learned: None, index: 0 }))
     }
 
     /// Reads whole events of the file.

@@ -147,7 +147,7 @@ mod tests {
             bytes: 0,
             first: RowId::default(),
             last: RowId::default(),
-            resume: Arc::new(Position { file: "b.1".into(), offset: 4, gtids: None }),
+            resume: Arc::new(Position { file: "b.1".into(), offset: 4, gtids: None, home: None }),
             ends_transaction: true,
         }
     }

@@ -10,6 +10,7 @@ mod binlogs;
 mod caught_up;
 mod check;
 mod disk;
+mod failover;
 mod gtid_mode;
 mod memory;
 mod network;

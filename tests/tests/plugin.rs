@@ -64,7 +64,7 @@ fn batch(relation: &Arc<Relation>, ops: &[Op], emails: &[&str]) -> Batch {
         before: image(|op| matches!(op, Op::Update | Op::Delete)),
         topics: None,
     };
-    let position = Position { file: "binlog.000001".into(), offset: 4, gtids: None };
+    let position = Position { file: "binlog.000001".into(), offset: 4, gtids: None, home: None };
     let transaction = Transaction { number: 1, gtid: None, file: "binlog.000001".into(), offset: 4, commit_time_us: 0 };
     Batch {
         rows: rows.len(),

@@ -107,7 +107,7 @@ fn batch(changes: &[Change<'_>]) -> Batch {
 }
 
 fn position() -> Arc<Position> {
-    Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None })
+    Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None, home: None })
 }
 
 fn delivery(batch: &Batch) -> Delivery<'_> {
@@ -574,7 +574,7 @@ fn marks_stand_and_fall_with_the_data() {
             lane,
             lanes: 2,
             ordering: Ordering::Transaction,
-            resume: Arc::new(Position { file: "binlog.000002".into(), offset, gtids: None }),
+            resume: Arc::new(Position { file: "binlog.000002".into(), offset, gtids: None, home: None }),
             partial: None,
         };
         block(async {

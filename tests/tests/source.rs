@@ -16,7 +16,11 @@ const SERVER_ID: u32 = 3_000_000_001;
 
 async fn open(url: &str) -> Result<Source, SourceError> {
     let address = Address::parse(url, None).unwrap();
-    Source::open(SourceConfig { name: "shop".into(), kind: SourceKind::MySql { address, server_id: SERVER_ID } }).await
+    Source::open(SourceConfig {
+        name: "shop".into(),
+        kind: SourceKind::MySql { addresses: vec![address], server_id: SERVER_ID, reader: "test".into() },
+    })
+    .await
 }
 
 /// What a reading has given.

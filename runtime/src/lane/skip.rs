@@ -129,7 +129,7 @@ mod tests {
     use crate::position::Gtid;
 
     fn position(offset: u64) -> Arc<Position> {
-        Arc::new(Position { file: "b.000001".into(), offset, gtids: None })
+        Arc::new(Position { file: "b.000001".into(), offset, gtids: None, home: None })
     }
 
     fn transaction(offset: u64) -> Transaction {
@@ -175,7 +175,8 @@ mod tests {
             key_origin: KeyOrigin::WholeRow,
         };
         let uuid = "11111111-1111-1111-1111-111111111111";
-        let at = |gtids: &str| Position { file: "b.000001".into(), offset: 4, gtids: Some(GtidSet::parse(gtids).unwrap()) };
+        let at =
+            |gtids: &str| Position { file: "b.000001".into(), offset: 4, gtids: Some(GtidSet::parse(gtids).unwrap()), home: None };
         let lane = |lane: u32, partial: Option<Partial>| Mark {
             resume: Arc::new(at(&format!("{uuid}:1-5"))),
             partial,

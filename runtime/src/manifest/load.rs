@@ -301,7 +301,7 @@ sink = "file"
         assert!(!routed.routes[0].topics.matches_topic("shop.users"));
         let SourceConfig::Mysql(source) = &replica.source.config else { panic!("a MySQL source") };
         assert_eq!(source.password.as_ref().unwrap().expose(), "hunter2");
-        assert_eq!(source.tls(), Tls::Off);
+        assert_eq!(source.tls(source.url.as_ref().unwrap()), Tls::Off);
         let SinkConfig::Postgres(sink) = &replica.routes[0].sink.config else { panic!("a Postgres sink") };
         assert_eq!(sink.tls(), Tls::Verify);
         assert!(manifest.warnings.is_empty());

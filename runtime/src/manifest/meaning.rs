@@ -71,33 +71,54 @@ impl<'a> Meaning<'a> {
             Some("postgres") => &["postgres", "postgresql"],
             _ => return,
         };
-        let Some((place, text)) = node.get("url").and_then(|n| Some((n, n.text()?))).filter(|(_, t)| !t.is_empty()) else { return };
         let port = if schemes[0] == "mysql" { 3306 } else { 5432 };
         let database = if section == "sink" { "/DATABASE" } else { "" };
         let hint = format!("write {}://USER@HOST:{port}{database}", schemes[0]);
-        let Some(url) = ServerUrl::split(text) else {
-            return self.error(&place.span, format!("`{path}.url` is not a URL: it has no ://"), hint);
-        };
-        if !schemes.contains(&url.scheme) {
-            self.error(&place.span, format!("`{path}.url` does not begin with {}://", schemes[0]), hint);
-        } else if url.user.is_empty() {
-            self.error(&place.span, format!("`{path}.url` names no user"), hint);
-        } else if url.host.is_empty() {
-            self.error(&place.span, format!("`{path}.url` names no host"), hint);
-        } else if url.port.is_some_and(|p| p.parse::<u16>().is_err()) {
-            self.error(&place.span, format!("`{path}.url`: the port is not a number up to 65535"), hint);
-        } else if url.has_parameters {
-            self.error(
-                &place.span,
-                format!("`{path}.url` has parameters after a ?"),
-                "leave them out; tls and ca are keys of their own",
-            );
-        } else if section == "sink" && url.database.is_empty() {
-            self.error(&place.span, format!("`{path}.url` names no database"), hint);
-        } else if section == "source" && !url.database.is_empty() {
-            self.error(&place.span, format!("`{path}.url` names a database"), "leave it out; `tables` says what is read");
+        let (one, several) = (node.entry("url"), node.entry("urls").filter(|_| section == "source"));
+        match (one, several) {
+            // A key that is there, but misspelt, is told once.
+            (None, None)
+                if section == "source" && !node.entries().iter().any(|e| nearest(&e.key, ["url"].into_iter()).is_some()) =>
+            {
+                let hint = "write, for example, url = \"mysql://tidegate@127.0.0.1:3306\"";
+                self.error(&node.span, format!("`{path}` has no `url`"), hint);
+            }
+            (Some(_), Some(urls)) => {
+                let hint = "put all servers into urls, in the order in which they are tried";
+                self.error(&urls.key_span, format!("`{path}` has both `url` and `urls`"), hint);
+            }
+            _ => {}
         }
-        if let Some(password) = node.entry("password").filter(|_| url.has_password) {
+        let several = several.map(|urls| urls.node.items()).unwrap_or_default();
+        let urls: Vec<(&Node, &str)> =
+            one.map(|one| (&one.node, "url")).into_iter().chain(several.iter().map(|n| (n, "urls"))).collect();
+        let mut read = Vec::new();
+        for (place, key) in urls {
+            let Some(text) = place.text().filter(|text| !text.is_empty()) else { continue };
+            let key = format!("{path}.{key}");
+            let Some(url) = ServerUrl::split(text) else {
+                self.error(&place.span, format!("`{key}` is not a URL: it has no ://"), &hint);
+                continue;
+            };
+            if !schemes.contains(&url.scheme) {
+                self.error(&place.span, format!("`{key}` does not begin with {}://", schemes[0]), &hint);
+            } else if url.user.is_empty() {
+                self.error(&place.span, format!("`{key}` names no user"), &hint);
+            } else if url.host.is_empty() {
+                self.error(&place.span, format!("`{key}` names no host"), &hint);
+            } else if url.port.is_some_and(|p| p.parse::<u16>().is_err()) {
+                self.error(&place.span, format!("`{key}`: the port is not a number up to 65535"), &hint);
+            } else if url.has_parameters {
+                let hint = "leave them out; tls and ca are keys of their own";
+                self.error(&place.span, format!("`{key}` has parameters after a ?"), hint);
+            } else if section == "sink" && url.database.is_empty() {
+                self.error(&place.span, format!("`{key}` names no database"), &hint);
+            } else if section == "source" && !url.database.is_empty() {
+                self.error(&place.span, format!("`{key}` names a database"), "leave it out; `tables` says what is read");
+            }
+            read.push(url);
+        }
+        if let Some(password) = node.entry("password").filter(|_| read.iter().any(|url| url.has_password)) {
             self.error(
                 &password.key_span,
                 format!("`{path}` has two passwords: this one, and one in the URL"),
@@ -105,7 +126,8 @@ impl<'a> Meaning<'a> {
             );
         }
         let tls = node.get("tls").and_then(Node::text);
-        if let Some(ca) = node.entry("ca").filter(|_| tls.map_or(url.is_local(), |t| t != "verify")) {
+        let is_local = !read.is_empty() && read.iter().all(ServerUrl::is_local);
+        if let Some(ca) = node.entry("ca").filter(|_| !read.is_empty() && tls.map_or(is_local, |t| t != "verify")) {
             self.error(
                 &ca.key_span,
                 format!("`{path}.ca` is of no use: the certificate is not checked"),

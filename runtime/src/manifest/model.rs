@@ -158,7 +158,11 @@ pub enum SourceConfig {
 pub struct MysqlSource {
     /// The server: `mysql://USER@HOST:PORT`. The user needs REPLICATION SLAVE, REPLICATION CLIENT, and SELECT on the tables.
     #[schemars(example = "mysql://tidegate@127.0.0.1:3306")]
-    pub url: Secret,
+    pub url: Option<Secret>,
+    /// Instead of `url`: servers of one replication, in the order in which they are tried. Where one is away the next is read, from the
+    /// same transaction on, by GTID.
+    #[schemars(length(min = 1), example = ["mysql://tidegate@db1.example.org", "mysql://tidegate@db2.example.org"])]
+    pub urls: Option<Vec<Secret>>,
     /// The user's password, where the URL has none.
     #[schemars(example = "${env:SHOP_PASSWORD}")]
     pub password: Option<Secret>,
@@ -243,7 +247,10 @@ impl Source {
     /// The source for messages: which it is, and where.
     pub fn place(&self) -> String {
         match &self.config {
-            SourceConfig::Mysql(c) => place("source", &self.name, server_of(&c.url)),
+            SourceConfig::Mysql(c) => {
+                let servers: Vec<String> = c.urls().filter_map(server_of).collect();
+                place("source", &self.name, Some(servers.join(", ")))
+            }
             SourceConfig::BinlogFiles(_) => place("source", &self.name, None),
         }
     }
@@ -273,8 +280,14 @@ fn server_of(url: &Secret) -> Option<String> {
 }
 
 impl MysqlSource {
-    pub fn tls(&self) -> Tls {
-        self.tls.unwrap_or_else(|| Tls::for_url(&self.url))
+    /// The servers, in the order in which they are tried.
+    pub fn urls(&self) -> impl Iterator<Item = &Secret> {
+        self.url.iter().chain(self.urls.iter().flatten())
+    }
+
+    /// How the connection to one of them is protected.
+    pub fn tls(&self, url: &Secret) -> Tls {
+        self.tls.unwrap_or_else(|| Tls::for_url(url))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::lane::Lanes;
 use crate::lane::order::SourceOrder;
 use crate::lane::worker::Work;
 use crate::metrics::{PipelineStatus, State};
-use crate::position::{Position, Progress, file_number};
+use crate::position::{Home, Position, Progress, file_number};
 use crate::prepared::{Prepared, PreparedError, Replay};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::binlog::error::{After, DecodeError, Problem};
@@ -267,7 +267,7 @@ impl Reading {
                 Boundary::End => self.end(segment, next).await?,
                 Boundary::Within if !self.feed.decoder.is_in_transaction() && self.lies_ahead(segment, next) => {
                     let learned = segment.learned.as_ref().filter(|_| index + 1 == segment.events.len());
-                    self.pass(|progress| progress.pass_between(learned, &segment.file, next)).await?
+                    self.pass(|progress| progress.pass_between(learned, (&segment.file, segment.home.as_ref()), next)).await?
                 }
                 Boundary::Within | Boundary::Begin(_) | Boundary::BeginAgain(_) => None,
             };
@@ -403,13 +403,15 @@ impl Reading {
     /// A transaction ends before `next`.
     async fn end(&mut self, segment: &Segment, next: u64) -> Result<Option<Ended>, PipelineError> {
         let gtid = self.feed.decoder.transaction().gtid.clone();
-        self.pass(|progress| progress.pass(gtid.as_ref(), &segment.file, next)).await
+        self.pass(|progress| progress.pass(gtid.as_ref(), (&segment.file, segment.home.as_ref()), next)).await
     }
 
     /// True if a server that is asked for what comes after a GTID set has not gone back to say it.
     fn lies_ahead(&self, segment: &Segment, next: u64) -> bool {
         let executed = &self.feed.executed;
-        (file_number(&segment.file), next) > (file_number(&executed.file), executed.offset)
+        let server = |home: &Option<Arc<Home>>| home.as_ref().map(|home| Arc::clone(&home.server));
+        server(&segment.home) != server(&executed.home)
+            || (file_number(&segment.file), next) > (file_number(&executed.file), executed.offset)
     }
 
     /// Something more is read: a transaction, or what stands between transactions, as at the head of a file. The cursor takes in both, so

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::PipelineError;
+use crate::data_dir;
 use crate::manifest::model::{Manifest, Plugin, Snapshot, Source, SourceConfig, Tls, WithoutKey};
 use crate::manifest::pattern::Patterns;
 use crate::manifest::start::Start as ManifestStart;
@@ -124,18 +125,22 @@ impl Source {
     pub fn open_config(&self, manifest: &Manifest) -> Result<source::SourceConfig, SourceError> {
         let kind = match &self.config {
             SourceConfig::Mysql(c) => {
-                let mut address = Address::parse(c.url.expose(), c.password.as_ref().map(|p| p.expose())).map_err(|e| {
-                    let error = DefiniteError { problem: "the URL cannot be read".to_owned(), hint: e.to_string() };
-                    SourceError::Definite { name: self.name.as_str().into(), error }
-                })?;
-                address.ssl_mode = match c.tls() {
-                    Tls::Off => SslMode::Disabled,
-                    Tls::Encrypt => SslMode::Required,
-                    Tls::Verify => SslMode::VerifyIdentity,
-                };
-                address.ssl_ca.clone_from(&c.ca);
+                let mut addresses = Vec::new();
+                for url in c.urls() {
+                    let mut address = Address::parse(url.expose(), c.password.as_ref().map(|p| p.expose())).map_err(|e| {
+                        let error = DefiniteError { problem: "the URL cannot be read".to_owned(), hint: e.to_string() };
+                        SourceError::Definite { name: self.name.as_str().into(), error }
+                    })?;
+                    address.ssl_mode = match c.tls(url) {
+                        Tls::Off => SslMode::Disabled,
+                        Tls::Encrypt => SslMode::Required,
+                        Tls::Verify => SslMode::VerifyIdentity,
+                    };
+                    address.ssl_ca.clone_from(&c.ca);
+                    addresses.push(address);
+                }
                 let server_id = c.server_id.unwrap_or_else(|| mysql::default_server_id(&manifest.data_dir, &self.name));
-                SourceKind::MySql { address, server_id }
+                SourceKind::MySql { addresses, server_id, reader: data_dir::identity(&manifest.data_dir) }
             }
             SourceConfig::BinlogFiles(c) => SourceKind::Files { paths: c.paths.clone() },
         };

@@ -64,21 +64,21 @@ impl Files {
     pub(crate) fn end(&self) -> Result<Position, Failure> {
         let (name, path) = self.list.last().ok_or_else(no_files)?;
         let offset = std::fs::metadata(path).map_err(|e| unreadable(name, &e))?.len();
-        Ok(Position { file: name.clone(), offset, gtids: None })
+        Ok(Position { file: name.clone(), offset, gtids: None, home: None })
     }
 
     /// Where a first start begins. Blocks: it may read files through.
     pub(crate) fn resolve(&self, start: &Start) -> Result<Position, Failure> {
         let first = &self.list.first().ok_or_else(no_files)?.0;
         let (begin, stop) = match start {
-            Start::Earliest => return Ok(Position { file: first.clone(), offset: 4, gtids: None }),
+            Start::Earliest => return Ok(Position { file: first.clone(), offset: 4, gtids: None, home: None }),
             Start::Position(position) => return Ok(position.clone()),
             Start::Now => (first.clone(), Stop::Never),
             Start::Gtid(set) => (first.clone(), Stop::Gtids(set)),
             Start::File { file, offset } => (self.list[self.index(file)?].0.clone(), Stop::Offset(*offset)),
             Start::Time(time_us) => (first.clone(), Stop::Time(*time_us)),
         };
-        let mut feed = FileFeed::open(self.clone(), Resume::at(Position { file: begin, offset: 4, gtids: None }))?;
+        let mut feed = FileFeed::open(self.clone(), Resume::at(Position { file: begin, offset: 4, gtids: None, home: None }))?;
         loop {
             match feed.read()? {
                 Produced::Entries(entries) => {
@@ -191,7 +191,7 @@ impl FileFeed {
         let offset = resume.position.offset.max(4);
         let file = open(name, path, 4)?;
         let mut framer = Framer::new(resume, Offsets::Counted, false);
-        framer.learn_gtids(0);
+        framer.learn_gtids();
         let mut feed = FileFeed {
             framer,
             index,

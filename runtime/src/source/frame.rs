@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::gtid_event::{self, TransactionHead};
 use super::inflate::{self, Payload};
 use super::{Boundary, Framed, Segment, TransactionBegin};
-use crate::position::{GtidSet, Position, file_number};
+use crate::position::{Gtid, GtidSet, Home, Position, file_number};
 
 /// A segment is closed when it has about this many bytes.
 pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
@@ -76,6 +76,8 @@ pub enum Fault {
     TooLarge,
     #[error("the file is encrypted")]
     Encrypted,
+    #[error("the file began at another time than the one of this name that was read before")]
+    OtherFile,
     #[error("the transaction that was being read when the connection was lost is not there any more")]
     Vanished,
     #[error("a transaction begins before the one at {0} has ended")]
@@ -101,6 +103,11 @@ impl FrameError {
             }
             Fault::TooLarge => format!("write smaller transactions or rows, and go on after the transaction with {after}"),
             Fault::Encrypted => ENCRYPTED_HINT.to_owned(),
+            Fault::OtherFile => {
+                "the binlog was reset, or the server was restored from a backup; compare the data, then go on with \
+                 `tidegate cursor set PIPELINE earliest`, or another place"
+                    .to_owned()
+            }
             Fault::Vanished => format!(
                 "the server lost it in a crash, or is another server; compare the data, then go on with \
                  `tidegate cursor set PIPELINE {file}:{offset}`"
@@ -138,11 +145,11 @@ impl Resume {
         match event.boundary {
             Boundary::Begin(i) | Boundary::BeginAgain(i) => self.open = segment.transactions.get(i as usize).cloned(),
             Boundary::Within if self.open.is_some() => {}
-            Boundary::End | Boundary::Within => self.boundary(&segment.file, event.next),
+            Boundary::End | Boundary::Within => self.boundary(&segment.file, segment.home.as_ref(), event.next),
         }
     }
 
-    fn boundary(&mut self, file: &Arc<str>, next: u64) {
+    fn boundary(&mut self, file: &Arc<str>, home: Option<&Arc<Home>>, next: u64) {
         if let Some(TransactionBegin { gtid, .. }) = self.open.take() {
             match (&mut self.position.gtids, gtid) {
                 (Some(gtids), Some(gtid)) => gtids.add(&gtid),
@@ -154,6 +161,9 @@ impl Resume {
         self.position.offset = next;
         if !Arc::ptr_eq(&self.position.file, file) {
             self.position.file = file.clone();
+        }
+        if !matches!((&self.position.home, home), (Some(known), Some(home)) if Arc::ptr_eq(known, home)) {
+            self.position.home = home.cloned();
         }
     }
 }
@@ -188,6 +198,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 struct Piece {
     file: Arc<str>,
+    home: Option<Arc<Home>>,
     before: Arc<Resume>,
     events: Vec<Framed>,
     transactions: Vec<TransactionBegin>,
@@ -212,6 +223,8 @@ pub(crate) struct Framer {
     offsets: Offsets,
     checksum: bool,
     file: Arc<str>,
+    /// Whose file it is, on the wire.
+    home: Option<Arc<Home>>,
     /// Where the next event begins.
     offset: u64,
     resume: Resume,
@@ -245,6 +258,7 @@ impl Framer {
             offsets,
             checksum,
             file: resume.position.file.clone(),
+            home: None,
             offset: resume.position.offset,
             again: resume.open,
             resume: Resume::at(resume.position),
@@ -265,9 +279,11 @@ impl Framer {
         }
     }
 
-    /// Begins another reading of the same stream, after the last boundary. Take what is framed before.
-    pub(crate) fn reconnect(&mut self, checksum: bool) {
+    /// Begins another reading of the same stream, from `server`, after the last boundary. Take what is framed before.
+    pub(crate) fn reconnect(&mut self, checksum: bool, server: &Arc<str>) {
         self.close();
+        let known = self.resume.position.home.clone().filter(|home| home.server == *server);
+        self.home = Some(known.unwrap_or_else(|| Arc::new(Home { server: Arc::clone(server), began: None })));
         self.payload = None;
         self.checksum = checksum;
         self.again = self.resume.open.take().or(self.again.take());
@@ -276,14 +292,19 @@ impl Framer {
         self.explicit = false;
     }
 
-    /// From files after the number `after`.
-    pub(crate) fn learn_gtids(&mut self, after: u64) {
-        (self.learns_gtids, self.anonymous_until) = (true, after);
+    /// Of files of which it is not known whether they hold transactions without GTIDs.
+    pub(crate) fn learn_gtids(&mut self) {
+        self.learns_gtids = true;
     }
 
-    /// The same, and a file before which nothing was executed says so.
-    pub(crate) fn learn_all_gtids(&mut self) {
-        (self.learns_gtids, self.learns_none) = (true, true);
+    /// From files after the number `anonymous_until`; one before which nothing was executed says so.
+    pub(crate) fn learn_all_gtids(&mut self, anonymous_until: u64) {
+        (self.learns_gtids, self.learns_none, self.anonymous_until) = (true, true, anonymous_until);
+    }
+
+    /// The transaction that has to begin again, after [`Framer::reconnect`].
+    pub(crate) fn open_gtid(&self) -> Option<&Gtid> {
+        self.again.as_ref()?.gtid.as_ref()
     }
 
     /// The last transaction boundary.
@@ -433,6 +454,7 @@ impl Framer {
         for piece in self.closed.drain(..) {
             let segment = Segment {
                 file: piece.file,
+                home: piece.home,
                 data: piece.copied.unwrap_or_else(|| data.clone()),
                 events: piece.events,
                 transactions: piece.transactions,
@@ -494,6 +516,7 @@ impl Framer {
         if raw[HEADER..HEADER + 2] != [4, 0] || raw[FIXED - 1] as usize != HEADER {
             return Err(self.error_here(Fault::Malformed("the file is not of binlog version 4")));
         }
+        self.began(u32_at(raw, 0))?;
         let (event, stored) = raw.split_at(raw.len() - CHECKSUM);
         match event[event.len() - 1] {
             0 | 255 => self.checksum = false,
@@ -512,6 +535,17 @@ impl Framer {
             other => return Err(self.error_here(Fault::ChecksumAlgorithm(other))),
         }
         Ok(event)
+    }
+
+    /// The server's file at hand began at this time.
+    fn began(&mut self, time: u32) -> Result<(), FrameError> {
+        let Some(home) = &self.home else { return Ok(()) };
+        match home.began {
+            Some(known) if known != time => return Err(self.error_here(Fault::OtherFile)),
+            Some(_) => {}
+            None => self.home = Some(Arc::new(Home { server: Arc::clone(&home.server), began: Some(time) })),
+        }
+        Ok(())
     }
 
     /// Where an event begins and where the next one does.
@@ -573,16 +607,23 @@ impl Framer {
     }
 
     fn rotate(&mut self, file: &str, offset: u64) {
-        if *self.file == *file && self.offset == offset {
+        let server = |home: &Option<Arc<Home>>| home.as_ref().map(|home| Arc::clone(&home.server));
+        let is_other_server = server(&self.resume.position.home) != server(&self.home);
+        if *self.file == *file && self.offset == offset && !is_other_server {
             return;
         }
         self.close();
+        if *self.file != *file {
+            self.home = server(&self.home).map(|server| Arc::new(Home { server, began: None }));
+        }
         self.file = file.into();
         self.offset = offset;
         let position = &mut self.resume.position;
-        if self.resume.open.is_none() && (*position.file != *self.file || position.offset < offset) {
+        let is_passed = position.file == self.file && position.offset >= offset && !is_other_server;
+        if self.resume.open.is_none() && !is_passed {
             position.file = self.file.clone();
             position.offset = offset;
+            position.home.clone_from(&self.home);
         }
     }
 
@@ -617,6 +658,7 @@ impl Framer {
             let room = self.events.len();
             self.closed.push(Piece {
                 file: self.file.clone(),
+                home: self.home.clone(),
                 before,
                 events: std::mem::replace(&mut self.events, Vec::with_capacity(room)),
                 transactions: std::mem::take(&mut self.transactions),
@@ -648,8 +690,7 @@ impl Framer {
             Boundary::Begin(_) | Boundary::BeginAgain(_) => {}
             Boundary::Within if self.resume.open.is_some() => {}
             Boundary::Within | Boundary::End => {
-                let file = self.file.clone();
-                self.resume.boundary(&file, next);
+                self.resume.boundary(&self.file, self.home.as_ref(), next);
             }
         }
         self.events.push(framed);

@@ -187,7 +187,7 @@ fn set_len(event: &mut [u8]) {
 
 /// The events of a compressed transaction.
 fn opened(event: &[u8]) -> Vec<Vec<u8>> {
-    let resume = Resume::at(Position { file: "f.000001".into(), offset: 4, gtids: None });
+    let resume = Resume::at(Position { file: "f.000001".into(), offset: 4, gtids: None, home: None });
     let mut framer = Framer::new(resume, Offsets::Counted, false);
     framer.payload(Bytes::copy_from_slice(event)).unwrap();
     while framer.inflate().unwrap() {}
@@ -238,9 +238,9 @@ fn mutated(corpus: &[Input], random: &mut Random) -> Vec<u8> {
 
 /// Reads the bytes of a file after its magic to the end, or to the first error. Returns how many rows came out.
 fn read(data: Vec<u8>) -> Result<u32, String> {
-    let resume = Resume::at(Position { file: "f.000001".into(), offset: 4, gtids: None });
+    let resume = Resume::at(Position { file: "f.000001".into(), offset: 4, gtids: None, home: None });
     let mut framer = Framer::new(resume, Offsets::Counted, false);
-    framer.learn_gtids(0);
+    framer.learn_gtids();
     let wants = |relation: &crate::change::Relation| {
         let all = vec![true; relation.columns.len()];
         Ok(Some(Wanted { after: all.clone(), before: all }))
@@ -276,7 +276,7 @@ fn read(data: Vec<u8>) -> Result<u32, String> {
 }
 
 fn decode(decoder: &mut Decoder, lanes: &mut Lanes, segment: &Segment) -> Result<u32, String> {
-    let resume = Arc::new(Position { file: Arc::clone(&segment.file), offset: 4, gtids: None });
+    let resume = Arc::new(Position { file: Arc::clone(&segment.file), offset: 4, gtids: None, home: None });
     let mut rows = 0;
     for (index, event) in segment.events.iter().enumerate() {
         loop {

@@ -115,7 +115,7 @@ impl State {
     fn find(&self, position: &Position) -> Option<(u64, usize)> {
         if self.window.is_empty() {
             let start = self.start.as_ref()?;
-            return (start.open.is_none() && start.position == *position).then_some((self.first, 0));
+            return (start.open.is_none() && start.position.is_at(position)).then_some((self.first, 0));
         }
         let key = |p: &Position| (file_number(&p.file), p.offset);
         let mut at = self.window.partition_point(|e| key(&e.before.position) <= key(position)).checked_sub(1)?;
@@ -125,12 +125,12 @@ impl State {
         let entry = &self.window[at];
         let number = self.first + at as u64;
         let mut resume = (*entry.before).clone();
-        if resume.open.is_none() && resume.position == *position {
+        if resume.open.is_none() && resume.position.is_at(position) {
             return Some((number, 0));
         }
         for (i, event) in entry.segment.events.iter().enumerate() {
             resume.step(&entry.segment, event);
-            if resume.open.is_none() && resume.position == *position {
+            if resume.open.is_none() && resume.position.is_at(position) {
                 let all = i + 1 == entry.segment.events.len();
                 return Some(if all { (number + 1, 0) } else { (number, i + 1) });
             }
@@ -438,6 +438,7 @@ fn tail(segment: &Segment, skip: usize) -> Segment {
     });
     Segment {
         file: segment.file.clone(),
+        home: segment.home.clone(),
         data: segment.data.clone(),
         events: events.collect(),
         transactions: segment.transactions[begun..].to_vec(),

@@ -29,7 +29,7 @@ pub use self::hub::Subscription;
 use self::hub::{Hub, WINDOW_BYTES_MAX};
 use crate::check::Finding;
 use crate::manifest::pattern::Patterns;
-use crate::position::{Gtid, GtidSet, Position};
+use crate::position::{Gtid, GtidSet, Home, Position};
 
 /// What a source is opened with.
 #[derive(Clone, Debug)]
@@ -41,8 +41,9 @@ pub struct SourceConfig {
 
 #[derive(Clone, Debug)]
 pub enum SourceKind {
-    /// A live MySQL or MariaDB. `server_id`: under which the reading registers; see [`mysql::default_server_id`].
-    MySql { address: mysql::Address, server_id: u32 },
+    /// A live MySQL or MariaDB, or several of one replication, in the order in which they are tried. `server_id`: under which the reading
+    /// registers; see [`mysql::default_server_id`]. `reader`: what tells it from others of the same number.
+    MySql { addresses: Vec<mysql::Address>, server_id: u32, reader: Arc<str> },
     /// Binlog files: paths or globs (`*` and `?` in the last part of the path).
     Files { paths: Vec<String> },
 }
@@ -161,10 +162,11 @@ impl Source {
                 })
                 .await,
             ),
-            SourceKind::MySql { address, server_id } => {
-                let server = match mysql::Server::connect(name.clone(), address, server_id).await {
-                    Ok(server) if admit => server.admit().await,
-                    connected => connected,
+            SourceKind::MySql { addresses, server_id, reader } => {
+                let server = mysql::Server::new(name.clone(), addresses, server_id, reader);
+                let server = match server {
+                    Ok(server) => server.connect(admit).await.map(|()| server),
+                    Err(failure) => Err(failure),
                 };
                 server.map(|server| Origin::MySql(Arc::new(server)))
             }
@@ -235,6 +237,8 @@ impl Source {
 pub struct Segment {
     /// Base name of the binlog file.
     pub file: Arc<str>,
+    /// Whose file it is, if it is a server's.
+    pub home: Option<Arc<Home>>,
     pub data: Bytes,
     pub events: Vec<Framed>,
     /// The transactions that begin in this segment.

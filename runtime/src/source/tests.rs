@@ -94,7 +94,7 @@ async fn reading_goes_on_from_every_boundary() {
             let mut words = line.split(' ');
             let file: Arc<str> = words.next().unwrap().into();
             let offset = words.nth(1).unwrap().parse().unwrap();
-            let rest = events(&source, Position { file, offset, gtids: None }).await.unwrap();
+            let rest = events(&source, Position { file, offset, gtids: None, home: None }).await.unwrap();
             assert_eq!(rest, all[i + 1..], "from {line}");
         }
     }
@@ -125,7 +125,7 @@ async fn damaged_files_stop_with_the_position() {
         for bytes in [&flipped[..], &whole[..at]] {
             std::fs::write(&path, bytes).unwrap();
             let source = files(std::slice::from_ref(&path)).await;
-            let result = events(&source, Position { file: "bad.000001".into(), offset: 4, gtids: None }).await;
+            let result = events(&source, Position { file: "bad.000001".into(), offset: 4, gtids: None, home: None }).await;
             match result {
                 // Cut between two transactions; or the flag "in use", which the checksum leaves out.
                 Ok(lines) => assert!(bytes.len() < whole.len() || at == 4 + 17, "{at}: {lines:#?}"),

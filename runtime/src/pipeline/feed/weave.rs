@@ -87,7 +87,14 @@ impl Reading {
             }
             let executed = (file_number(&self.feed.executed.file), self.feed.executed.offset);
             let has_passed = |chunk: &Chunk| executed >= (file_number(&chunk.high.0), chunk.high.1);
-            let Some(chunk) = weave.waiting.pop_front_if(|chunk| has_passed(chunk)) else { return Ok(None) };
+            let home = self.feed.executed.home.clone();
+            let is_elsewhere = |chunk: &Chunk| home.as_ref().is_some_and(|home| home.server != chunk.server);
+            let Some(chunk) = weave.waiting.pop_front_if(|chunk| has_passed(chunk) || is_elsewhere(chunk)) else { return Ok(None) };
+            // The stream has gone over to another server, and never passes a place of that one.
+            if is_elsewhere(&chunk) {
+                weave.readers.board.begin_again(&chunk, 0);
+                continue;
+            }
             if let Some(ended) = self.chunk(&chunk).await? {
                 return Ok(Some(ended));
             }

@@ -560,7 +560,7 @@ mod tests {
             let values = [Some(change.key), change.values[0], change.values[1]];
             rows.after().iter_mut().flatten().zip(values).for_each(put);
         }
-        let position = Arc::new(Position { file: "f".into(), offset: 4, gtids: None });
+        let position = Arc::new(Position { file: "f".into(), offset: 4, gtids: None, home: None });
         batcher.finish(position, true).expect("the values fit").expect("there are rows")
     }
 

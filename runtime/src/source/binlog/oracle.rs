@@ -59,7 +59,7 @@ fn decode(
 }
 
 fn finish(lanes: &mut Lanes) -> Vec<Batch> {
-    let resume = Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None });
+    let resume = Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None, home: None });
     lanes.batchers.iter_mut().filter_map(|b| b.finish(Arc::clone(&resume), true).unwrap()).collect()
 }
 
@@ -404,6 +404,7 @@ fn an_event_that_cannot_be_decoded_leaves_nothing_in_any_lane() {
                 event[at] ^= 0xff;
                 let changed = Segment {
                     file: Arc::clone(&segment.file),
+                    home: None,
                     events: vec![Framed { start: 0, ..*framed }],
                     data: event.into(),
                     transactions: segment.transactions.clone(),
@@ -460,6 +461,7 @@ fn no_bytes_panic() {
             let (mut decoder, mut lanes) = (decoder(), Lanes::new(Ordering::Key, 2, usize::MAX, usize::MAX));
             let changed = Segment {
                 file: Arc::clone(&segment.file),
+                home: None,
                 events: vec![Framed { start: 0, len: event.len(), ..framed }],
                 data: event.into(),
                 transactions: segment.transactions.clone(),
@@ -477,7 +479,7 @@ fn no_bytes_panic() {
             stopped += usize::from(is_stopped);
             if !is_stopped {
                 for batcher in &mut lanes.batchers {
-                    let resume = Arc::new(Position { file: "f".into(), offset: 4, gtids: None });
+                    let resume = Arc::new(Position { file: "f".into(), offset: 4, gtids: None, home: None });
                     if let Ok(Some(batch)) = batcher.finish(resume, true) {
                         let bytes: usize = batch
                             .relations

@@ -37,5 +37,5 @@ pub fn segment(file: Vec<u8>) -> Segment {
         events.push(Framed { start, len: size - CHECKSUM_LEN, offset, next, boundary });
         start += size;
     }
-    Segment { file: Arc::from("binlog.000001"), data: Bytes::from(file), events, transactions, learned: None, index: 0 }
+    Segment { file: Arc::from("binlog.000001"), home: None, data: Bytes::from(file), events, transactions, learned: None, index: 0 }
 }

@@ -1,6 +1,6 @@
 //! `tidegate check` for a server: what would fail, or lose changes, once reading begins.
 
-use super::server::{Server, Settings};
+use super::server::{LOGS_LIKE, Server, Settings};
 use crate::check::{Finding, Severity};
 use crate::manifest::pattern::Patterns;
 use crate::source::Failure;
@@ -14,24 +14,45 @@ impl Server {
     /// What would fail. `tables` are those that the manifest follows.
     pub(crate) async fn check(&self, tables: &Patterns) -> Vec<Finding> {
         let mut report = Report { subject: format!("source `{}`", self.name), findings: Vec::new() };
-        let checked = async {
-            let settings = self.settings().await?;
-            self.check_settings(&settings, &mut report);
-            if let Some(other) = self.taken_by(&settings).await? {
-                let problem = format!("another replica, `{other}`, has the server_id {}", self.server_id);
-                report.error(problem, "give the source another `server_id`");
+        let mut first: Option<Settings> = None;
+        for host in 0..self.hosts.len() {
+            self.read_from(host);
+            if self.hosts.len() > 1 {
+                report.subject = format!("source `{}` at {}", self.name, self.place_of(host));
             }
-            self.check_grants(&settings, &mut report).await?;
-            self.check_tables(tables, &mut report).await
-        };
-        match checked.await {
-            Ok(()) => {}
-            Err(Failure::Definite(error)) => report.error(error.problem, error.hint),
-            Err(Failure::Transient(error)) => {
-                report.error(error.problem, "check `url`, and that the server runs and can be reached")
+            match self.check_current(tables, &mut report).await {
+                Ok(settings) => match &first {
+                    Some(first) => check_alike(first, &settings, &mut report),
+                    None => first = Some(settings),
+                },
+                Err(Failure::Definite(error)) => report.error(error.problem, error.hint),
+                Err(Failure::Transient(error)) => {
+                    report.error(error.problem, "check `url`, and that the server runs and can be reached")
+                }
             }
         }
+        self.read_from(0);
         report.findings
+    }
+
+    async fn check_current(&self, tables: &Patterns, report: &mut Report) -> Result<Settings, Failure> {
+        let settings = self.settings().await?;
+        self.check_settings(&settings, report);
+        if self.hosts.len() > 1 {
+            check_going_over(&settings, report);
+        }
+        if let Some(other) = self.other_replica(&settings).await?
+            && let Failure::Definite(error) = self.taken(&other)
+        {
+            report.error(error.problem, error.hint);
+        }
+        self.check_grants(&settings, report).await?;
+        self.check_tables(tables, report).await?;
+        Ok(settings)
+    }
+
+    fn user(&self) -> &str {
+        &self.hosts[self.current()].address.user
     }
 
     fn check_settings(&self, settings: &Settings, report: &mut Report) {
@@ -105,7 +126,7 @@ impl Server {
             if any.iter().any(|right| everywhere(right)) {
                 continue;
             }
-            let hint = format!("GRANT {name} ON *.* TO {}", account(&self.address.user));
+            let hint = format!("GRANT {name} ON *.* TO {}", account(self.user()));
             if roles {
                 report.warning(format!("the account has {name} only if one of its roles has"), hint);
             } else {
@@ -145,12 +166,46 @@ impl Server {
             let name = format!("{schema}.{table}");
             let sql = format!("SELECT 1 FROM {}.{} LIMIT 0", identifier(schema), identifier(table));
             if let Err(Failure::Definite(error)) = self.query(&sql).await {
-                let hint =
-                    format!("GRANT SELECT ON {}.{} TO {}", identifier(schema), identifier(table), account(&self.address.user));
+                let hint = format!("GRANT SELECT ON {}.{} TO {}", identifier(schema), identifier(table), account(self.user()));
                 report.error(format!("table {name} cannot be read: {}", error.problem), hint);
             }
         }
         Ok(())
+    }
+}
+
+/// Whether reading can go over to a server, and from it.
+fn check_going_over(settings: &Settings, report: &mut Report) {
+    if !settings.has_gtids() {
+        let hint = "switch gtid_mode to ON, in the steps of the manual, or name one server with `url`";
+        report.error("gtid_mode is not ON: reading cannot go over to another server of `urls`", hint);
+    }
+    if !settings.logs_replicated() {
+        report.warning(
+            "log_replica_updates is off: as a replica, the server does not log what it replicates, and cannot be read".to_owned(),
+            "set log_replica_updates = ON (log_slave_updates at older servers and MariaDB), and restart the server",
+        );
+    }
+    if settings.mariadb && !settings.is_on("gtid_strict_mode") {
+        report.warning(
+            "gtid_strict_mode is off: the server takes transactions out of the order of their sequence numbers, by which servers are compared"
+                .to_owned(),
+            "SET GLOBAL gtid_strict_mode = ON",
+        );
+    }
+}
+
+/// Servers of one source log alike, so that reading can go over in the middle of a transaction.
+fn check_alike(first: &Settings, other: &Settings, report: &mut Report) {
+    if first.mariadb != other.mariadb {
+        report.error("MySQL and MariaDB servers are no replication of one source", "name servers of one kind in `urls`");
+        return;
+    }
+    for name in LOGS_LIKE {
+        let (before, now) = (first.get(name), other.get(name));
+        if before != now {
+            report.warning(format!("{name} is `{now}`, and `{before}` at the first server that answers"), "set it alike at both");
+        }
     }
 }
 

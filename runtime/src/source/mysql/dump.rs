@@ -18,12 +18,13 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connect::{Connection, PACKET_MAX};
-use super::server::{SETTINGS, Server, Settings, settings_of};
-use crate::position::{GtidSet, Position, file_number};
-use crate::source::Failure;
+use super::fit::{self, Unfit};
+use super::server::{Failures, Host, LOGS_LIKE, SETTINGS, Server, Settings, anonymous_until, replicas_query, settings_of};
+use crate::position::{GtidSet, Position};
 use crate::source::feed::Produced;
-use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, Framer, Offsets, Resume, SEGMENT_BYTES, Step, kind, u32_at};
+use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, FrameError, Framer, Offsets, Resume, SEGMENT_BYTES, Step, kind, u32_at};
 use crate::source::gtid_event::encode_set;
+use crate::source::{DefiniteError, Failure};
 
 const HEARTBEAT_NS: u64 = 1_000_000_000;
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
@@ -36,9 +37,15 @@ const GATHER: Duration = Duration::from_millis(1);
 /// A buffer with less room than this is given up for a new one.
 const ROOM_MIN: usize = 32 * 1024;
 
-/// One reading of a server; it connects by itself, again and again.
+/// How long a server may lack what was read before that counts as lost: a transaction is sent before it is committed, which may wait for
+/// an answer of a semi-synchronous replica (10 s, unless the server says otherwise).
+const LACK_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// One reading of a server; it connects by itself, again and again, to the next of several hosts where one fails.
 pub(crate) struct Dump {
     server: Arc<Server>,
+    /// Index of the host that is read.
+    host: usize,
     slot: u32,
     framer: Framer,
     link: Option<Link>,
@@ -49,8 +56,47 @@ pub(crate) struct Dump {
     fault: Option<Failure>,
     /// Ends where the server's binlog ends.
     ends: bool,
-    /// The server that was read first.
-    identity: Option<String>,
+    /// Something was read since the connection was made.
+    is_good: bool,
+    /// Why the hosts that were tried since then cannot be read.
+    failures: Failures,
+    /// By host: since when it lacks what was read.
+    lacks_since: Vec<Option<Instant>>,
+    /// What decides how the server that was read last logs a transaction.
+    logs_like: Option<LogsLike>,
+}
+
+/// The server, and its [`LOGS_LIKE`].
+struct LogsLike {
+    server: Arc<str>,
+    settings: [String; 3],
+}
+
+impl LogsLike {
+    fn of(settings: &Settings) -> LogsLike {
+        LogsLike { server: settings.identity(), settings: LOGS_LIKE.map(|name| settings.get(name).to_owned()) }
+    }
+}
+
+/// Why reading cannot go on at a host.
+enum Stumble {
+    Failed(Failure),
+    /// The bytes are wrong, and will be so at every try.
+    Frame(FrameError),
+    /// It will never have what was read, and neither will any other.
+    Lost(DefiniteError),
+}
+
+impl From<Failure> for Stumble {
+    fn from(failure: Failure) -> Stumble {
+        Stumble::Failed(failure)
+    }
+}
+
+impl From<FrameError> for Stumble {
+    fn from(error: FrameError) -> Stumble {
+        Stumble::Frame(error)
+    }
 }
 
 /// A connection that dumps.
@@ -74,6 +120,8 @@ struct Link {
 impl Dump {
     pub(crate) fn new(server: Arc<Server>, resume: Resume, slot: u32) -> Dump {
         Dump {
+            host: server.current(),
+            lacks_since: vec![None; server.hosts.len()],
             server,
             slot,
             framer: Framer::new(resume, Offsets::FromHeader, false),
@@ -82,7 +130,9 @@ impl Dump {
             pause: None,
             fault: None,
             ends: false,
-            identity: None,
+            is_good: false,
+            failures: Failures::default(),
+            logs_like: None,
         }
     }
 
@@ -112,7 +162,7 @@ impl Dump {
                     self.link = None;
                     tracing::warn!(source = &*self.server.name, wait_ms = wait.as_millis() as u64, "{error}; connecting again");
                     self.pause = Some(wait);
-                    return Ok(Produced::Away(self.server.address.place().into()));
+                    return Ok(Produced::Away(self.server.places().into()));
                 }
             }
             let step = match &mut self.link {
@@ -128,56 +178,71 @@ impl Dump {
             match step {
                 Ok(produced) => {
                     self.backoff = BACKOFF_MIN;
+                    self.is_good = true;
+                    self.failures = Failures::default();
                     return Ok(produced);
                 }
-                Err(failure) => {
-                    let failure = self.explain(failure).await;
-                    self.fault = Some(failure);
-                    if let Some(link) = &mut self.link
-                        && self.framer.has_events()
-                    {
-                        return Ok(link.cut(&mut self.framer));
+                Err(stumble) => {
+                    let cut = self.link.as_mut().filter(|_| self.framer.has_events()).map(|link| link.cut(&mut self.framer));
+                    self.fault = self.stumble(stumble).await;
+                    if let Some(cut) = cut {
+                        return Ok(cut);
                     }
                 }
             }
         }
     }
 
-    async fn connect(&mut self) -> Result<Link, Failure> {
+    /// Goes on to the next host. A failure: each of them has failed once.
+    async fn stumble(&mut self, stumble: Stumble) -> Option<Failure> {
+        let is_lost = std::mem::take(&mut self.is_good);
+        self.link = None;
+        let place = self.server.place_of(self.host);
+        match stumble {
+            Stumble::Frame(error) => return Some(error.into()),
+            // A connection that was good is tried again at its own host first.
+            Stumble::Failed(Failure::Transient(error)) if is_lost => return Some(Failure::Transient(error)),
+            Stumble::Failed(failure) => {
+                let failure = self.explain(failure).await;
+                self.failures.push(place, failure);
+            }
+            Stumble::Lost(error) => self.failures.push_final(place, error),
+        }
+        self.host = (self.host + 1) % self.server.hosts.len();
+        (self.failures.len() == self.server.hosts.len()).then(|| std::mem::take(&mut self.failures).into_one())
+    }
+
+    async fn connect(&mut self) -> Result<Link, Stumble> {
         let server = self.server.clone();
-        let mut connection = Connection::open(&server.address, &server.tls).await?;
+        let place = server.place_of(self.host);
+        let Host { address, tls } = &server.hosts[self.host];
+        let mut connection = Connection::open(address, tls).await?;
         let settings = settings_of(&connection.query(SETTINGS).await?, &connection.query("SELECT VERSION()").await?);
         if let Some((problem, hint)) = settings.refused(server.server_id) {
-            return Err(Failure::definite(problem, hint));
+            return Err(Failure::definite(problem, hint).into());
         }
-        self.framer.reconnect(settings.checksum());
+        self.framer.reconnect(settings.checksum(), &settings.identity());
+        if self.slot == 0
+            && let Ok(replicas) = connection.query(replicas_query(&settings)).await
+            && let Some(other) = server.taken_by(&replicas)
+        {
+            return Err(server.taken(&other).into());
+        }
         let position = self.framer.position().clone();
         let gtids = position.gtids.clone().filter(|_| settings.has_gtids());
         let gtids = gtids.map(|set| server.of_flavour(set, &settings)).transpose()?;
-        match (settings.has_gtids(), self.ends) {
-            (false, _) => {}
-            (true, false) if position.gtids.is_some() => {}
-            (true, false) => {
-                // What is in the files that are there may be older than GTIDs.
-                let last = server.end().await?.file;
-                self.framer.learn_gtids(file_number(&last).unwrap_or(u64::MAX));
-            }
-            // A search begins with a file: what it finds has all transactions before it, or it would be asked for those again.
-            (true, true) => self.framer.learn_all_gtids(),
+        if settings.has_gtids() && position.gtids.is_none() {
+            let until = anonymous_until(&mut connection, &settings, &position.file).await?;
+            self.framer.learn_all_gtids(until);
         }
-        let known = self.identity.get_or_insert_with(|| settings.identity().to_owned());
-        if gtids.is_none() && known != settings.identity() {
-            return Err(Failure::definite(
-                "there is another server at the address than before, and file offsets mean nothing to it",
-                "begin anew with `tidegate cursor reset PIPELINE`, and use GTIDs",
-            ));
-        }
+        self.fits(&mut connection, &settings, &place, gtids.as_ref()).await?;
+        self.logs_like = Some(LogsLike::of(&settings));
         prepare(&mut connection, &server, &settings, self.slot, gtids.as_ref()).await?;
         let id = server.reading_id(self.slot);
         connection.command(&register(id, &server.reading_host())).await?;
         let answer = connection.packet().await?;
         if answer.first() == Some(&0xff) {
-            return Err(connection.server_error(&answer));
+            return Err(connection.server_error(&answer).into());
         }
         let command = match &gtids {
             Some(GtidSet::MySql(set)) => dump_gtid(id, &encode_set(set)),
@@ -193,6 +258,10 @@ impl Dump {
             }
         };
         connection.command(&command).await?;
+        if server.current() != self.host {
+            tracing::warn!(source = &*server.name, "going over from {} to {place}", server.place_of(server.current()));
+            server.read_from(self.host);
+        }
         if !self.ends {
             let tls = connection.is_tls();
             tracing::info!(source = &*server.name, %position, tls, version = settings.version, "reading the binlog");
@@ -210,6 +279,40 @@ impl Dump {
         })
     }
 
+    /// Whether the server can go on where reading stands.
+    async fn fits(
+        &mut self,
+        connection: &mut Connection,
+        settings: &Settings,
+        place: &str,
+        gtids: Option<&GtidSet>,
+    ) -> Result<(), Stumble> {
+        let (position, open) = (self.framer.position(), self.framer.open_gtid());
+        match fit::check(connection, settings, place, position, gtids, open).await {
+            Ok(()) => self.lacks_since[self.host] = None,
+            Err(Unfit::Failed(failure)) => return Err(failure.into()),
+            Err(Unfit::Behind(behind)) => {
+                let since = *self.lacks_since[self.host].get_or_insert_with(Instant::now);
+                if behind.is_catching_up || since.elapsed() < LACK_TIME_MAX {
+                    return Err(behind.wait(place).into());
+                }
+                return Err(Stumble::Lost(behind.lost(place)));
+            }
+        }
+        let now = LogsLike::of(settings);
+        match (&self.logs_like, open) {
+            (Some(before), Some(open)) if before.server != now.server && before.settings != now.settings => Err(Failure::definite(
+                format!(
+                    "the transaction {open} was read in part from another server, and {place} may log its rows in other events: \
+                     binlog_row_event_max_size, binlog_row_image or binlog_row_value_options differ"
+                ),
+                "set them as at the other server, or let the source lead to that server again",
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Says what is left of the binlog, where the server refused to read it.
     async fn explain(&self, failure: Failure) -> Failure {
         let Failure::Definite(mut error) = failure else { return failure };
@@ -220,6 +323,9 @@ impl Dump {
                 && !settings.has_gtids()
             {
                 return Failure::transient(error.problem);
+            }
+            if self.host != self.server.current() {
+                return Failure::Definite(error);
             }
             if let Ok(files) = self.server.files().await {
                 error.problem.push_str(&format!("; the first binlog file left is {}", files[0].0));
@@ -236,7 +342,7 @@ impl Dump {
 }
 
 impl Link {
-    async fn step(&mut self, framer: &mut Framer, ends: bool) -> Result<Produced, Failure> {
+    async fn step(&mut self, framer: &mut Framer, ends: bool) -> Result<Produced, Stumble> {
         loop {
             if self.inflating {
                 self.inflating = framer.inflate()?;
@@ -259,7 +365,7 @@ impl Link {
                 if ends {
                     return Ok(Produced::End);
                 }
-                return Err(self.connection.lost(&"the server ended it"));
+                return Err(self.connection.lost(&"the server ended it").into());
             }
             if self.make_room(framer) {
                 return Ok(self.cut(framer));
@@ -283,9 +389,9 @@ impl Link {
                 }
             };
             match read {
-                Some(Ok(0)) => return Err(self.connection.lost(&"closed by the server")),
+                Some(Ok(0)) => return Err(self.connection.lost(&"closed by the server").into()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(self.connection.lost(&error)),
+                Some(Err(error)) => return Err(self.connection.lost(&error).into()),
                 None if framer.has_events() => return Ok(self.cut(framer)),
                 None => {
                     self.heartbeat = false;
@@ -296,7 +402,7 @@ impl Link {
     }
 
     /// Frames the packets that are whole.
-    fn frame(&mut self, framer: &mut Framer) -> Result<(), Failure> {
+    fn frame(&mut self, framer: &mut Framer) -> Result<(), Stumble> {
         loop {
             let buffer = &self.connection.buffer;
             let Some(head) = buffer.get(self.at..self.at + 4) else { return Ok(()) };
@@ -305,7 +411,7 @@ impl Link {
                 return Ok(());
             }
             if head[3] != self.connection.sequence {
-                return Err(self.connection.lost(&"packets arrive out of order"));
+                return Err(self.connection.lost(&"packets arrive out of order").into());
             }
             self.connection.sequence = self.connection.sequence.wrapping_add(1);
             let start = self.at + 4;
@@ -320,12 +426,12 @@ impl Link {
             let payload = &buffer[start..start + len];
             match payload.first() {
                 Some(0) => {}
-                Some(0xff) => return Err(self.connection.server_error(payload)),
+                Some(0xff) => return Err(self.connection.server_error(payload).into()),
                 Some(0xfe) => {
                     self.ended = true;
                     return Ok(());
                 }
-                _ => return Err(self.connection.malformed()),
+                _ => return Err(self.connection.malformed().into()),
             }
             let log_pos = u32_at(payload, 14);
             let stands_still = std::mem::replace(&mut self.log_pos, log_pos) == log_pos;
@@ -354,7 +460,7 @@ impl Link {
     }
 
     /// Gathers an event of several packets.
-    fn part(&mut self, framer: &mut Framer, start: usize, len: usize) -> Result<(), Failure> {
+    fn part(&mut self, framer: &mut Framer, start: usize, len: usize) -> Result<(), Stumble> {
         let payload = &self.connection.buffer[start..start + len];
         let large = match &mut self.large {
             Some(large) => {
@@ -363,7 +469,7 @@ impl Link {
             }
             None => {
                 if payload.first() != Some(&0) {
-                    return Err(self.connection.malformed());
+                    return Err(self.connection.malformed().into());
                 }
                 self.large.insert(BytesMut::from(&payload[1..]))
             }
@@ -438,7 +544,7 @@ async fn prepare(
         if let Some(set) = gtids {
             let state = if set.is_empty() { String::new() } else { set.to_string() };
             sql.push_str(&format!(
-                ", @slave_connect_state = '{state}', @slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0"
+                ", @slave_connect_state = '{state}', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
             ));
         }
     }

@@ -6,6 +6,7 @@ mod check;
 mod connect;
 mod dump;
 mod errors;
+mod fit;
 mod login;
 mod read;
 mod server;

@@ -28,6 +28,8 @@ const ROWS_TIMEOUT: Duration = Duration::from_secs(300);
 pub(crate) const ROW_HEADER: usize = 4;
 
 pub(crate) struct ReadSession {
+    /// Index of its host.
+    host: usize,
     connection: Connection,
     settings: Settings,
 }
@@ -65,16 +67,27 @@ pub(crate) enum View {
 impl Server {
     pub(crate) async fn read_session(&self) -> Result<ReadSession, Failure> {
         let settings = self.settings().await?;
-        let mut connection = Connection::open(&self.address, &self.tls).await?;
+        let host = self.current();
+        let mut connection = self.connection().await?;
         connection.query("SET SESSION time_zone = '+00:00', sql_mode = '', character_set_results = NULL").await?;
         // A consistent snapshot wants REPEATABLE READ; locks of rows are to be held no longer than needed.
         let isolation = if settings.mariadb { "REPEATABLE READ" } else { "READ COMMITTED" };
         connection.query(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}")).await?;
-        Ok(ReadSession { connection, settings })
+        Ok(ReadSession { host, connection, settings })
     }
 }
 
 impl ReadSession {
+    /// True if it is with the host that the stream is read from.
+    pub(crate) fn is_current(&self, server: &Server) -> bool {
+        self.host == server.current()
+    }
+
+    /// Whose binlog its places are of.
+    pub(crate) fn home(&self) -> Arc<str> {
+        self.settings.identity()
+    }
+
     pub(crate) fn is_mariadb(&self) -> bool {
         self.settings.mariadb
     }
@@ -97,8 +110,10 @@ impl ReadSession {
                         "MariaDB 10.6 is the least",
                     ));
                 };
-                let at = Position { file: file.as_str().into(), offset, gtids: None };
-                if at.covers(&Position { gtids: None, ..passed.clone() }) {
+                let at = Position { file: file.as_str().into(), offset, home: None, gtids: None };
+                // What was passed at another server is not comparable; the stream soon passes something of this one.
+                let is_here = passed.home.as_ref().is_none_or(|home| home.server == self.settings.identity());
+                if is_here && at.covers(&Position { gtids: None, ..passed.clone() }) {
                     return Ok(View::Exactly(at.file, at.offset));
                 }
                 self.end().await?;

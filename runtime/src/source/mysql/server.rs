@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
@@ -11,21 +12,38 @@ use super::address::Address;
 use super::connect::{Connection, Rows};
 use super::dump::Dump;
 use super::tls::Tls;
-use crate::position::{GtidSet, MariaDbGtidSet, MySqlGtidSet, Position};
+use crate::position::{GtidSet, Home, MariaDbGtidSet, MySqlGtidSet, Position, file_number};
 use crate::source::feed::{Produced, Stop};
 use crate::source::frame::{Resume, u32_at};
-use crate::source::{Failure, Start};
+use crate::source::{DefiniteError, Failure, Segment, Start};
 
 /// Readings that search a position are numbered from here on, those of subscribers below.
 const SEARCH_SLOTS: u32 = 1 << 20;
 
+/// Seconds by which a server's clock may be set back without a search by time missing a transaction.
+const CLOCK_STEP_MAX: i64 = 3600;
+/// Within this time a server notices that a connection is closed, because it has a heartbeat to send.
+const GHOST_TIME: Duration = Duration::from_millis(2500);
+
+/// A server, or several of one replication of which one is read.
 pub(crate) struct Server {
     pub(super) name: Arc<str>,
-    pub(super) address: Address,
+    /// In the order in which they are tried.
+    pub(super) hosts: Arc<[Host]>,
+    /// Index of the host that is read.
+    current: AtomicUsize,
     pub(super) server_id: u32,
-    pub(super) tls: Tls,
-    session: Mutex<Option<Connection>>,
+    /// What tells this data folder from others.
+    reader: Arc<str>,
+    /// With the index of its host.
+    session: Mutex<Option<(usize, Connection)>>,
     searches: AtomicU32,
+}
+
+/// Where one of the servers is.
+pub(super) struct Host {
+    pub address: Address,
+    pub tls: Tls,
 }
 
 /// The global variables that decide how a server is read.
@@ -58,12 +76,22 @@ impl Settings {
     }
 
     /// What tells this server from others.
-    pub(super) fn identity(&self) -> &str {
-        let uuid = self.get("server_uuid");
-        if uuid.is_empty() { self.get("server_id") } else { uuid }
+    pub(super) fn identity(&self) -> Arc<str> {
+        let known = ["server_uuid", "server_uid", "server_id"].into_iter().map(|name| self.get(name));
+        known.into_iter().find(|value| !value.is_empty()).unwrap_or_default().into()
     }
 
-    fn is_on(&self, name: &str) -> bool {
+    /// What it replicates from elsewhere is in its binlog, too.
+    pub(super) fn logs_replicated(&self) -> bool {
+        self.is_on("log_replica_updates") || self.is_on("log_slave_updates")
+    }
+
+    /// Whose files the server's are.
+    fn home(&self) -> Arc<Home> {
+        Arc::new(Home { server: self.identity(), began: None })
+    }
+
+    pub(super) fn is_on(&self, name: &str) -> bool {
         matches!(self.get(name), "ON" | "1")
     }
 
@@ -95,48 +123,91 @@ impl Settings {
 }
 
 impl Server {
-    /// Connects, though it may be a server that cannot be followed.
-    pub(crate) async fn connect(name: Arc<str>, address: Address, server_id: u32) -> Result<Server, Failure> {
-        let tls = Tls::new(&address)?;
-        let server = Server { name, address, server_id, tls, session: Mutex::new(None), searches: AtomicU32::new(SEARCH_SLOTS) };
-        server.settings().await?;
-        Ok(server)
+    pub(crate) fn new(name: Arc<str>, addresses: Vec<Address>, server_id: u32, reader: Arc<str>) -> Result<Server, Failure> {
+        let host = |address: Address| Ok(Host { tls: Tls::new(&address)?, address });
+        let hosts = addresses.into_iter().map(host).collect::<Result<Vec<Host>, Failure>>()?;
+        let (current, searches) = (AtomicUsize::new(0), AtomicU32::new(SEARCH_SLOTS));
+        Ok(Server { name, hosts: hosts.into(), current, server_id, reader, session: Mutex::new(None), searches })
     }
 
-    /// Refuses a server that cannot be followed.
-    pub(crate) async fn admit(self) -> Result<Server, Failure> {
+    /// Connects to the first host that can be reached; `admit`: and followed.
+    pub(crate) async fn connect(&self, admit: bool) -> Result<(), Failure> {
+        let mut failures = Failures::default();
+        for host in 0..self.hosts.len() {
+            self.read_from(host);
+            match self.try_current(admit).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failures.push(self.place_of(host), failure),
+            }
+        }
+        self.read_from(0);
+        Err(failures.into_one())
+    }
+
+    async fn try_current(&self, admit: bool) -> Result<(), Failure> {
         let settings = self.settings().await?;
+        if !admit {
+            return Ok(());
+        }
         if let Some((problem, hint)) = settings.refused(self.server_id) {
             return Err(Failure::definite(problem, hint));
         }
-        if let Some(other) = self.taken_by(&settings).await? {
-            return Err(Failure::definite(
-                format!("another replica, `{other}`, has the source's server_id {}", self.server_id),
-                "give the source another `server_id`",
-            ));
+        if self.other_replica(&settings).await?.is_none() {
+            return Ok(());
         }
-        Ok(self)
+        // It may be what is left of a reading that was killed.
+        tokio::time::sleep(GHOST_TIME).await;
+        match self.other_replica(&settings).await? {
+            Some(other) => Err(self.taken(&other)),
+            None => Ok(()),
+        }
     }
 
-    /// Runs a statement on the session that is kept; a session that has died meanwhile is replaced once.
+    /// That another replica has the server id of this source.
+    pub(super) fn taken(&self, other: &str) -> Failure {
+        Failure::definite(
+            format!("{} has the source's server_id {}", who(other), self.server_id),
+            "give the source another `server_id`",
+        )
+    }
+
+    /// The index of the host that is read.
+    pub(super) fn current(&self) -> usize {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn read_from(&self, host: usize) {
+        self.current.store(host, Ordering::Relaxed);
+    }
+
+    /// Where a host is, for messages.
+    pub(super) fn place_of(&self, host: usize) -> String {
+        self.hosts[host].address.place()
+    }
+
+    /// Where all of them are.
+    pub(super) fn places(&self) -> String {
+        let places: Vec<String> = self.hosts.iter().map(|host| host.address.place()).collect();
+        places.join(", ")
+    }
+
+    /// Runs a statement on the session that is kept; a session that has died meanwhile, or is of another host, is replaced once.
     pub(super) async fn query(&self, sql: &str) -> Result<Rows, Failure> {
         let mut session = self.session.lock().await;
-        if let Some(mut kept) = session.take() {
+        let current = self.current();
+        if let Some((_, mut kept)) = session.take_if(|(host, _)| *host == current) {
             match kept.query(sql).await {
-                Ok(rows) => {
-                    *session = Some(kept);
-                    return Ok(rows);
-                }
-                Err(Failure::Definite(error)) => {
-                    *session = Some(kept);
-                    return Err(Failure::Definite(error));
-                }
                 Err(Failure::Transient(_)) => {}
+                answer => {
+                    *session = Some((current, kept));
+                    return answer;
+                }
             }
         }
-        let mut fresh = Connection::open(&self.address, &self.tls).await?;
+        let Host { address, tls } = &self.hosts[current];
+        let mut fresh = Connection::open(address, tls).await?;
         let rows = fresh.query(sql).await;
-        *session = Some(fresh);
+        *session = Some((current, fresh));
         rows
     }
 
@@ -158,8 +229,14 @@ impl Server {
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
 
-    /// The host name under which readings register.
+    /// The host name under which readings register: who, and on which machine.
     pub(super) fn reading_host(&self) -> String {
+        let machine = rustix::system::uname();
+        let machine: String = machine.nodename().to_string_lossy().chars().filter(char::is_ascii_graphic).take(40).collect();
+        format!("{}@{machine}", self.reading_name())
+    }
+
+    fn reading_name(&self) -> String {
         format!("tidegate-{:08x}", u32_at(&self.digest(0), 4))
     }
 
@@ -167,22 +244,28 @@ impl Server {
         let mut hash = Sha256::new();
         hash.update(self.server_id.to_be_bytes());
         hash.update(slot.to_be_bytes());
+        hash.update(self.reader.as_bytes());
+        hash.update([0]);
         hash.update(self.name.as_bytes());
         hash.finalize().into()
     }
 
     /// The host of another replica that has registered with this source's server id.
-    pub(super) async fn taken_by(&self, settings: &Settings) -> Result<Option<String>, Failure> {
-        let sql = if !settings.mariadb && settings.version_number() >= 8_001 { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" };
-        let rows = match self.query(sql).await {
-            Ok(rows) => rows,
+    pub(super) async fn other_replica(&self, settings: &Settings) -> Result<Option<String>, Failure> {
+        match self.query(replicas_query(settings)).await {
+            Ok(replicas) => Ok(self.taken_by(&replicas)),
             // Without the right to ask there is no answer; reading says so itself if it is refused.
-            Err(Failure::Definite(_)) => return Ok(None),
-            Err(transient) => return Err(transient),
-        };
-        let mine = self.server_id.to_string();
-        let other = rows.iter().find(|row| row.at(0) == Some(&mine) && row.at(1) != Some(&self.reading_host()));
-        Ok(other.map(|row| row.at(1).unwrap_or_default().to_owned()))
+            Err(Failure::Definite(_)) => Ok(None),
+            Err(transient) => Err(transient),
+        }
+    }
+
+    /// The same, among the server's replicas.
+    pub(super) fn taken_by(&self, replicas: &Rows) -> Option<String> {
+        let (mine, name) = (self.server_id.to_string(), self.reading_name());
+        let is_mine = |host: &str| host.split('@').next() == Some(&name);
+        let other = replicas.iter().find(|row| row.at(0) == Some(&mine) && !row.at(1).is_some_and(is_mine));
+        other.map(|row| row.at(1).unwrap_or_default().to_owned())
     }
 
     /// Where the server stands.
@@ -203,7 +286,7 @@ impl Server {
         } else {
             None
         };
-        Ok(Position { file: file.into(), offset, gtids })
+        Ok(Position { file: file.into(), offset, home: Some(settings.home()), gtids })
     }
 
     async fn mariadb_gtids(&self, file: &str, offset: u64) -> Result<GtidSet, Failure> {
@@ -238,19 +321,20 @@ impl Server {
                 let (file, _) = self.files().await?.swap_remove(0);
                 let gtids = if settings.mariadb {
                     Some(self.mariadb_gtids(&file, 4).await?)
-                } else if settings.has_gtids() {
+                } else if settings.has_gtids() && self.anonymous_until(&settings, &file).await? == 0 {
                     Some(mysql_set(&self.purged().await?)?)
                 } else {
                     None
                 };
-                Ok(Position { file: file.into(), offset: 4, gtids })
+                Ok(Position { file: file.into(), offset: 4, home: Some(settings.home()), gtids })
             }
             Start::Gtid(set) => {
                 if !settings.has_gtids() {
                     return Err(Failure::definite("the server has no GTIDs (gtid_mode is not ON)", "start with a file and offset"));
                 }
                 let (file, _) = self.files().await?.swap_remove(0);
-                Ok(Position { file: file.into(), offset: 4, gtids: Some(self.of_flavour(set.clone(), &settings)?) })
+                let gtids = Some(self.of_flavour(set.clone(), &settings)?);
+                Ok(Position { file: file.into(), offset: 4, home: Some(settings.home()), gtids })
             }
             Start::File { file, offset } => {
                 let files = self.files().await?;
@@ -263,21 +347,19 @@ impl Server {
                 }
                 if settings.mariadb {
                     let gtids = self.mariadb_gtids(file, (*offset).max(4)).await?;
-                    return Ok(Position { file: file.as_str().into(), offset: (*offset).max(4), gtids: Some(gtids) });
+                    let (file, offset) = (file.as_str().into(), (*offset).max(4));
+                    return Ok(Position { file, offset, home: Some(settings.home()), gtids: Some(gtids) });
                 }
                 self.search(file, Stop::Offset(*offset)).await
             }
             Start::Time(time_us) => {
                 let files = self.files().await?;
                 // The last file that began before; by halves, as there may be thousands.
+                let time = time_us.div_euclid(1_000_000) - CLOCK_STEP_MAX;
                 let (mut low, mut high) = (0, files.len());
                 while high - low > 1 {
                     let middle = low + (high - low) / 2;
-                    if self.began_at(&files[middle].0).await? <= time_us.div_euclid(1_000_000) {
-                        low = middle
-                    } else {
-                        high = middle
-                    }
+                    if self.began_at(&files[middle].0).await? <= time { low = middle } else { high = middle }
                 }
                 self.search(&files[low].0, Stop::Time(*time_us)).await
             }
@@ -303,21 +385,37 @@ impl Server {
         }
     }
 
+    /// [`anonymous_until`] of the host that is read.
+    async fn anonymous_until(&self, settings: &Settings, first: &str) -> Result<u64, Failure> {
+        anonymous_until(&mut self.connection().await?, settings, first).await
+    }
+
+    /// A new connection to the host that is read.
+    pub(super) async fn connection(&self) -> Result<Connection, Failure> {
+        let Host { address, tls } = &self.hosts[self.current()];
+        Connection::open(address, tls).await
+    }
+
     async fn search(self: &Arc<Self>, file: &str, stop: Stop<'_>) -> Result<Position, Failure> {
         let mut dump = self.search_from(file);
         loop {
             match dump.next().await? {
                 Produced::Entries(entries) => {
+                    if let (Stop::Offset(..=4), Some(head)) = (stop, entries.first()) {
+                        // The head of the file tells what came before it.
+                        let Segment { file, home, learned, .. } = &*head.segment;
+                        return Ok(Position { file: file.clone(), offset: 4, home: home.clone(), gtids: learned.clone() });
+                    }
                     for entry in &entries {
                         if let Some(position) = stop.find(entry)? {
-                            return Ok(without_empty_set(position));
+                            return Ok(position);
                         }
                     }
                 }
                 Produced::Idle | Produced::Away(_) => {}
                 Produced::End => {
                     stop.at_end(dump.position())?;
-                    return Ok(without_empty_set(dump.position().clone()));
+                    return Ok(dump.position().clone());
                 }
             }
         }
@@ -341,14 +439,91 @@ impl Server {
 
     fn search_from(self: &Arc<Self>, file: &str) -> Dump {
         let slot = self.searches.fetch_add(1, Ordering::Relaxed);
-        Dump::new(self.clone(), Resume::at(Position { file: file.into(), offset: 4, gtids: None }), slot).until_end()
+        Dump::new(self.clone(), Resume::at(Position { file: file.into(), offset: 4, home: None, gtids: None }), slot).until_end()
     }
 }
+
+pub(super) fn replicas_query(settings: &Settings) -> &'static str {
+    if !settings.mariadb && settings.version_number() >= 8_001 { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" }
+}
+
+/// Number of the newest binlog file from `first` on that holds transactions without GTIDs, judged by its first one: a change of gtid_mode
+/// begins a new file.
+pub(super) async fn anonymous_until(connection: &mut Connection, settings: &Settings, first: &str) -> Result<u64, Failure> {
+    if settings.mariadb {
+        return Ok(0);
+    }
+    let rows = connection.query("SHOW BINARY LOGS").await?;
+    let files: Vec<(&str, u64)> = rows.iter().filter_map(|row| Some((row.at(0)?, file_number(row.at(0)?)?))).collect();
+    for (file, number) in files.into_iter().rev().take_while(|(_, number)| Some(*number) >= file_number(first)) {
+        let events = connection.query(&format!("SHOW BINLOG EVENTS IN '{}' LIMIT 4", file.replace('\'', "''"))).await?;
+        if events.iter().any(|event| event.at(2).is_some_and(|kind| kind.eq_ignore_ascii_case("Anonymous_Gtid"))) {
+            return Ok(number);
+        }
+    }
+    Ok(0)
+}
+
+/// What a host name tells of a replica that is not this one.
+fn who(host: &str) -> String {
+    match host.split_once('@') {
+        Some((name, machine)) if name.starts_with("tidegate-") => {
+            format!("another Tidegate (on `{machine}`, with another data_dir)")
+        }
+        _ => format!("another replica, `{host}`"),
+    }
+}
+
+/// Why none of the hosts can be read.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    all: Vec<(String, Failure)>,
+    /// One of them cannot be mended by waiting for the others.
+    is_final: bool,
+}
+
+impl Failures {
+    pub(super) fn push(&mut self, place: String, failure: Failure) {
+        self.all.push((place, failure));
+    }
+
+    pub(super) fn push_final(&mut self, place: String, error: DefiniteError) {
+        self.is_final = true;
+        self.all.push((place, Failure::Definite(error)));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// All of them together: definite only if there is nothing to wait for.
+    pub(super) fn into_one(mut self) -> Failure {
+        if self.all.len() == 1 {
+            return self.all.swap_remove(0).1;
+        }
+        let is_away = self.all.iter().any(|(_, failure)| matches!(failure, Failure::Transient(_)));
+        let (mut problems, mut hints) = (Vec::new(), Vec::new());
+        for (place, failure) in self.all {
+            let (problem, hint) = match failure {
+                Failure::Transient(error) => (error.problem, None),
+                Failure::Definite(error) => (error.problem, Some(error.hint)),
+            };
+            problems.push(if problem.contains(&place) { problem } else { format!("{place}: {problem}") });
+            hints.extend(hint.filter(|hint| !hints.contains(hint)));
+        }
+        let problem = problems.join("; ");
+        if is_away && !self.is_final { Failure::transient(problem) } else { Failure::definite(problem, hints.join("; ")) }
+    }
+}
+
+/// By these a server cuts the rows of a transaction into events.
+pub(super) const LOGS_LIKE: [&str; 3] = ["binlog_row_event_max_size", "binlog_row_image", "binlog_row_value_options"];
 
 /// Settings that reading depends on.
 pub(super) const SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin','binlog_format','binlog_row_image',\
      'binlog_row_metadata','binlog_checksum','gtid_mode','server_id','server_uuid','binlog_expire_logs_seconds','expire_logs_days',\
-     'binlog_row_value_options','encrypt_binlog')";
+     'binlog_row_value_options','encrypt_binlog','server_uid','log_replica_updates','log_slave_updates',\
+     'binlog_row_event_max_size','gtid_strict_mode')";
 
 pub(super) fn settings_of(rows: &Rows, version: &Rows) -> Settings {
     let version = version.first().and_then(|row| row.at(0)).unwrap_or_default().to_owned();
@@ -362,23 +537,18 @@ pub(crate) fn literal(text: &str) -> String {
     format!("_utf8mb4 x'{hex}'")
 }
 
-/// Where no GTID was seen, transactions may be older than GTIDs: file and offset tell more.
-fn without_empty_set(position: Position) -> Position {
-    Position { gtids: position.gtids.filter(|set| !set.is_empty()), ..position }
-}
-
-fn mysql_set(text: &str) -> Result<GtidSet, Failure> {
+pub(super) fn mysql_set(text: &str) -> Result<GtidSet, Failure> {
     // The server breaks the line after each comma.
     if text.trim().is_empty() { Ok(GtidSet::MySql(MySqlGtidSet::default())) } else { parse(text) }
 }
 
-fn parse(text: &str) -> Result<GtidSet, Failure> {
+pub(super) fn parse(text: &str) -> Result<GtidSet, Failure> {
     GtidSet::parse(text)
         .map_err(|e| Failure::definite(format!("the server's GTID set is not understood: {e}"), "use a newer version"))
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).field("server_id", &self.server_id).finish_non_exhaustive()
+        f.debug_struct("Server").field("places", &self.places()).field("server_id", &self.server_id).finish_non_exhaustive()
     }
 }

@@ -39,7 +39,9 @@ pub struct Chunk {
     /// When the table was described.
     pub described: u64,
     pub stand: Arc<Stand>,
-    /// Where everything that it sees is logged.
+    /// The server that it was read from,
+    pub server: Arc<str>,
+    /// and where in its binlog everything is logged that it sees.
     pub high: (Arc<str>, u64),
     /// As sent, see [`crate::source::mysql::SentRows`].
     pub data: Vec<u8>,

@@ -79,7 +79,8 @@ impl Reader {
     }
 
     async fn page(&mut self, job: &Job) -> Result<Page, Failure> {
-        if self.session.is_none() {
+        if !self.session.as_ref().is_some_and(|session| session.is_current(&self.server)) {
+            self.visible = 0;
             self.session = Some(self.server.read_session().await?);
         }
         let Some(table) = self.describe(job).await? else {
@@ -112,6 +113,7 @@ impl Reader {
             }
             None => session.logged().await?,
         };
+        let server = session.home();
         let SentRows { wires, data, rows, is_cut } = sent;
         self.wires = wires;
         if !table.is_sent_as(&self.wires) {
@@ -134,7 +136,21 @@ impl Reader {
             return Ok(Page::Over);
         }
         let (work, range, board) = (job.work, job.range, Arc::clone(&self.board));
-        Ok(Page::Chunk(Box::new(Chunk { work, range, table, described, stand, high, data, rows, last, is_last, read_us, board })))
+        Ok(Page::Chunk(Box::new(Chunk {
+            work,
+            range,
+            table,
+            described,
+            stand,
+            server,
+            high,
+            data,
+            rows,
+            last,
+            is_last,
+            read_us,
+            board,
+        })))
     }
 
     /// The table as it is. `None`: it is no longer there.

@@ -1,0 +1,44 @@
+//! What tells one data folder from others: servers know the readings of different folders by it, whatever their paths are.
+
+use std::fs::{self, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Made by chance when the folder is first used. Of a folder that is not there yet, or cannot be written, it is not kept.
+pub fn identity(data_dir: &Path) -> Arc<str> {
+    let path = data_dir.join("identity");
+    let read = || fs::read_to_string(&path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    if let Some(known) = read() {
+        return known.into();
+    }
+    let made = format!("{:016x}", RandomState::new().hash_one(data_dir));
+    // Whole or not at all: another process may be at it, too.
+    let part = data_dir.join(format!("identity.{made}"));
+    let written = OpenOptions::new().write(true).create_new(true).open(&part).and_then(|mut file| {
+        file.write_all(made.as_bytes())?;
+        file.sync_all()
+    });
+    let linked = written.and_then(|()| fs::hard_link(&part, &path));
+    let _ = fs::remove_file(&part);
+    match linked {
+        Ok(()) => made.into(),
+        Err(_) => read().unwrap_or(made).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_its_identity() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        assert_eq!(identity(one.path()), identity(one.path()));
+        assert_ne!(identity(one.path()), identity(other.path()));
+        assert_eq!(fs::read_dir(one.path()).unwrap().count(), 1);
+        let none = one.path().join("none");
+        assert!(!identity(&none).is_empty() && !none.exists());
+    }
+}

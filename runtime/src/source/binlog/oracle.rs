@@ -317,7 +317,7 @@ fn an_event_is_appended_in_parts() {
         rows.sort_by_key(|(id, ..)| *id);
         rows
     };
-    let resume = Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None });
+    let resume = Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None, home: None });
     for server in ["mysql97", "mariadb10"] {
         let (segment, whole) = (recorded(server), rows(&[decode_all(server)]));
         for rows_max in [1, 2, 3, 5] {

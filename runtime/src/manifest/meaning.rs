@@ -77,9 +77,7 @@ impl<'a> Meaning<'a> {
         let (one, several) = (node.entry("url"), node.entry("urls").filter(|_| section == "source"));
         match (one, several) {
             // A key that is there, but misspelt, is told once.
-            (None, None)
-                if section == "source" && !node.entries().iter().any(|e| nearest(&e.key, ["url"].into_iter()).is_some()) =>
-            {
+            (None, None) if section == "source" && !node.entries().iter().any(|e| nearest(&e.key, ["url"]).is_some()) => {
                 let hint = "write, for example, url = \"mysql://tidegate@127.0.0.1:3306\"";
                 self.error(&node.span, format!("`{path}` has no `url`"), hint);
             }

@@ -6,7 +6,7 @@
 //!
 //! Invariants: all columns of a [`Rows`] have the same length; ids grow strictly within a `Rows`; text is valid UTF-8.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -163,9 +163,40 @@ pub enum SourceType {
     /// Value: 4 bytes of SRID little-endian, then WKB, as MySQL stores it.
     Geometry,
     /// Value: 4-byte little-endian floats.
-    Vector,
+    Vector {
+        dimensions: u16,
+    },
+    /// MariaDB's types of addresses.
+    Address(Address),
     /// A column that a plugin added.
     Plugin(Kind),
+}
+
+/// What MariaDB keeps as bytes and shows as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    Uuid,
+    Inet6,
+    Inet4,
+}
+
+impl Address {
+    /// How many a value has.
+    pub fn bytes(self) -> u16 {
+        match self {
+            Address::Uuid | Address::Inet6 => 16,
+            Address::Inet4 => 4,
+        }
+    }
+
+    /// Most characters of a value's text.
+    pub fn text_len(self) -> u16 {
+        match self {
+            Address::Uuid => 36,
+            Address::Inet6 => 39,
+            Address::Inet4 => 15,
+        }
+    }
 }
 
 impl SourceType {
@@ -183,12 +214,13 @@ impl SourceType {
             | SourceType::VarChar { .. }
             | SourceType::Text { .. }
             | SourceType::Enum { .. }
-            | SourceType::Set { .. } => Kind::Text,
+            | SourceType::Set { .. }
+            | SourceType::Address(_) => Kind::Text,
             SourceType::Binary { .. }
             | SourceType::VarBinary { .. }
             | SourceType::Blob { .. }
             | SourceType::Geometry
-            | SourceType::Vector => Kind::Bytes,
+            | SourceType::Vector { .. } => Kind::Bytes,
             SourceType::Json => Kind::Json,
             SourceType::Plugin(kind) => *kind,
         }
@@ -218,7 +250,18 @@ impl fmt::Display for SourceType {
         let members = |f: &mut fmt::Formatter<'_>, name: &str, members: &[Box<str>]| {
             write!(f, "{name}(")?;
             for (i, m) in members.iter().enumerate() {
-                write!(f, "{}'{}'", if i > 0 { "," } else { "" }, m.replace('\'', "''"))?;
+                f.write_str(if i > 0 { ",'" } else { "'" })?;
+                for char in m.chars() {
+                    match char {
+                        '\'' => f.write_str("''")?,
+                        '\\' => f.write_str("\\\\")?,
+                        '\n' => f.write_str("\\n")?,
+                        '\r' => f.write_str("\\r")?,
+                        '\0' => f.write_str("\\0")?,
+                        char => f.write_char(char)?,
+                    }
+                }
+                f.write_char('\'')?;
             }
             f.write_str(")")
         };
@@ -264,7 +307,12 @@ impl fmt::Display for SourceType {
             SourceType::Set { members: m, .. } => members(f, "set", m),
             SourceType::Json => f.write_str("json"),
             SourceType::Geometry => f.write_str("geometry"),
-            SourceType::Vector => f.write_str("vector"),
+            SourceType::Vector { dimensions } => write!(f, "vector({dimensions})"),
+            SourceType::Address(address) => f.write_str(match address {
+                Address::Uuid => "uuid",
+                Address::Inet6 => "inet6",
+                Address::Inet4 => "inet4",
+            }),
             SourceType::Plugin(kind) => f.write_str(match kind {
                 Kind::Boolean => "boolean",
                 Kind::Int64 => "bigint",

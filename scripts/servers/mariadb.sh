@@ -44,12 +44,13 @@ unpack_server() {
 
 start() {
   server_pid > /dev/null && return
-  mkdir -p "$SOCKETS"
+  # A folder of its own for temporary files: a server that starts removes those of all others from a shared one.
+  mkdir -p "$SOCKETS" "$DATA/tmp"
   if [ ! -d "$DATA/data" ]; then rm -rf "$DATA/data.part"; cp -a "$PREFIX/template" "$DATA/data.part"; mv "$DATA/data.part" "$DATA/data"; fi
   # shellcheck disable=SC2086 # EXTRA is a list of options
   (server "--datadir=$DATA/data" "--socket=$SOCKET" "--pid-file=$PID_FILE" --bind-address=127.0.0.1 "--port=$PORT" --skip-name-resolve \
     --server-id=103 "--log-bin=$DATA/data/binlog" --binlog-format=ROW --binlog-row-image=FULL --binlog-row-metadata=FULL \
-    --binlog-annotate-row-events=ON --gtid-strict-mode=ON --gtid-domain-id=0 "--log-error=$DATA/error.log" ${EXTRA:-}) \
+    --binlog-annotate-row-events=ON --gtid-strict-mode=ON --gtid-domain-id=0 "--tmpdir=$DATA/tmp" "--log-error=$DATA/error.log" ${EXTRA:-}) \
     > "$DATA/output.log" 2>&1 < /dev/null 9>&- &
   await $! "$DATA/error.log" "$PREFIX/bin/mariadb-admin" --no-defaults -S "$SOCKET" -uroot --connect-timeout=2 ping
 }

@@ -12,3 +12,4 @@ mod real_servers;
 mod sinks;
 mod snapshot;
 mod source;
+mod types;

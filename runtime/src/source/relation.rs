@@ -3,7 +3,7 @@
 //! What runs takes relations from TABLE_MAP events ([`super::binlog`]), which say the same of the same table.
 
 use crate::change::{ColumnDef, KeyOrigin, Relation, SourceType};
-use crate::source::binlog::plan::members_of_type;
+use crate::source::binlog::plan::{address_of_type, dimensions_of_type, members_of_type};
 use crate::source::{ColumnInfo, TableInfo};
 
 impl TableInfo {
@@ -68,10 +68,8 @@ fn source_type(column: &ColumnInfo) -> Option<SourceType> {
         "enum" => SourceType::Enum { members: members_of_type(text)?.into(), collation },
         "set" => SourceType::Set { members: members_of_type(text)?.into(), collation },
         "json" => SourceType::Json,
-        "vector" => SourceType::Vector,
-        // MariaDB logs these as BINARY.
-        "uuid" | "inet6" => SourceType::Binary { length: 16 },
-        "inet4" => SourceType::Binary { length: 4 },
+        "vector" => SourceType::Vector { dimensions: dimensions_of_type(text)? },
+        "uuid" | "inet6" | "inet4" => SourceType::Address(address_of_type(text)?),
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
         | "geometrycollection" | "geomcollection" => SourceType::Geometry,
         _ => return None,
@@ -115,12 +113,16 @@ mod tests {
             "set('x')",
             "json",
             "geometry",
+            "enum('back\\\\slash','new\\nline')",
+            "vector(3)",
+            "uuid",
+            "inet6",
+            "inet4",
         ] {
             assert_eq!(source_type(&column(text)).unwrap().to_string(), text);
         }
         assert_eq!(source_type(&column("int(11) unsigned zerofill")).unwrap().to_string(), "int unsigned");
         assert_eq!(source_type(&column("year(4)")), Some(SourceType::Year));
-        assert_eq!(source_type(&column("uuid")), Some(SourceType::Binary { length: 16 }));
         assert_eq!(source_type(&column("row")), None);
     }
 

@@ -28,8 +28,7 @@ fn ask(column: &str, data_type: &str, kind: Option<Kind>) -> String {
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "point" | "geometry" | "vector" => {
             format!("CASE WHEN {column} IS NOT NULL THEN HEX({column}) END")
         }
-        "uuid" | "inet6" => format!("HEX(CAST({column} AS BINARY(16)))"),
-        "inet4" => format!("HEX(CAST({column} AS BINARY(4)))"),
+        "uuid" | "inet6" | "inet4" if is_mysql => format!("CAST({column} AS CHAR)"),
         "float" if is_postgres => format!("{column}::double precision"),
         "double" if kind.is_none() => format!("quote({column})"),
         "float" | "double" if is_mysql => format!("CAST({column} AS DOUBLE)"),

@@ -3,13 +3,19 @@
 use std::collections::HashMap;
 
 use super::table::{quoted, quoted_name};
-use crate::change::{ColumnDef, Kind, Relation, SourceType};
+use crate::change::{Address, ColumnDef, Kind, Relation, SourceType};
 use crate::manifest::template::TableName;
 
 /// The source's own types. `collations`: the target's (collation, character set) names by id.
 pub(super) fn mysql(name: &TableName, relation: &Relation, collations: &HashMap<u16, (String, String)>) -> String {
     let column = |(i, def): (usize, &ColumnDef)| {
-        let mut sql = format!("{} {}", quoted(&def.name, '`'), def.source_type);
+        let mut sql = match &def.source_type {
+            // Exactly as long as its text may be, and compared as the source does: byte by byte, as the text has one form only.
+            SourceType::Address(address) => {
+                format!("{} VARCHAR({}) CHARACTER SET ascii COLLATE ascii_bin", quoted(&def.name, '`'), address.text_len())
+            }
+            source_type => format!("{} {source_type}", quoted(&def.name, '`')),
+        };
         if let Some(id) = def.source_type.collation() {
             match collations.get(&id) {
                 Some((collation, charset)) => sql.push_str(&format!(" CHARACTER SET {charset} COLLATE {collation}")),
@@ -78,6 +84,8 @@ fn postgres_type(source: &SourceType) -> String {
         SourceType::Plugin(Kind::DateTime) => "timestamp".into(),
         SourceType::Plugin(Kind::Timestamp) => "timestamptz".into(),
         SourceType::VarChar { length, .. } | SourceType::Char { length, .. } if *length > 0 => format!("varchar({length})"),
+        SourceType::Address(Address::Uuid) => "uuid".into(),
+        SourceType::Address(Address::Inet6 | Address::Inet4) => "inet".into(),
         SourceType::Char { .. }
         | SourceType::VarChar { .. }
         | SourceType::Text { .. }
@@ -88,7 +96,7 @@ fn postgres_type(source: &SourceType) -> String {
         | SourceType::VarBinary { .. }
         | SourceType::Blob { .. }
         | SourceType::Geometry
-        | SourceType::Vector
+        | SourceType::Vector { .. }
         | SourceType::Plugin(Kind::Bytes) => "bytea".into(),
         SourceType::Json | SourceType::Plugin(Kind::Json) => "jsonb".into(),
         SourceType::Plugin(Kind::Boolean) => "boolean".into(),
@@ -106,7 +114,7 @@ fn sqlite_type(source: &SourceType) -> &'static str {
         | SourceType::VarBinary { .. }
         | SourceType::Blob { .. }
         | SourceType::Geometry
-        | SourceType::Vector
+        | SourceType::Vector { .. }
         | SourceType::Plugin(Kind::Bytes) => "BLOB",
         SourceType::Decimal { .. }
         | SourceType::Date
@@ -118,6 +126,7 @@ fn sqlite_type(source: &SourceType) -> &'static str {
         | SourceType::Text { .. }
         | SourceType::Enum { .. }
         | SourceType::Set { .. }
+        | SourceType::Address(_)
         | SourceType::Json
         | SourceType::Plugin(
             Kind::Text | Kind::Decimal | Kind::Json | Kind::Date | Kind::Time | Kind::DateTime | Kind::Timestamp,

@@ -320,7 +320,7 @@ impl<'a> Appender<'a> {
 #[inline]
 fn packed<'c>(cell: &'c [u8], decode: &Decode, packed: &'c mut Vec<u8>) -> Result<&'c [u8], ValueError> {
     match *decode {
-        Decode::Pad(_) => Ok(&cell[..cell.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1)]),
+        Decode::Pad(_) | Decode::Address(_) => Ok(&cell[..cell.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1)]),
         Decode::SentDecimal { precision, scale } => {
             packed.clear();
             decimal::pack(cell, precision, scale, packed).map_err(|_| ValueError::Decimal)?;

@@ -72,6 +72,8 @@ pub struct Decoder {
     known: Vec<Known>,
     /// By the bytes of the TABLE_MAP after the table id.
     plans: HashMap<Box<[u8]>, MaybePlan, FixedState>,
+    /// Which kind of server wrote the events: known from the first transaction on.
+    is_mariadb: bool,
     /// The table ids of the current statement.
     active: Vec<(u64, MaybePlan)>,
     provided: Option<(String, String, Option<TableInfo>)>,
@@ -94,6 +96,7 @@ impl Decoder {
             wants,
             known: Vec::new(),
             plans: HashMap::with_hasher(FixedState::default()),
+            is_mariadb: false,
             active: Vec::new(),
             provided: None,
             current: Current {
@@ -214,8 +217,11 @@ impl Decoder {
                 self.active.clear();
                 Step::Done
             }
-            EventType::MariaDbGtid if xa::mariadb_begins(body)? => self.xa_begin(),
-            EventType::NoChange | EventType::MariaDbGtid => Step::Done,
+            EventType::MariaDbGtid => {
+                self.is_mariadb = true;
+                if xa::mariadb_begins(body)? { self.xa_begin() } else { Step::Done }
+            }
+            EventType::NoChange => Step::Done,
             EventType::XaPrepare => self.xa_prepare(body)?,
             EventType::Incident => return Err(Problem::Incident),
             EventType::Compressed => return Err(Problem::Compressed),
@@ -278,7 +284,7 @@ impl Decoder {
                 let (schema, table, _) = table_map::names(body)?;
                 let plan = if (self.follows)(schema, table) {
                     context.relation = Some(RelationName::Pair(schema.to_owned(), table.to_owned()));
-                    let map = table_map::parse(body)?;
+                    let map = table_map::parse(body, self.is_mariadb)?;
                     let info = if plan::needs_server(&map) {
                         match self.provided.take() {
                             Some((s, t, info)) if s == schema && t == table => info,
@@ -308,6 +314,10 @@ impl Decoder {
     /// Finishes a plan: the same columns as before are the same relation, another one is asked about.
     fn plan(&mut self, draft: plan::Draft) -> Result<MaybePlan, Problem> {
         let plan::Draft { mut relation, columns, key, is_from_server, is_minimal } = draft;
+        if self.is_mariadb && plan::is_sequence(&relation) {
+            tracing::info!("`{relation}` is a sequence and no table: left out");
+            return Ok(None);
+        }
         let known = self.known.iter().find(|k| {
             relation.id = k.relation.id;
             *k.relation == relation

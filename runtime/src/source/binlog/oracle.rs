@@ -247,7 +247,8 @@ fn equal_keys_share_a_lane_and_keyless_rows_one() {
     assert!(used.len() > 3);
 }
 
-/// Both servers log the first unique key of NOT NULL columns as if it were the primary one; only a table with neither is asked for.
+/// Both servers log the first unique key of NOT NULL columns as if it were the primary one; only a table with neither is asked for, and
+/// one with what may be a UUID.
 #[test]
 fn keyless_tables_are_asked_for() {
     for server in ["mysql97", "mariadb10"] {
@@ -269,7 +270,7 @@ fn keyless_tables_are_asked_for() {
                 assert_eq!(decoder.event(&segment, index, &mut lanes).unwrap(), Step::Done);
             }
         }
-        assert_eq!(asked, ["keyless"]);
+        assert_eq!(asked, if server == "mysql97" { &["keyless"][..] } else { &["keyless", "newer"] });
         let batch = finish(&mut lanes).remove(0);
         assert_eq!(rows_of(&batch, "uniq").relation.key, [2, 1]);
         let keyless = &rows_of(&batch, "keyless").relation;

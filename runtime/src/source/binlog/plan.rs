@@ -6,13 +6,16 @@
 use std::sync::Arc;
 
 use crate::batcher::Wanted;
-use crate::change::{ColumnDef, KeyOrigin, Relation, SourceType};
+use crate::change::{Address, ColumnDef, KeyOrigin, Relation, SourceType};
 use crate::source::{ColumnInfo, TableInfo};
 
 use super::table_map::{MapColumn, TableMap, code};
 use super::value::Decode;
 use super::values::charset::Charset;
 use super::values::decimal;
+
+/// Where nothing says how many a column has: the most that MySQL allows.
+const VECTOR_DIMENSIONS_MAX: u16 = 16_383;
 
 /// The collation id `binary`.
 const BINARY: u16 = 63;
@@ -99,9 +102,14 @@ pub struct Draft {
     pub is_minimal: bool,
 }
 
-/// True if the TABLE_MAP alone does not say names and key.
+/// True if the TABLE_MAP alone does not say names, key and types.
 pub fn needs_server(map: &TableMap) -> bool {
-    !map.has_names() || map.primary_key.is_none()
+    !map.has_names() || map.primary_key.is_none() || map.columns.iter().any(may_be_address)
+}
+
+/// MariaDB logs UUID, INET6 and INET4 as if they were BINARY(16) and BINARY(4): only the server tells them apart.
+fn may_be_address(column: &MapColumn) -> bool {
+    column.code == code::STRING && column.collation == Some(BINARY) && matches!(column.meta, 4 | 16)
 }
 
 /// `info`: the server's description of the table, `None` if there is no server.
@@ -119,7 +127,14 @@ pub fn draft(map: &TableMap, info: Option<&TableInfo>) -> Result<Draft, PlanErro
     let mut defs = Vec::with_capacity(map.columns.len());
     let mut columns = Vec::with_capacity(map.columns.len());
     for (i, column) in map.columns.iter().enumerate() {
-        let said = if is_minimal { info.and_then(|t| t.columns.get(i)) } else { None };
+        let said = match info {
+            Some(info) if is_minimal => info.columns.get(i),
+            Some(info) if may_be_address(column) => info.columns.iter().find(|c| {
+                let is_named = column.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&c.name));
+                is_named && address_of_type(&c.column_type).is_some_and(|address| address.bytes() == column.meta)
+            }),
+            _ => None,
+        };
         let (def, plan) = column_plan(i, column, said)?;
         defs.push(def);
         columns.push(plan);
@@ -127,7 +142,23 @@ pub fn draft(map: &TableMap, info: Option<&TableInfo>) -> Result<Draft, PlanErro
     let (key, key_origin, is_key_asked) = key(map, &defs, info);
     let parts = key.iter().map(|&column| KeyPart { column, hash: key_hash(&defs, &columns, usize::from(column)) }).collect();
     let relation = Relation { id: 0, schema: map.schema.clone(), table: map.table.clone(), columns: defs, key, key_origin };
-    Ok(Draft { relation, columns, key: parts, is_from_server: is_minimal || is_key_asked, is_minimal })
+    let is_from_server = is_minimal || is_key_asked || map.columns.iter().any(may_be_address);
+    Ok(Draft { relation, columns, key: parts, is_from_server, is_minimal })
+}
+
+/// True for a MariaDB sequence, which is logged as if it were a table: its one row is written anew whenever it reserves more numbers.
+pub fn is_sequence(relation: &Relation) -> bool {
+    const COLUMNS: [&str; 8] = [
+        "next_not_cached_value",
+        "minimum_value",
+        "maximum_value",
+        "start_value",
+        "increment",
+        "cache_size",
+        "cycle_option",
+        "cycle_count",
+    ];
+    relation.key.is_empty() && relation.columns.iter().map(|c| &*c.name).eq(COLUMNS)
 }
 
 /// The key columns, what they are, and whether the server was asked for them. Under FULL metadata the server's unique key counts
@@ -210,11 +241,28 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
                 _ => (SourceType::Timestamp { fsp }, width(4), Decode::Timestamp(fraction)),
             }
         }
-        code::STRING | code::VARCHAR | code::VAR_STRING => {
+        code::STRING if said.is_some_and(|info| address_of_type(&info.column_type).is_some()) => {
+            let address = said.and_then(|info| address_of_type(&info.column_type)).ok_or_else(meta_error)?;
+            if column.meta != address.bytes() {
+                return Err(meta_error());
+            }
+            (SourceType::Address(address), Width::Prefixed(1), Decode::Address(address))
+        }
+        code::STRING | code::VARCHAR | code::VAR_STRING | code::VARCHAR_COMPRESSED => {
             let width = Width::Prefixed(if column.meta > 255 { 2 } else { 1 });
             let (bytes, collation) = (u32::from(column.meta), collation?);
             let is_char = column.code == code::STRING;
-            if collation == BINARY {
+            if column.code == code::VARCHAR_COMPRESSED {
+                // The byte in front of a compressed value counts as one of its column's.
+                let bytes = bytes.checked_sub(1).ok_or_else(meta_error)?;
+                if collation == BINARY {
+                    (SourceType::VarBinary { length: bytes }, width, Decode::Unpack(None))
+                } else {
+                    let charset = charset(&name, collation)?;
+                    let length = bytes / u32::from(charset.bytes_per_char());
+                    (SourceType::VarChar { length, collation }, width, unpack(charset))
+                }
+            } else if collation == BINARY {
                 match is_char {
                     true => (SourceType::Binary { length: bytes }, width, Decode::Pad(bytes)),
                     false => (SourceType::VarBinary { length: bytes }, width, Decode::Copy),
@@ -229,13 +277,17 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
                 (source_type, width, text(charset))
             }
         }
-        code::BLOB => {
+        code::BLOB | code::BLOB_COMPRESSED => {
             let length_bytes = length_bytes(column.meta).ok_or_else(meta_error)?;
             let (width, collation) = (Width::Prefixed(length_bytes), collation?);
+            let is_packed = column.code == code::BLOB_COMPRESSED;
             if collation == BINARY {
-                (SourceType::Blob { length_bytes }, width, Decode::Copy)
+                let decode = if is_packed { Decode::Unpack(None) } else { Decode::Copy };
+                (SourceType::Blob { length_bytes }, width, decode)
             } else {
-                (SourceType::Text { length_bytes, collation }, width, text(charset(&name, collation)?))
+                let charset = charset(&name, collation)?;
+                let decode = if is_packed { unpack(charset) } else { text(charset) };
+                (SourceType::Text { length_bytes, collation }, width, decode)
             }
         }
         code::JSON | code::GEOMETRY | code::VECTOR => {
@@ -243,7 +295,10 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
             match column.code {
                 code::JSON => (SourceType::Json, width, Decode::Json),
                 code::GEOMETRY => (SourceType::Geometry, width, Decode::Copy),
-                _ => (SourceType::Vector, width, Decode::Copy),
+                _ => {
+                    let dimensions = column.dimensions.or_else(|| said.and_then(|info| dimensions_of_type(&info.column_type)));
+                    (SourceType::Vector { dimensions: dimensions.unwrap_or(VECTOR_DIMENSIONS_MAX) }, width, Decode::Copy)
+                }
             }
         }
         code::ENUM | code::SET => {
@@ -295,6 +350,10 @@ fn text(charset: Charset) -> Decode {
     if charset.is_utf8() { Decode::Copy } else { Decode::Transcode(charset) }
 }
 
+fn unpack(charset: Charset) -> Decode {
+    Decode::Unpack(if charset.is_utf8() { None } else { Some(charset) })
+}
+
 fn utf8_members(column: &str, collation: u16, members: &[Box<[u8]>]) -> Result<Vec<Box<str>>, PlanError> {
     let charset = charset(column, collation)?;
     let utf8 = |member: &[u8]| {
@@ -336,6 +395,21 @@ pub(in crate::source) fn members_of_type(column_type: &str) -> Option<Vec<Box<st
     }
 }
 
+/// The dimensions of a COLUMN_TYPE like `vector(3)`.
+pub(in crate::source) fn dimensions_of_type(column_type: &str) -> Option<u16> {
+    column_type.strip_prefix("vector(")?.strip_suffix(')')?.parse().ok()
+}
+
+/// The type of a column of addresses, from its COLUMN_TYPE.
+pub(in crate::source) fn address_of_type(column_type: &str) -> Option<Address> {
+    match column_type {
+        "uuid" => Some(Address::Uuid),
+        "inet6" => Some(Address::Inet6),
+        "inet4" => Some(Address::Inet4),
+        _ => None,
+    }
+}
+
 /// Whether a logged type code can be a column that the server now describes as `column_type`.
 fn is_same_type(type_code: u8, column_type: &str) -> bool {
     let word = column_type.split([' ', '(']).next().unwrap_or_default();
@@ -355,8 +429,8 @@ fn is_same_type(type_code: u8, column_type: &str) -> bool {
         code::DATETIME | code::DATETIME2 => word == "datetime",
         code::TIMESTAMP | code::TIMESTAMP2 => word == "timestamp",
         code::STRING => matches!(word, "char" | "binary" | "uuid" | "inet4" | "inet6"),
-        code::VARCHAR | code::VAR_STRING => matches!(word, "varchar" | "varbinary" | "vector"),
-        code::BLOB => word.ends_with("text") || word.ends_with("blob") || word == "json",
+        code::VARCHAR | code::VAR_STRING | code::VARCHAR_COMPRESSED => matches!(word, "varchar" | "varbinary" | "vector"),
+        code::BLOB | code::BLOB_COMPRESSED => word.ends_with("text") || word.ends_with("blob") || word == "json",
         code::JSON => word == "json",
         code::ENUM => word == "enum",
         code::SET => word == "set",
@@ -384,7 +458,8 @@ mod tests {
     }
 
     fn minimal(code: u8, meta: u16) -> TableMap {
-        let column = MapColumn { code, meta, nullable: true, unsigned: None, collation: None, name: None, members: None };
+        let column =
+            MapColumn { code, meta, nullable: true, unsigned: None, collation: None, name: None, dimensions: None, members: None };
         TableMap { schema: "s".into(), table: "t".into(), columns: vec![column], primary_key: None }
     }
 

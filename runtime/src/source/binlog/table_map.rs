@@ -27,6 +27,9 @@ pub mod code {
     pub const TIMESTAMP2: u8 = 17;
     pub const DATETIME2: u8 = 18;
     pub const TIME2: u8 = 19;
+    /// MariaDB's COMPRESSED columns.
+    pub const BLOB_COMPRESSED: u8 = 140;
+    pub const VARCHAR_COMPRESSED: u8 = 141;
     pub const VECTOR: u8 = 242;
     pub const JSON: u8 = 245;
     pub const NEWDECIMAL: u8 = 246;
@@ -64,6 +67,8 @@ pub struct MapColumn {
     pub unsigned: Option<bool>,
     pub collation: Option<u16>,
     pub name: Option<Box<str>>,
+    /// Of VECTOR.
+    pub dimensions: Option<u16>,
     /// Of ENUM and SET, in the column's character set.
     pub members: Option<Vec<Box<[u8]>>>,
 }
@@ -102,7 +107,7 @@ pub fn names(body: &[u8]) -> Result<(&str, &str, Reader<'_>), TableMapError> {
 }
 
 /// Parses the body of a TABLE_MAP (after the header).
-pub fn parse(body: &[u8]) -> Result<TableMap, TableMapError> {
+pub fn parse(body: &[u8], is_mariadb: bool) -> Result<TableMap, TableMapError> {
     let (schema, table, mut reader) = names(body)?;
     let count = reader.lenenc()?;
     if count > COLUMNS_MAX {
@@ -116,13 +121,22 @@ pub fn parse(body: &[u8]) -> Result<TableMap, TableMapError> {
     for (i, &wire_code) in codes.iter().enumerate() {
         let (code, meta) = type_meta(i, wire_code, &mut metas)?;
         let nullable = nulls[i / 8] >> (i % 8) & 1 == 1;
-        columns.push(MapColumn { code, meta, nullable, unsigned: None, collation: None, name: None, members: None });
+        columns.push(MapColumn {
+            code,
+            meta,
+            nullable,
+            unsigned: None,
+            collation: None,
+            name: None,
+            dimensions: None,
+            members: None,
+        });
     }
     let mut map = TableMap { schema: schema.into(), table: table.into(), columns, primary_key: None };
     while !reader.is_empty() {
         let field = reader.u8()?;
         let value = reader.lenenc_bytes()?;
-        optional(&mut map, field, Reader::new(value), value)?;
+        optional(&mut map, is_mariadb, field, Reader::new(value), value)?;
     }
     Ok(map)
 }
@@ -132,8 +146,10 @@ fn type_meta(column: usize, wire_code: u8, metas: &mut Reader<'_>) -> Result<(u8
     use code::*;
     Ok(match wire_code {
         TINY | SHORT | LONG | LONGLONG | INT24 | TIMESTAMP | DATE | TIME | DATETIME | YEAR | NEWDATE => (wire_code, 0),
-        FLOAT | DOUBLE | BLOB | GEOMETRY | JSON | VECTOR | TIMESTAMP2 | DATETIME2 | TIME2 => (wire_code, u16::from(metas.u8()?)),
-        VARCHAR => (VARCHAR, metas.u16()?),
+        FLOAT | DOUBLE | BLOB | BLOB_COMPRESSED | GEOMETRY | JSON | VECTOR | TIMESTAMP2 | DATETIME2 | TIME2 => {
+            (wire_code, u16::from(metas.u8()?))
+        }
+        VARCHAR | VARCHAR_COMPRESSED => (wire_code, metas.u16()?),
         NEWDECIMAL => {
             let (precision, scale) = (metas.u8()?, metas.u8()?);
             (NEWDECIMAL, u16::from_be_bytes([precision, scale]))
@@ -160,18 +176,21 @@ fn is_numeric(c: &MapColumn) -> bool {
     matches!(c.code, TINY | SHORT | INT24 | LONG | LONGLONG | NEWDECIMAL | FLOAT | DOUBLE | YEAR)
 }
 
-/// MySQL 9 counts vectors among the columns with a charset (`binary`), because its field is a kind of BLOB.
-fn is_character(c: &MapColumn) -> bool {
+/// MySQL 9 counts vectors among the columns with a charset (`binary`), because its field is a kind of BLOB; MariaDB counts geometry.
+fn is_character(c: &MapColumn, is_mariadb: bool) -> bool {
     use code::*;
-    matches!(c.code, STRING | VAR_STRING | VARCHAR | BLOB | VECTOR)
+    if c.code == GEOMETRY {
+        return is_mariadb;
+    }
+    matches!(c.code, STRING | VAR_STRING | VARCHAR | VARCHAR_COMPRESSED | BLOB | BLOB_COMPRESSED | VECTOR)
 }
 
-fn is_member(c: &MapColumn) -> bool {
+fn is_member(c: &MapColumn, _: bool) -> bool {
     matches!(c.code, code::ENUM | code::SET)
 }
 
 /// One field of the optional metadata (`Table_map_event::Optional_metadata_field_type`).
-fn optional(map: &mut TableMap, field: u8, mut reader: Reader<'_>, bytes: &[u8]) -> Result<(), TableMapError> {
+fn optional(map: &mut TableMap, is_mariadb: bool, field: u8, mut reader: Reader<'_>, bytes: &[u8]) -> Result<(), TableMapError> {
     let misfit = TableMapError::Metadata { field };
     let columns = &mut map.columns;
     match field {
@@ -184,7 +203,7 @@ fn optional(map: &mut TableMap, field: u8, mut reader: Reader<'_>, bytes: &[u8])
         2 | 10 => {
             let kind = if field == 2 { is_character } else { is_member };
             let default = collation(&mut reader)?;
-            let mut of_kind: Vec<&mut MapColumn> = columns.iter_mut().filter(|c| kind(c)).collect();
+            let mut of_kind: Vec<&mut MapColumn> = columns.iter_mut().filter(|c| kind(c, is_mariadb)).collect();
             of_kind.iter_mut().for_each(|c| c.collation = Some(default));
             while !reader.is_empty() {
                 let index = usize::try_from(reader.lenenc()?).map_err(|_| misfit)?;
@@ -193,7 +212,7 @@ fn optional(map: &mut TableMap, field: u8, mut reader: Reader<'_>, bytes: &[u8])
         }
         3 | 11 => {
             let kind = if field == 3 { is_character } else { is_member };
-            for column in columns.iter_mut().filter(|c| kind(c)) {
+            for column in columns.iter_mut().filter(|c| kind(c, is_mariadb)) {
                 column.collation = Some(collation(&mut reader)?);
             }
         }
@@ -224,7 +243,12 @@ fn optional(map: &mut TableMap, field: u8, mut reader: Reader<'_>, bytes: &[u8])
             }
             map.primary_key = Some(key);
         }
-        // GEOMETRY_TYPE, COLUMN_VISIBILITY, VECTOR_DIMENSIONALITY and what later servers add: nothing that decoding depends on.
+        13 => {
+            for column in columns.iter_mut().filter(|c| c.code == code::VECTOR) {
+                column.dimensions = Some(u16::try_from(reader.lenenc()?).map_err(|_| misfit)?);
+            }
+        }
+        // GEOMETRY_TYPE, COLUMN_VISIBILITY and what later servers add: nothing that decoding depends on.
         _ => {}
     }
     Ok(())

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use crate::batcher::ColumnBuilder;
+use crate::change::Address;
 use crate::temporal::Fields;
 
 use super::rows::Cell;
 use super::values::charset::Charset;
-use super::values::{decimal, json};
+use super::values::{address, decimal, json, packed};
 
 /// How the cells of a column become values; decided once for a relation.
 #[derive(Clone, Debug)]
@@ -45,6 +46,10 @@ pub enum Decode {
     Transcode(Charset),
     /// BINARY(N): the binlog leaves out trailing zeros.
     Pad(u32),
+    /// A MariaDB COMPRESSED column, with the character set of its text if that is not UTF-8.
+    Unpack(Option<Charset>),
+    /// The bytes of an address, to its text; trailing zeros may be left out.
+    Address(Address),
     Decimal {
         precision: u8,
         scale: u8,
@@ -79,6 +84,8 @@ pub enum ValueError {
     Json(json::JsonError),
     #[error("malformed DECIMAL")]
     Decimal,
+    #[error("a compressed value cannot be opened: {0}")]
+    Packed(packed::PackedError),
 }
 
 /// Little-endian, up to 8 bytes.
@@ -204,6 +211,8 @@ impl Decode {
             Decode::Copy
                 | Decode::Transcode(_)
                 | Decode::Pad(_)
+                | Decode::Unpack(_)
+                | Decode::Address(_)
                 | Decode::Decimal { .. }
                 | Decode::Enum(_)
                 | Decode::Set(_)
@@ -305,6 +314,8 @@ impl Decode {
             Decode::Copy
             | Decode::Transcode(_)
             | Decode::Pad(_)
+            | Decode::Unpack(_)
+            | Decode::Address(_)
             | Decode::Decimal { .. }
             | Decode::Json
             | Decode::SentDecimal { .. } => {
@@ -363,6 +374,21 @@ impl Decode {
                 let data = out.data();
                 data.extend_from_slice(cell);
                 data.resize(data.len() + missing, 0);
+                out.end_bytes();
+            }
+            Decode::Unpack(None) => {
+                packed::unpack(cell, out.data()).map_err(ValueError::Packed)?;
+                out.end_bytes();
+            }
+            Decode::Unpack(Some(charset)) => {
+                // Allocates, as opening any compressed value does.
+                let mut plain = Vec::new();
+                packed::unpack(cell, &mut plain).map_err(ValueError::Packed)?;
+                charset.transcode(&plain, out.data()).map_err(|_| ValueError::Charset)?;
+                out.end_bytes();
+            }
+            Decode::Address(address) => {
+                address::write_text(*address, cell, out.data()).ok_or(ValueError::Length(cell.len()))?;
                 out.end_bytes();
             }
             Decode::Enum(members) => {

@@ -11,7 +11,7 @@ impl Server {
         let place = format!("c.TABLE_SCHEMA = {} AND c.TABLE_NAME = {}", literal(schema), literal(table));
         let columns = |id: &str, join: &str| {
             format!(
-                "SELECT c.COLUMN_NAME, c.COLUMN_TYPE, {id}, c.IS_NULLABLE, c.EXTRA FROM information_schema.COLUMNS c \
+                "SELECT c.COLUMN_NAME, c.COLUMN_TYPE, {id}, c.IS_NULLABLE, c.EXTRA, c.GENERATION_EXPRESSION FROM information_schema.COLUMNS c \
                  {join} WHERE {place} ORDER BY c.ORDINAL_POSITION"
             )
         };
@@ -25,6 +25,7 @@ impl Server {
         let modern = settings.mariadb && settings.version_number() >= 10_010;
         let rows = self.query(if modern { &full } else { &plain }).await?;
         let mut info = TableInfo::default();
+        let row_end = rows.iter().position(|row| row.at(5).is_some_and(|expression| expression.eq_ignore_ascii_case("ROW END")));
         for row in rows.iter() {
             let extra = row.at(4).unwrap_or_default().to_ascii_uppercase();
             info.columns.push(ColumnInfo {
@@ -57,6 +58,35 @@ impl Server {
         }
         info.primary_key = keys.remove("PRIMARY").flatten().unwrap_or_default();
         info.unique_key = keys.into_values().flatten().next().unwrap_or_default();
+        if settings.mariadb {
+            let rows = self.query(&format!("SELECT c.TABLE_TYPE FROM information_schema.TABLES c WHERE {place}")).await?;
+            if rows.first().and_then(|row| row.at(0)) == Some("SYSTEM VERSIONED") {
+                add_versions(&mut info, row_end);
+            }
+        }
         Ok(Some(info))
+    }
+}
+
+/// A system-versioned table holds all versions of its rows: their keys have one column more, the end of the version, and two columns
+/// are there though nobody declared them, unless somebody did.
+fn add_versions(info: &mut TableInfo, row_end: Option<usize>) {
+    let row_end = row_end.unwrap_or_else(|| {
+        for name in ["row_start", "row_end"] {
+            info.columns.push(ColumnInfo {
+                name: name.into(),
+                column_type: "timestamp(6)".into(),
+                collation: None,
+                nullable: false,
+                virtual_generated: false,
+                invisible: true,
+            });
+        }
+        info.columns.len() - 1
+    });
+    for key in [&mut info.primary_key, &mut info.unique_key] {
+        if !key.is_empty() && !key.contains(&(row_end as u16)) {
+            key.push(row_end as u16);
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Server {
 
     /// The followed tables that the account may see.
     pub(crate) async fn tables(&self, tables: &Patterns) -> Result<Vec<(String, String)>, Failure> {
-        let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA \
+        let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA \
              NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') ORDER BY TABLE_SCHEMA, TABLE_NAME";
         let rows = self.query(sql).await?;
         let all = rows.iter().filter_map(|row| Some((row.at(0)?.to_owned(), row.at(1)?.to_owned())));

@@ -33,7 +33,7 @@ impl TablePlan {
     pub fn new(info: &TableInfo, schema: &str, table: &str, rows: u64) -> Result<TablePlan, Box<str>> {
         let relation = info.relation(schema, table)?;
         let column = |(i, c): (usize, &crate::source::ColumnInfo)| {
-            sent_column(&c.name, &relation.columns[i].source_type, &c.column_type).ok_or_else(|| c.name.clone())
+            sent_column(&c.name, &relation.columns[i].source_type).ok_or_else(|| c.name.clone())
         };
         let columns = info.columns.iter().enumerate().map(column).collect::<Result<_, _>>()?;
         Ok(TablePlan { relation, columns, rows })
@@ -175,7 +175,7 @@ fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-fn sent_column(name: &str, source_type: &SourceType, column_type: &str) -> Option<SentColumn> {
+fn sent_column(name: &str, source_type: &SourceType) -> Option<SentColumn> {
     let name = quoted(name);
     let text = |collation: &u16| {
         let charset = Charset::of_collation(*collation)?;
@@ -207,17 +207,20 @@ fn sent_column(name: &str, source_type: &SourceType, column_type: &str) -> Optio
             (Wire::String, text(collation)?)
         }
         SourceType::Binary { length } => (Wire::String, Decode::Pad(*length)),
-        SourceType::VarBinary { .. } | SourceType::Blob { .. } | SourceType::Geometry | SourceType::Vector | SourceType::Json => {
-            (Wire::String, Decode::Copy)
-        }
+        SourceType::VarBinary { .. }
+        | SourceType::Blob { .. }
+        | SourceType::Geometry
+        | SourceType::Vector { .. }
+        | SourceType::Json => (Wire::String, Decode::Copy),
         SourceType::Enum { members, .. } => (Wire::Fixed(8), Decode::Enum(members.clone())),
         SourceType::Set { members, .. } => (Wire::Fixed(8), Decode::Set(members.clone())),
+        SourceType::Address(address) => (Wire::String, Decode::Address(*address)),
         SourceType::Plugin(_) => return None,
     };
-    let expression = match (source_type, column_type.split([' ', '(']).next()) {
-        // The number, which the binlog has, too.
-        (SourceType::Enum { .. } | SourceType::Set { .. }, _) => format!("CAST({name} AS UNSIGNED)"),
-        (SourceType::Binary { length }, Some("uuid" | "inet4" | "inet6")) => format!("CAST({name} AS BINARY({length}))"),
+    let expression = match source_type {
+        // The number, and the bytes, that the binlog has, too.
+        SourceType::Enum { .. } | SourceType::Set { .. } => format!("CAST({name} AS UNSIGNED)"),
+        SourceType::Address(address) => format!("CAST({name} AS BINARY({}))", address.bytes()),
         _ => name,
     };
     Some(SentColumn { expression, wire, decode })

@@ -127,6 +127,11 @@ pub(super) fn fits(source: &SourceType, target: &TargetColumn) -> Option<String>
             Some(have) => have >= *length_bytes,
             None => false,
         },
+        SourceType::Address(address) => match &*base {
+            "uuid" | "inet6" | "inet4" => base == source.to_string(),
+            "char" | "varchar" => declared.first().is_some_and(|have| *have >= u32::from(address.text_len())),
+            _ => text_bytes.is_some(),
+        },
         SourceType::Decimal { precision, scale, .. } if base == "decimal" => match declared[..] {
             [p, s] => s >= u32::from(*scale) && p - s.min(p) >= u32::from(precision - scale),
             _ => false,

@@ -17,6 +17,9 @@ unpack_server() {
     for file in "$ROOT/usr/sbin/$program" "$ROOT/usr/bin/$program"; do wrap "$ROOT" "$file" "$PREFIX/bin/$program"; done
     [ -x "$PREFIX/bin/$program" ] || { echo "no $program in the packages" >&2; exit 1; }
   done
+  # An instance that wants a keyring configures it in its data folder (mysqld.my, component_keyring_file.cnf).
+  echo '{ "read_local_manifest": true }' > "$ROOT/usr/sbin/mysqld.my"
+  echo '{ "read_local_config": true }' > "$ROOT/usr/lib/mysql/plugin/component_keyring_file.cnf"
   # Every instance begins as a copy of this data folder: initializing takes seconds, copying does not.
   rm -rf "$PREFIX/template"
   "$PREFIX/bin/mysqld" --no-defaults "--user=$(id -un)" "${common[@]}" "--datadir=$PREFIX/template" --innodb-redo-log-capacity=8M --initialize-insecure \

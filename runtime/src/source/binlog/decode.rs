@@ -444,6 +444,7 @@ impl Decoder {
                     return Err(Problem::StatementChange { table });
                 }
             }
+            Statement::Calls => return Err(Problem::StatementCall),
             Statement::Empties(names) => {
                 if let Some(table) = first(names) {
                     return Err(Problem::Emptied { table });

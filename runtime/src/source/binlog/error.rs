@@ -131,6 +131,10 @@ pub enum Problem {
     )]
     StatementChange { table: String },
     #[error(
+        "calls a stored function that changes rows, of which tables it does not say\nhint: set binlog_format=ROW at the source, copy anew what the function changes, then go on after this event with {{after}}"
+    )]
+    StatementCall,
+    #[error(
         "takes rows from `{table}` that are not logged one by one\nhint: do the same at the target, then go on after this event with {{after}}"
     )]
     Emptied { table: String },

@@ -2,7 +2,7 @@
 //!
 //! Last in the flow. The only module that knows sled. [`Store::commit`] returns after the flush, and only settled positions get here.
 //! Format: sled trees `cursors`, pipeline name → JSON of [`Cursor`], two of pipeline names, `numbers` and `moved`,
-//! and `reads`; the key `format` of the default tree holds the number of the
+//! `reads`, and those of [`histories`]; the key `format` of the default tree holds the number of the
 //! format. A store of a newer format, or one that sled calls corrupt, is refused and never repaired on its own.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ use sled::transaction::{ConflictableTransactionError, TransactionError};
 
 use crate::position::Position;
 use crate::source::snapshot::to_read::ToRead;
+
+pub mod histories;
 
 const FORMAT: u32 = 1;
 /// sled's page cache; cursors are tiny.
@@ -65,6 +67,8 @@ pub struct Store {
     moved: sled::Tree,
     /// Pipeline name, 0, number of the work → JSON of [`ToRead`]: what is left of tables that are read.
     reads: sled::Tree,
+    histories: sled::Tree,
+    versions: sled::Tree,
 }
 
 impl Store {
@@ -91,7 +95,8 @@ impl Store {
         }
         let tree = |name: &str| db.open_tree(name).map_err(error);
         let (cursors, numbers, moved, reads) = (tree("cursors")?, tree("numbers")?, tree("moved")?, tree("reads")?);
-        Ok(Store { path, db, cursors, numbers, moved, reads })
+        let (histories, versions) = (tree("histories")?, tree("versions")?);
+        Ok(Store { path, db, cursors, numbers, moved, reads, histories, versions })
     }
 
     pub fn list(&self) -> Result<Vec<(String, Cursor)>, CursorError> {
@@ -163,6 +168,14 @@ impl Store {
     pub fn move_to(&self, pipeline: &str, position: Position) -> Result<(), CursorError> {
         let error = |source| CursorError::Write { path: self.path.clone(), source };
         self.moved.insert(pipeline, &[]).map_err(error)?;
+        let history = self.history(pipeline);
+        if let Some(span) = history.span()? {
+            let reached = self.get(pipeline)?.map(|c| c.position).filter(|c| c.covers(&span.reached)).unwrap_or(span.reached);
+            // Of what lies elsewhere it has not read which tables were altered.
+            if !position.covers(&span.since) || !reached.covers(&position) {
+                history.clear()?;
+            }
+        }
         self.commit(pipeline, position)
     }
 
@@ -196,6 +209,7 @@ impl Store {
     pub fn remove(&self, pipeline: &str) -> Result<bool, CursorError> {
         let error = |source| CursorError::Write { path: self.path.clone(), source };
         self.moved.insert(pipeline, &[]).map_err(error)?;
+        self.history(pipeline).clear()?;
         let removed = self.cursors.remove(pipeline).map_err(error)?.is_some();
         for work in self.reads.scan_prefix([pipeline.as_bytes(), &[0]].concat()).keys() {
             self.reads.remove(work.map_err(error)?).map_err(error)?;

@@ -21,6 +21,7 @@ pub mod position;
 pub mod prepared;
 pub mod retry;
 pub mod router;
+pub mod schema;
 pub mod sink;
 pub mod source;
 pub mod temporal;

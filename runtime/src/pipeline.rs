@@ -27,6 +27,8 @@ use crate::position::{Position, Progress};
 use crate::prepared::{Prepared, PreparedError};
 use crate::retry::Backoff;
 use crate::router::Router;
+use crate::schema::followed::Followed;
+use crate::schema::history::{History, HistoryError};
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
 use crate::source::binlog::decode::Decoder;
 use crate::source::binlog::error::{DecodeError, Refusal};
@@ -68,6 +70,15 @@ pub enum PipelineError {
     Prepared(#[from] PreparedError),
     #[error("a task ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<HistoryError> for PipelineError {
+    fn from(error: HistoryError) -> PipelineError {
+        match error {
+            HistoryError::Cursor(error) => PipelineError::Cursor(error),
+            HistoryError::Source(error) => PipelineError::Source(error),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -263,6 +274,7 @@ impl Running {
         };
         let Layout { lanes: count, ordering, bonds } = layout;
         tracing::info!(pipeline = name, lanes = count, "begins at {position}");
+        let Some(history) = self.history(&stop, &position).await? else { return Ok(Ended::Stopped) };
         let store = self.store_number()?;
         let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared.clone(), &position)?));
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
@@ -311,6 +323,7 @@ impl Running {
         let batch = &self.pipeline.batch;
         let feed = Feed {
             source: Arc::clone(&self.source),
+            history,
             subscription: self.source.subscribe(position.clone()),
             decoder: self.decoder()?,
             lanes: Lanes::new(ordering, count, batch.rows, batch.bytes.0 as usize).bound(bonds).skipping(skip),
@@ -382,6 +395,29 @@ impl Running {
         }
         let until_levelled = theirs != layout;
         Ok(Some(Begin { position, skip: Some(skip), layout: theirs, keeps_marks, until_levelled }))
+    }
+
+    /// The columns that tables had at `position`, and what is known of them behind it. `None`: stopped while the source is away.
+    async fn history(&self, stop: &watch::Receiver<bool>, position: &Position) -> Result<Option<History>, PipelineError> {
+        let followed = Followed::new(self.pipeline.source.tables());
+        let open = || {
+            let kept = self.store.history(&self.pipeline.name);
+            History::open(kept, Arc::clone(&self.source), followed.clone(), position, false)
+        };
+        let mut backoff = source_backoff();
+        loop {
+            let Some(opened) = unless_told(stop, open()).await else { return Ok(None) };
+            match opened {
+                Ok(history) => return Ok(Some(history)),
+                Err(HistoryError::Source(SourceError::Transient { name, error })) => {
+                    tracing::warn!(source = &*name, "{error}; trying again");
+                    if unless_told(stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// What the manifest and the targets want. `None`: stopped while waiting for a sink.
@@ -532,7 +568,7 @@ impl Running {
     }
 
     fn decoder(&self) -> Result<Decoder, PipelineError> {
-        let tables = self.pipeline.source.tables().clone();
+        let followed = Followed::new(self.pipeline.source.tables());
         let without_key = self.pipeline.source.without_key();
         let need = self.sinks.iter().map(|(_, s)| s.before_need()).max().unwrap_or(BeforeNeed::Key);
         let mut chain = self.chain()?;
@@ -553,7 +589,7 @@ impl Running {
             }
             Ok(Some(Wanted { after: vec![true; width], before }))
         };
-        Ok(Decoder::new(Box::new(move |schema, table| tables.matches(schema, table)), Box::new(wanted)))
+        Ok(Decoder::new(Box::new(move |schema, table| followed.follows(schema, table)), Box::new(wanted)))
     }
 }
 
@@ -692,9 +728,13 @@ async fn unless_told<T>(stop: &watch::Receiver<bool>, future: impl Future<Output
     }
 }
 
+fn source_backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
+}
+
 /// Asks a source until it answers; only what trying again cannot mend is an error.
 async fn patiently<T, F: Future<Output = Result<T, SourceError>>>(ask: impl Fn() -> F) -> Result<T, SourceError> {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let mut backoff = source_backoff();
     loop {
         match ask().await {
             Err(SourceError::Transient { name, error }) => {

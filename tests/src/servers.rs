@@ -138,6 +138,24 @@ impl Server {
         self.script(&arguments, statements)
     }
 
+    /// As [`Server::sql_in`], for MySQL and MariaDB; statements that the server refuses are passed over.
+    pub fn sql_past_errors(&self, database: &str, statements: &str) -> String {
+        let mut command =
+            self.command(&["client", "--batch", "--skip-column-names", "--force", "--default-character-set=utf8mb4", database]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let mut pipe = child.stdin.take().expect("piped");
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || pipe.write_all(statements.as_bytes()));
+            child.wait_with_output().expect("wait for the client")
+        });
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// [`Server::sql`] as rows of columns.
     pub fn rows(&self, statements: &str) -> Vec<Vec<String>> {
         self.sql(statements).lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
@@ -173,6 +191,10 @@ impl Server {
     }
 
     fn script(&self, arguments: &[&str], input: &str) -> String {
+        run(self.command(arguments), input)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.kind.script());
         command.args(arguments).env_remove("PREFIX").env("DATA", &self.folder).env("PORT", self.port.to_string());
         command.env("EXTRA", &self.options);
@@ -181,7 +203,7 @@ impl Server {
         } else {
             command.env_remove("VERSION");
         }
-        run(command, input)
+        command
     }
 }
 

@@ -9,6 +9,7 @@ mod order;
 mod output;
 mod plugin;
 mod real_servers;
+mod schemas;
 mod sinks;
 mod snapshot;
 mod source;

@@ -19,12 +19,15 @@ use crate::lane::worker::Work;
 use crate::metrics::{PipelineStatus, State};
 use crate::position::{Home, Position, Progress, file_number};
 use crate::prepared::{Prepared, PreparedError, Replay};
+use crate::schema::history::{Ddl, History, HistoryError};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::binlog::error::{After, DecodeError, Problem};
+use crate::source::binlog::statement;
+use crate::source::binlog::table_map::TableMap;
 use crate::source::binlog::xa::Xa;
 use crate::source::snapshot::Pace;
 use crate::source::snapshot::to_read::ToRead;
-use crate::source::{Boundary, Event, Segment, Source, Subscription};
+use crate::source::{Boundary, Event, Segment, Source, SourceError, Subscription, TableInfo};
 
 mod weave;
 
@@ -68,6 +71,7 @@ pub struct Feed {
     pub source: Arc<Source>,
     pub subscription: Subscription,
     pub decoder: Decoder,
+    pub history: History,
     pub lanes: Lanes,
     pub senders: Vec<mpsc::Sender<Work>>,
     pub prepared: Arc<Mutex<Prepared>>,
@@ -326,26 +330,49 @@ impl Reading {
         loop {
             let step = self.feed.decoder.event(segment, index, &mut self.feed.lanes);
             match step.map_err(|error| DecodeError { after: self.after(segment, index), ..error })? {
-                Step::NeedsTable { schema, table } => {
-                    let asked = super::patiently(|| self.feed.source.table(&schema, &table));
-                    let Some(info) = super::unless_told(&self.feed.stop, asked).await else {
-                        return Ok(ControlFlow::Break(Ended::Stopped));
-                    };
-                    self.feed.decoder.provide(&schema, &table, info?);
+                Step::NeedsTable(map) => {
+                    let info = self.columns(&map, segment, index).await?;
+                    let Some(info) = info else { return Ok(ControlFlow::Break(Ended::Stopped)) };
+                    self.feed.decoder.provide(info);
                 }
+                Step::Ddl(ddl) => self.ddl(&ddl, segment, index)?,
                 Step::More => {
                     self.open_batches();
                     if let Some(ended) = self.send_full().await? {
                         return Ok(ControlFlow::Break(ended));
                     }
                 }
-                step @ (Step::Done | Step::Xa(_)) => {
-                    let altered = self.feed.decoder.take_altered();
-                    if let Some(touched) = &mut self.feed.lanes.touched {
-                        altered.iter().for_each(|(schema, table)| touched.note_altered(schema, table));
-                    }
-                    return Ok(ControlFlow::Continue(step));
+                step @ (Step::Done | Step::Xa(_)) => return Ok(ControlFlow::Continue(step)),
+            }
+        }
+    }
+
+    /// What the TABLE_MAP of an event does not say. `None`: told to stop while the source did not answer.
+    async fn columns(
+        &mut self,
+        map: &TableMap,
+        segment: &Segment,
+        index: usize,
+    ) -> Result<Option<Option<TableInfo>>, PipelineError> {
+        let offset = segment.events[index].offset;
+        let here = (file_number(&segment.file).unwrap_or_default(), offset);
+        let mut backoff = super::source_backoff();
+        loop {
+            let asked = self.feed.history.table(map, &self.feed.executed, here);
+            match super::unless_told(&self.feed.stop, asked).await {
+                None => return Ok(None),
+                Some(Ok(Ok(info))) => return Ok(Some(info)),
+                Some(Ok(Err(reason))) => {
+                    let table = format!("{}.{}", map.schema, map.table);
+                    return Err(self.stopped(segment, index, "TABLE_MAP", Problem::Schema { table, reason }));
                 }
+                Some(Err(HistoryError::Source(SourceError::Transient { name, error }))) => {
+                    tracing::warn!(source = &*name, "{error}; trying again");
+                    if super::unless_told(&self.feed.stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
+                        return Ok(None);
+                    }
+                }
+                Some(Err(error)) => return Err(error.into()),
             }
         }
     }
@@ -381,6 +408,40 @@ impl Reading {
             let problem = Problem::XaCommit { xid: xid.unwrap_or_default().to_owned() };
             DecodeError { file, offset, event: "QUERY", relation: None, problem, after: self.after(segment, index) }.into()
         })
+    }
+
+    /// Takes in a statement that defines tables.
+    fn ddl(&mut self, ddl: &Ddl, segment: &Segment, index: usize) -> Result<(), PipelineError> {
+        let mut after = self.feed.executed.clone();
+        let mut progress = Progress::default();
+        progress.pass(self.feed.decoder.transaction().gtid.as_ref(), (&segment.file, segment.home.as_ref()), ddl.next);
+        after.advance(progress);
+        let touched = self.feed.history.apply(ddl, &self.feed.executed, &after)?.touched;
+        let followed: Vec<_> = touched.iter().filter(|name| self.feed.history.follows(name)).collect();
+        if let Some(marks) = &mut self.feed.lanes.touched {
+            followed.iter().for_each(|name| marks.note_altered(&name.schema, &name.table));
+        }
+        if let Some(table) = followed.first().map(ToString::to_string) {
+            let what = statement::first_words(&ddl.text);
+            tracing::info!(
+                pipeline = self.feed.status.name,
+                file = &*ddl.file,
+                offset = ddl.offset,
+                table,
+                "DDL at a followed table: {what}"
+            );
+            if ddl.empties {
+                return Err(self.stopped(segment, index, "QUERY", Problem::Emptied { table }));
+            }
+        }
+        self.feed.decoder.pass_ddl(&touched);
+        Ok(())
+    }
+
+    fn stopped(&self, segment: &Segment, index: usize, event: &'static str, problem: Problem) -> PipelineError {
+        let offset = segment.events[index].offset;
+        let (file, relation) = (Arc::clone(&segment.file), None);
+        DecodeError { file, offset, event, relation, problem, after: self.after(segment, index) }.into()
     }
 
     /// How to go on after the transaction of an event.
@@ -447,7 +508,7 @@ impl Reading {
             return self.send(0).await;
         }
         if std::mem::take(&mut self.is_cut) {
-            self.sync_prepared()?;
+            self.keep_all()?;
             let work = Work::Commit(Arc::new(self.feed.executed.clone()));
             tokio::select! {
                 sent = self.feed.senders[0].send(work) => if sent.is_err() {
@@ -501,7 +562,7 @@ impl Reading {
         if self.feed.options.keeps_marks && *self.resume != self.feed.executed {
             self.resume = Arc::new(self.feed.executed.clone());
         }
-        self.sync_prepared()?;
+        self.keep_all()?;
         let last = self.feed.lanes.batchers[lane].last();
         let decoder = &self.feed.decoder;
         let ends = !decoder.is_in_transaction() || decoder.transaction().number != last.transaction;
@@ -564,7 +625,7 @@ impl Reading {
 
     /// Lanes without rows would keep the lowest mark where it is: their marks follow. Between transactions only, since a mark at a
     /// boundary forgets what was written of the transaction after it.
-    fn mark_idle_lanes(&mut self) -> Result<(), PreparedError> {
+    fn mark_idle_lanes(&mut self) -> Result<(), PipelineError> {
         if !self.marks_due || !self.feed.options.keeps_marks || self.feed.decoder.is_in_transaction() {
             return Ok(());
         }
@@ -572,7 +633,7 @@ impl Reading {
         if *self.resume == self.feed.executed {
             return Ok(());
         }
-        self.sync_prepared()?;
+        self.keep_all()?;
         self.resume = Arc::new(self.feed.executed.clone());
         for lane in 0..self.tokens.len() {
             if self.tokens[lane].is_none() && self.feed.senders[lane].capacity() == LANE_DEPTH {
@@ -583,9 +644,13 @@ impl Reading {
         Ok(())
     }
 
-    /// A position is about to leave in a mark: what was prepared before it has to be there after a restart.
-    fn sync_prepared(&self) -> Result<(), PreparedError> {
-        if self.feed.options.keeps_marks { self.prepared().sync() } else { Ok(()) }
+    /// A position is about to leave in a mark: what was read before it has to be known after a restart.
+    fn keep_all(&mut self) -> Result<(), PipelineError> {
+        self.feed.history.flush()?;
+        if self.feed.options.keeps_marks {
+            self.prepared().sync()?;
+        }
+        Ok(())
     }
 }
 

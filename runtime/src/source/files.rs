@@ -67,6 +67,14 @@ impl Files {
         Ok(Position { file: name.clone(), offset, gtids: None, home: None })
     }
 
+    /// The version of the server that wrote the first file: FORMAT_DESCRIPTION is header 19, binlog version 2, server version 50.
+    pub(crate) fn version(&self) -> Result<String, Failure> {
+        let (name, path) = self.list.first().ok_or_else(no_files)?;
+        let mut head = [0; HEADER + 52];
+        open(name, path, 4)?.read_exact(&mut head).map_err(|e| unreadable(name, &e))?;
+        Ok(String::from_utf8_lossy(&head[HEADER + 2..]).trim_end_matches('\0').to_owned())
+    }
+
     /// Where a first start begins. Blocks: it may read files through.
     pub(crate) fn resolve(&self, start: &Start) -> Result<Position, Failure> {
         let first = &self.list.first().ok_or_else(no_files)?.0;

@@ -290,7 +290,8 @@ fn decode(decoder: &mut Decoder, lanes: &mut Lanes, segment: &Segment) -> Result
                 }
             }
             match step {
-                Step::NeedsTable { schema, table } => decoder.provide(&schema, &table, None),
+                Step::NeedsTable(_) => decoder.provide(None),
+                Step::Ddl(_) => decoder.pass_ddl(&[]),
                 Step::More => {}
                 Step::Done | Step::Xa(_) => break,
             }

@@ -205,6 +205,31 @@ impl Source {
         }
     }
 
+    /// The version of the server, as it says it.
+    pub async fn version(&self) -> Result<String, SourceError> {
+        let result = match &self.origin {
+            Origin::Files(files) => {
+                let files = files.clone();
+                blocking(tokio::task::spawn_blocking(move || files.version()).await)
+            }
+            Origin::MySql(server) => server.version().await,
+        };
+        result.map_err(|f| f.of(&self.name))
+    }
+
+    /// The server, if the source is one that can be asked about its tables.
+    pub(crate) fn server(&self) -> Option<&Arc<mysql::Server>> {
+        match &self.origin {
+            Origin::Files(_) => None,
+            Origin::MySql(server) => Some(server),
+        }
+    }
+
+    /// A failure of the server, as one of this source.
+    pub(crate) fn error(&self, failure: Failure) -> SourceError {
+        failure.of(&self.name)
+    }
+
     /// Schema and name of the followed tables that there are now; empty if the source is not a server.
     pub async fn tables(&self, tables: &Patterns) -> Result<Vec<(String, String)>, SourceError> {
         match &self.origin {

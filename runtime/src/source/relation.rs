@@ -24,7 +24,7 @@ impl TableInfo {
 }
 
 /// From COLUMN_TYPE as MySQL and MariaDB write it.
-fn source_type(column: &ColumnInfo) -> Option<SourceType> {
+pub(super) fn source_type(column: &ColumnInfo) -> Option<SourceType> {
     let text = &*column.column_type;
     let word = text.split([' ', '(']).next()?;
     let numbers: Vec<u32> = match text.split_once('(').and_then(|(_, rest)| rest.split_once(')')) {

@@ -11,6 +11,8 @@ use foldhash::fast::FixedState;
 use crate::batcher::Wanted;
 use crate::change::{Op, Relation, Transaction};
 use crate::lane::Lanes;
+use crate::schema::token::Dialect;
+use crate::schema::{self, history::Ddl};
 use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
 
 use super::append::{Appender, Progress, Scratch};
@@ -18,9 +20,10 @@ use super::error::{DecodeError, Problem, Refusal};
 use super::event::{self, EventType, HEADER_LEN, Header, Reader};
 use super::partial::Completer;
 use super::plan::{self, Plan};
+use super::query;
 use super::rows::{DUMMY_TABLE_IDS, FLAG_STATEMENT_END, RowsEvent};
 use super::statement::{self, Name, Statement};
-use super::table_map;
+use super::table_map::{self, TableMap};
 use super::values::collation;
 use super::xa::{self, Xa};
 
@@ -36,12 +39,14 @@ const PLANS_MAX: usize = 16_384;
 pub enum Step {
     /// The event is consumed.
     Done,
-    /// The TABLE_MAP does not say the names or the key: ask the source, call [`Decoder::provide`], and decode the same event again.
-    NeedsTable { schema: String, table: String },
     /// A batch is full, and the event has more rows: hand on what is full, and decode the same event again.
     More,
     /// The event is consumed, unless it is an [`Xa::Commit`], and means this.
     Xa(Xa),
+    /// The TABLE_MAP does not say the names or the key: ask the history, call [`Decoder::provide`], and decode the same event again.
+    NeedsTable(Box<TableMap>),
+    /// A statement that defines or empties tables: take it in, call [`Decoder::pass_ddl`], and decode the same event again.
+    Ddl(Box<Ddl>),
 }
 
 /// A relation that was planned, and what is wanted of it; kept so that another TABLE_MAP of the same columns is the same relation.
@@ -76,7 +81,11 @@ pub struct Decoder {
     is_mariadb: bool,
     /// The table ids of the current statement.
     active: Vec<(u64, MaybePlan)>,
-    provided: Option<(String, String, Option<TableInfo>)>,
+    provided: Option<Option<TableInfo>>,
+    /// The statement at hand was taken in.
+    is_ddl_passed: bool,
+    /// Of the server that wrote the file.
+    dialect: Dialect,
     current: Current,
     /// The event at hand comes again: its boundary is accounted for.
     is_retry: bool,
@@ -85,7 +94,6 @@ pub struct Decoder {
     completed: Option<(Arc<str>, u64)>,
     scratch: Scratch,
     completer: Completer,
-    altered: Vec<(String, String)>,
 }
 
 impl Decoder {
@@ -107,12 +115,13 @@ impl Decoder {
                 skip_through: None,
                 xa: xa::State::Plain,
             },
+            is_ddl_passed: false,
+            dialect: Dialect::default(),
             is_retry: false,
             progress: None,
             completed: None,
             scratch: Scratch::default(),
             completer: Completer::default(),
-            altered: Vec::new(),
         }
     }
 
@@ -136,8 +145,15 @@ impl Decoder {
     }
 
     /// Answers [`Step::NeedsTable`]. `None`: the source has no server to ask (binlog files).
-    pub fn provide(&mut self, schema: &str, table: &str, info: Option<TableInfo>) {
-        self.provided = Some((schema.to_owned(), table.to_owned(), info));
+    pub fn provide(&mut self, info: Option<TableInfo>) {
+        self.provided = Some(info);
+    }
+
+    /// Answers [`Step::Ddl`]: forgets what TABLE_MAPs of these tables did not say.
+    pub fn pass_ddl(&mut self, touched: &[schema::ddl::Name]) {
+        self.is_ddl_passed = true;
+        let is_touched = |relation: &Relation| touched.iter().any(|n| n.schema == relation.schema && n.table == relation.table);
+        self.plans.retain(|_, plan| !plan.as_ref().is_some_and(|p| p.is_from_server && is_touched(&p.relation)));
     }
 
     /// The transaction that is being read, or the last one that was; its number is 0 before the first.
@@ -181,11 +197,6 @@ impl Decoder {
         Appender::new(plan, &mut self.current, &mut self.scratch, lanes).sent(sent, at, row, since).map_err(|problem| *problem)
     }
 
-    /// Followed tables that DDL has changed since the last call.
-    pub fn take_altered(&mut self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.altered)
-    }
-
     fn framed(&mut self, segment: &Segment, framed: Framed, lanes: &mut Lanes, context: &mut Context) -> Result<Step, Problem> {
         let end = framed.start.checked_add(framed.len).ok_or(Problem::Framing)?;
         let bytes = segment.data.get(framed.start..end).ok_or(Problem::Framing)?;
@@ -211,9 +222,24 @@ impl Decoder {
             EventType::DeleteRows { v2 } => self.row_event(body, v2, Op::Delete, lanes, context)?,
             EventType::TableMap => self.table_map(body, context)?,
             EventType::PartialUpdateRows => self.partial_update(body, lanes, context)?,
-            EventType::Query => self.query(body, 0, segment, framed)?,
-            EventType::ExecuteLoadQuery => self.query(body, LOAD_QUERY_HEADER_LEN, segment, framed)?,
-            EventType::FormatDescription | EventType::Rotate => {
+            EventType::Query => {
+                let step = self.query(body, 0, segment, framed)?;
+                if matches!(step, Step::Ddl(_)) {
+                    self.is_retry = true;
+                    return Ok(step);
+                }
+                step
+            }
+            EventType::ExecuteLoadQuery => self.query(body, query::LOAD_QUERY_EXTRA, segment, framed)?,
+            EventType::FormatDescription => {
+                self.active.clear();
+                // Binlog version 2, server version 50.
+                if let Some(version) = body.get(2..52) {
+                    self.dialect = Dialect::of_version(String::from_utf8_lossy(version).trim_end_matches('\0'));
+                }
+                Step::Done
+            }
+            EventType::Rotate => {
                 self.active.clear();
                 Step::Done
             }
@@ -287,8 +313,8 @@ impl Decoder {
                     let map = table_map::parse(body, self.is_mariadb)?;
                     let info = if plan::needs_server(&map) {
                         match self.provided.take() {
-                            Some((s, t, info)) if s == schema && t == table => info,
-                            _ => return Ok(Step::NeedsTable { schema: schema.to_owned(), table: table.to_owned() }),
+                            Some(info) => info,
+                            None => return Ok(Step::NeedsTable(Box::new(map))),
                         }
                     } else {
                         None
@@ -413,22 +439,31 @@ impl Decoder {
 
     /// A QUERY event, or EXECUTE_LOAD_QUERY with `extra` bytes more before its variables.
     fn query(&mut self, body: &[u8], extra: usize, segment: &Segment, framed: Framed) -> Result<Step, Problem> {
-        // Thread 4, seconds 4, length of the schema 1, error 2, length of the status variables 2.
-        let mut reader = Reader::new(body);
-        reader.bytes(8)?;
-        let schema_len = reader.u8()?;
-        reader.u16()?;
-        let variables_len = reader.u16()?;
-        reader.bytes(extra + usize::from(variables_len))?;
-        let schema = String::from_utf8_lossy(reader.bytes(usize::from(schema_len))?);
-        reader.u8()?;
-        let text = String::from_utf8_lossy(reader.bytes(reader.len())?);
-        let followed = |names: Vec<Name>| {
-            let names = names.into_iter().map(|n| (n.schema.unwrap_or_else(|| schema.clone().into_owned()), n.table));
-            names.filter(|(schema, table)| (self.follows)(schema, table)).collect::<Vec<_>>()
+        let query = query::parse(body, extra)?;
+        let dialect = self.dialect.with_sql_mode(query.sql_mode);
+        let statement = statement::parse(&query.text, &dialect);
+        if matches!(statement, Statement::Defines(_) | Statement::Empties(_) | Statement::DefinesSchema) {
+            if std::mem::take(&mut self.is_ddl_passed) {
+                return Ok(Step::Done);
+            }
+            return Ok(Step::Ddl(Box::new(Ddl {
+                empties: matches!(statement, Statement::Empties(_)),
+                text: query.text.into_owned(),
+                schema: query.schema.into_owned(),
+                sql_mode: query.sql_mode,
+                server_collation: query.server_collation,
+                collations: query.collations,
+                file: Arc::clone(&segment.file),
+                offset: framed.offset,
+                next: framed.next,
+            })));
+        }
+        let schema = query.schema;
+        let first = |names: Vec<Name>| {
+            let mut names = names.into_iter().map(|n| (n.schema.unwrap_or_else(|| schema.clone().into_owned()), n.table));
+            names.find(|(schema, table)| (self.follows)(schema, table)).map(|(schema, table)| format!("{schema}.{table}"))
         };
-        let first = |names: Vec<Name>| followed(names).into_iter().next().map(|(schema, table)| format!("{schema}.{table}"));
-        match statement::parse(&text) {
+        match statement {
             Statement::Other => {}
             Statement::XaStart => return Ok(self.xa_begin()),
             Statement::XaCommit(xid) => return Ok(self.xa_commit(Some(xid))),
@@ -445,41 +480,11 @@ impl Decoder {
                 }
             }
             Statement::Calls => return Err(Problem::StatementCall),
-            Statement::Empties(names) => {
-                if let Some(table) = first(names) {
-                    return Err(Problem::Emptied { table });
-                }
-            }
-            Statement::Defines(names) => {
-                for (schema, table) in followed(names) {
-                    tracing::info!(
-                        file = &*segment.file,
-                        offset = framed.offset,
-                        table = format!("{schema}.{table}"),
-                        "DDL at a followed table: {}",
-                        statement::first_words(&text)
-                    );
-                    self.altered(&schema, &table)?;
-                    self.altered.push((schema, table));
-                }
-            }
+            Statement::Empties(_) | Statement::Defines(_) | Statement::DefinesSchema => {}
         }
         Ok(Step::Done)
     }
-
-    /// Forgets what the server said about a table.
-    fn altered(&mut self, schema: &str, table: &str) -> Result<(), Problem> {
-        let is_of = |plan: &Plan| &*plan.relation.schema == schema && &*plan.relation.table == table;
-        if self.plans.values().flatten().any(|plan| plan.is_minimal && is_of(plan)) {
-            return Err(Problem::MinimalDdl { table: format!("{schema}.{table}") });
-        }
-        self.plans.retain(|_, plan| !plan.as_ref().is_some_and(|p| p.is_from_server && is_of(p)));
-        Ok(())
-    }
 }
-
-/// EXECUTE_LOAD_QUERY has a file id 4, two positions 4 and a duplicate rule 1 before its status variables.
-const LOAD_QUERY_HEADER_LEN: usize = 13;
 
 enum RelationName {
     Pair(String, String),

@@ -53,7 +53,10 @@ impl Problem {
             Some(position) => format!("`tidegate cursor set {} {position}`", after.pipeline),
             None => at("behind its COMMIT"),
         };
-        self.to_string().replace("{after}", &go_on).replace("{start}", &at("before a GTID or BEGIN"))
+        self.to_string()
+            .replace("{pipeline}", &after.pipeline)
+            .replace("{after}", &go_on)
+            .replace("{start}", &at("before a GTID or BEGIN"))
     }
 }
 
@@ -139,9 +142,9 @@ pub enum Problem {
     )]
     Emptied { table: String },
     #[error(
-        "alters `{table}`, whose column names are not in the binlog\nhint: set binlog_row_metadata=FULL at the source, then go on after this event with {{after}}"
+        "{reason}\nhint: write the table's CREATE TABLE, as it was then, into a file, and say `tidegate schema set {{pipeline}} '{table}' FILE`; if the server's table has the same columns, `tidegate schema refresh {{pipeline}} '{table}'` takes them; binlog_row_metadata=FULL at the source avoids it"
     )]
-    MinimalDdl { table: String },
+    Schema { table: String, reason: String },
     #[error(
         "rolls back rows that are in the binlog, as statements on tables with and without transactions in one transaction do\nhint: compare the tables, then go on after this transaction with {{after}}"
     )]

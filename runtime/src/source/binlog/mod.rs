@@ -13,9 +13,10 @@ mod event;
 mod oracle;
 mod partial;
 pub mod plan;
+pub mod query;
 mod rows;
-mod statement;
-mod table_map;
+pub mod statement;
+pub mod table_map;
 #[cfg(test)]
 mod testing;
 pub(in crate::source) mod value;

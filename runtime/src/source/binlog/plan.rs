@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::batcher::Wanted;
 use crate::change::{Address, ColumnDef, KeyOrigin, Relation, SourceType};
+use crate::source::relation::source_type;
 use crate::source::{ColumnInfo, TableInfo};
 
 use super::table_map::{MapColumn, TableMap, code};
@@ -159,6 +160,37 @@ pub fn is_sequence(relation: &Relation) -> bool {
         "cycle_count",
     ];
     relation.key.is_empty() && relation.columns.iter().map(|c| &*c.name).eq(COLUMNS)
+}
+
+/// Why a table cannot be the one that a TABLE_MAP without names is about; `None`: it can.
+pub fn misfit(map: &TableMap, info: &TableInfo) -> Option<String> {
+    let headline = |error: PlanError| error.to_string().lines().next().unwrap_or_default().to_owned();
+    let draft = match draft(map, Some(info)) {
+        Ok(draft) => draft,
+        Err(error) => return Some(headline(error)),
+    };
+    let columns = map.columns.iter().zip(&info.columns).zip(&draft.relation.columns);
+    columns.into_iter().find_map(|((logged, said), column)| {
+        let name = &said.name;
+        let Some(said_type) = source_type(said) else {
+            return Some(format!("the type `{}` of column `{name}` is not known", said.column_type));
+        };
+        if said_type.collation().is_some() && said.collation.is_none() && logged.collation.is_none() {
+            return Some(format!("the character set of column `{name}` is not known"));
+        }
+        // What was not known came from the TABLE_MAP.
+        let is_same = match (&said_type, &column.source_type) {
+            (said_type, logged_type) if said_type == logged_type => true,
+            // MariaDB's vectors are logged as strings of bytes.
+            (SourceType::Vector { .. }, SourceType::VarBinary { .. }) => true,
+            (_, logged_type) if said.collation.is_none() => {
+                let known = ColumnInfo { collation: logged_type.collation(), ..said.clone() };
+                source_type(&known).as_ref() == Some(logged_type)
+            }
+            _ => false,
+        };
+        (!is_same).then(|| format!("column `{name}` is `{said_type}`, and `{}` was logged", column.source_type))
+    })
 }
 
 /// The key columns, what they are, and whether the server was asked for them. Under FULL metadata the server's unique key counts

@@ -1,8 +1,12 @@
 //! The text of QUERY events, as far as the decoder has to know it: what begins and ends a transaction, and which tables a
 //! statement changes or defines.
 //!
+//! What it makes of the tables is up to [`schema::ddl`](crate::schema::ddl).
+//!
 //! Not a parser of SQL: it finds the table names where the grammar of these statements has them. Executable comments (`/*! … */`)
 //! count as text, other comments and strings do not.
+
+use crate::schema::token::{Dialect, Token, tokens};
 
 /// A table as a statement names it; without a schema it is in the statement's default one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum Statement {
     Empties(Vec<Name>),
     /// Defines, alters, renames or drops these tables.
     Defines(Vec<Name>),
+    /// The same of a schema.
+    DefinesSchema,
 }
 
 /// The first two words, which is all of a statement that may be logged.
@@ -42,16 +48,21 @@ pub fn first_words(text: &str) -> String {
     first
 }
 
-pub fn parse(text: &str) -> Statement {
+pub fn parse(text: &str, dialect: &Dialect) -> Statement {
     // What nearly all QUERY events are.
     if matches!(text, "BEGIN" | "COMMIT") {
         return Statement::Other;
     }
-    let mut tokens = tokens(text);
+    parse_tokens(text, &tokens(text, dialect))
+}
+
+/// As [`parse`], of a text that is in tokens already.
+pub fn parse_tokens(text: &str, tokens: &[Token<'_>]) -> Statement {
+    let mut tokens = tokens;
     // MariaDB: SET STATEMENT variable = value FOR statement
     if is_word(tokens.first(), "SET") && is_word(tokens.get(1), "STATEMENT") {
         let from = tokens.iter().position(|t| is_word(Some(t), "FOR")).map_or(tokens.len(), |i| i + 1);
-        tokens.drain(..from);
+        tokens = &tokens[from..];
     }
     let Some(Token::Word(first)) = tokens.first() else { return Statement::Other };
     let has = |word: &str| tokens.iter().any(|t| is_word(Some(t), word));
@@ -81,6 +92,7 @@ pub fn parse(text: &str) -> Statement {
         "SELECT" | "DO" | "CALL" => Statement::Calls,
         "LOAD" => Statement::Changes(scan(Rules { at_start: false, introducers: &["TABLE"], is_list: false, ends: &[] })),
         "TRUNCATE" => Statement::Empties(scan(Rules { at_start: true, introducers: &[], is_list: false, ends: &[] })),
+        "CREATE" | "ALTER" | "DROP" if second("DATABASE") || second("SCHEMA") => Statement::DefinesSchema,
         "ALTER" => {
             let names = scan(Rules { at_start: false, introducers: &["TABLE"], is_list: false, ends: &[] });
             let empties =
@@ -111,82 +123,8 @@ fn xid(text: &str) -> String {
     text.split_ascii_whitespace().skip(2).collect::<Vec<_>>().join(" ")
 }
 
-#[derive(Debug, PartialEq)]
-enum Token<'a> {
-    Word(&'a str),
-    /// In backticks or double quotes (ANSI_QUOTES).
-    Quoted(String),
-    Dot,
-    Comma,
-    Other,
-}
-
 fn is_word(token: Option<&Token<'_>>, word: &str) -> bool {
-    matches!(token, Some(Token::Word(w)) if w.eq_ignore_ascii_case(word))
-}
-
-fn is_word_char(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '$') || c >= '\u{80}'
-}
-
-fn tokens(text: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let after = &rest[c.len_utf8()..];
-        rest = match c {
-            c if c.is_whitespace() => after,
-            '#' => after.split_once('\n').map_or("", |(_, r)| r),
-            '-' if after.starts_with("- ") || after.starts_with("-\t") || after.starts_with("-\n") => {
-                after.split_once('\n').map_or("", |(_, r)| r)
-            }
-            '/' if after.starts_with("*!") || after.starts_with("*M!") => {
-                after.trim_start_matches(['*', 'M', '!']).trim_start_matches(|d: char| d.is_ascii_digit())
-            }
-            '/' if after.starts_with('*') => after.split_once("*/").map_or("", |(_, r)| r),
-            '*' if after.starts_with('/') => &after[1..],
-            '`' | '"' | '\'' => {
-                let (content, behind) = quoted(after, c);
-                tokens.push(if c == '\'' { Token::Other } else { Token::Quoted(content) });
-                behind
-            }
-            '.' => {
-                tokens.push(Token::Dot);
-                after
-            }
-            ',' => {
-                tokens.push(Token::Comma);
-                after
-            }
-            c if is_word_char(c) => {
-                let end = rest.find(|c| !is_word_char(c)).unwrap_or(rest.len());
-                tokens.push(Token::Word(&rest[..end]));
-                &rest[end..]
-            }
-            _ => {
-                tokens.push(Token::Other);
-                after
-            }
-        };
-    }
-    tokens
-}
-
-/// What stands between the quotes, and the text behind them. A doubled quote is one; a backslash escapes, but not in backticks.
-fn quoted(text: &str, quote: char) -> (String, &str) {
-    let mut content = String::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some((i, c)) = chars.next() {
-        match c {
-            '\\' if quote != '`' => content.extend(chars.next().map(|(_, c)| c)),
-            c if c == quote => match chars.next_if(|(_, next)| *next == quote) {
-                Some(_) => content.push(c),
-                None => return (content, &text[i + 1..]),
-            },
-            c => content.push(c),
-        }
-    }
-    (content, "")
+    token.is_some_and(|t| t.is_word(word))
 }
 
 /// Where a statement has table names.
@@ -239,7 +177,7 @@ fn table_names(tokens: &[Token<'_>], rules: &Rules) -> Vec<Name> {
                 }
                 continue;
             }
-        } else if rules.is_list && tokens[at] == Token::Comma {
+        } else if rules.is_list && tokens[at] == Token::Punct(',') {
             is_expected = true;
         }
         at += 1;
@@ -251,12 +189,12 @@ fn table_names(tokens: &[Token<'_>], rules: &Rules) -> Vec<Name> {
 fn name_at(tokens: &[Token<'_>]) -> Option<(Name, usize)> {
     let text = |token: Option<&Token<'_>>| match token {
         Some(Token::Word(word)) => Some((*word).to_owned()),
-        Some(Token::Quoted(name)) => Some(name.clone()),
+        Some(Token::Name(name)) => Some(name.clone()),
         _ => None,
     };
     let first = text(tokens.first())?;
     match (tokens.get(1), text(tokens.get(2))) {
-        (Some(Token::Dot), Some(table)) => Some((Name { schema: Some(first), table }, 3)),
+        (Some(Token::Punct('.')), Some(table)) => Some((Name { schema: Some(first), table }, 3)),
         _ => Some((Name { schema: None, table: first }, 1)),
     }
 }
@@ -266,10 +204,11 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> (char, String) {
-        let (kind, names) = match parse(text) {
+        let (kind, names) = match parse(text, &Dialect::default()) {
             Statement::Changes(names) => ('c', names),
             Statement::Empties(names) => ('e', names),
             Statement::Defines(names) => ('d', names),
+            Statement::DefinesSchema => ('s', Vec::new()),
             _ => ('-', Vec::new()),
         };
         let name = |n: &Name| n.schema.as_ref().map_or(n.table.clone(), |s| format!("{s}.{}", n.table));
@@ -315,6 +254,7 @@ mod tests {
 
     #[test]
     fn ends_of_transactions() {
+        let parse = |text| parse(text, &Dialect::default());
         assert_eq!(parse("SELECT `s`.`f`()"), Statement::Calls);
         assert_eq!(parse("ROLLBACK"), Statement::Rollback);
         assert_eq!(parse("rollback to `s1`"), Statement::RollbackToSavepoint);

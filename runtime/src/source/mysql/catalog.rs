@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::server::{Server, literal};
+use crate::schema::names::Collations;
+use crate::schema::{COLLATION_UNKNOWN, Column, Generated, IMPLICIT_VERSIONS, Key, Table};
+use crate::source::binlog::values::collation::hash_bytes;
 use crate::source::{ColumnInfo, Failure, TableInfo};
 
 impl Server {
@@ -72,7 +75,7 @@ impl Server {
 /// are there though nobody declared them, unless somebody did.
 fn add_versions(info: &mut TableInfo, row_end: Option<usize>) {
     let row_end = row_end.unwrap_or_else(|| {
-        for name in ["row_start", "row_end"] {
+        for name in IMPLICIT_VERSIONS {
             info.columns.push(ColumnInfo {
                 name: name.into(),
                 column_type: "timestamp(6)".into(),
@@ -88,5 +91,152 @@ fn add_versions(info: &mut TableInfo, row_end: Option<usize>) {
         if !key.is_empty() && !key.contains(&(row_end as u16)) {
             key.push(row_end as u16);
         }
+    }
+}
+
+/// What the server says about the tables of a schema.
+impl Server {
+    pub(crate) async fn version(&self) -> Result<String, Failure> {
+        Ok(self.settings().await?.version)
+    }
+
+    /// TABLE_MAPs do not say the names of columns.
+    pub(crate) async fn has_minimal_metadata(&self) -> Result<bool, Failure> {
+        Ok(!self.settings().await?.get("binlog_row_metadata").eq_ignore_ascii_case("FULL"))
+    }
+
+    pub(crate) async fn collations(&self) -> Result<Collations, Failure> {
+        let settings = self.settings().await?;
+        let full = settings.mariadb && settings.version_number() >= 10_010;
+        let sql = match full {
+            true => {
+                "SELECT FULL_COLLATION_NAME, CHARACTER_SET_NAME, ID, IS_DEFAULT FROM \
+                 information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID IS NOT NULL"
+            }
+            false => {
+                "SELECT COLLATION_NAME, CHARACTER_SET_NAME, ID, IS_DEFAULT FROM information_schema.COLLATIONS WHERE ID IS NOT NULL"
+            }
+        };
+        let rows = self.query(sql).await?;
+        let known = rows.iter().filter_map(|r| Some((r.at(0)?, r.at(1)?, r.at(2)?.parse().ok()?, r.at(3) == Some("Yes"))));
+        Ok(Collations::of_server(known))
+    }
+
+    /// The schemas that hold tables of people, each with the collation of its new tables.
+    pub(crate) async fn schemas(&self, collations: &Collations) -> Result<Vec<(String, u16)>, Failure> {
+        let sql = "SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN \
+                   ('mysql', 'sys', 'performance_schema', 'information_schema')";
+        let rows = self.query(sql).await?;
+        Ok(rows.iter().filter_map(|r| Some((r.at(0)?.to_owned(), collations.named(r.at(1)?, None)))).collect())
+    }
+
+    /// The tables of a schema, or one of them.
+    pub(crate) async fn describe(
+        &self,
+        schema: &str,
+        table: Option<&str>,
+        collations: &Collations,
+    ) -> Result<Vec<(String, Table)>, Failure> {
+        let one = table.map(|table| format!(" AND TABLE_NAME = {}", literal(table))).unwrap_or_default();
+        let place = format!("TABLE_SCHEMA = {}{one}", literal(schema));
+        let sql = format!(
+            "SELECT TABLE_NAME, TABLE_COLLATION, TABLE_TYPE FROM information_schema.TABLES WHERE {place} \
+             AND TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW') ORDER BY TABLE_NAME"
+        );
+        let rows = self.query(&sql).await?;
+        let mut tables: BTreeMap<String, Table> = BTreeMap::new();
+        // System-versioned ones, with the column that ends a version, if it is declared.
+        let mut versioned: BTreeMap<String, Option<Box<str>>> = BTreeMap::new();
+        for row in rows.iter() {
+            if row.at(2) == Some("SYSTEM VERSIONED") {
+                versioned.insert(row.at(0).unwrap_or_default().to_owned(), None);
+            }
+            let collation = row.at(1).map_or(COLLATION_UNKNOWN, |name| collations.named(name, None));
+            tables.insert(row.at(0).unwrap_or_default().to_owned(), Table { collation, ..Table::default() });
+        }
+        let sql = format!(
+            "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLLATION_NAME, IS_NULLABLE, EXTRA, GENERATION_EXPRESSION FROM \
+             information_schema.COLUMNS WHERE {place} ORDER BY TABLE_NAME, ORDINAL_POSITION"
+        );
+        let rows = self.query(&sql).await?;
+        for row in rows.iter() {
+            let (Some(name), Some(column)) = (row.at(0), row.at(1)) else { continue };
+            let Some(table) = tables.get_mut(name) else { continue };
+            if row.at(6).is_some_and(|expression| expression.eq_ignore_ascii_case("ROW END"))
+                && let Some(row_end) = versioned.get_mut(name)
+            {
+                *row_end = Some(column.into());
+            }
+            let extra = row.at(5).unwrap_or_default().to_ascii_uppercase();
+            let generated = match () {
+                () if extra.contains("VIRTUAL") => Generated::Virtual,
+                () if extra.contains("STORED GENERATED") || extra.contains("PERSISTENT") => Generated::Stored,
+                () => Generated::Not,
+            };
+            table.columns.push(Column {
+                id: column_id(schema, name, column),
+                name: column.into(),
+                column_type: without_width(row.at(2).unwrap_or_default()),
+                collation: row.at(3).map(|name| collations.named(name, None)),
+                nullable: row.at(4) == Some("YES"),
+                generated,
+                invisible: extra.contains("INVISIBLE"),
+                fill: None,
+            });
+        }
+        let sql = format!(
+            "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS WHERE {place} AND NON_UNIQUE = 0 \
+             ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
+        );
+        let rows = self.query(&sql).await?;
+        for row in rows.iter() {
+            let (Some(table), Some(name)) = (row.at(0).and_then(|name| tables.get_mut(name)), row.at(1)) else { continue };
+            if table.keys.last().is_none_or(|key| &*key.name != name) {
+                table.keys.push(Key { name: name.into(), columns: Vec::new(), is_whole: true });
+            }
+            if let Some(key) = table.keys.last_mut() {
+                key.is_whole &= row.at(2).is_some() && row.at(3).is_none();
+                key.columns.extend(row.at(2).map(Box::from));
+            }
+        }
+        for (name, row_end) in versioned {
+            if let Some(table) = tables.get_mut(&name) {
+                add_row_end(table, row_end);
+            }
+        }
+        Ok(tables.into_iter().filter(|(_, table)| !table.columns.is_empty()).collect())
+    }
+}
+
+/// As [`add_versions`], to a table of the history.
+fn add_row_end(table: &mut Table, declared: Option<Box<str>>) {
+    if declared.is_none() {
+        for (id, name) in IMPLICIT_VERSIONS.into_iter().enumerate() {
+            let column_type = "timestamp(6)".into();
+            let column = Column { id: id as u64, name: name.into(), column_type, invisible: true, ..Column::default() };
+            table.columns.push(column);
+        }
+    }
+    let row_end = declared.unwrap_or_else(|| IMPLICIT_VERSIONS[1].into());
+    for key in &mut table.keys {
+        if !key.columns.contains(&row_end) {
+            key.columns.push(row_end.clone());
+        }
+    }
+}
+
+/// The same whenever the table is described.
+fn column_id(schema: &str, table: &str, column: &str) -> u64 {
+    [schema, table, column].iter().fold(0, |state, name| hash_bytes(name.as_bytes(), state))
+}
+
+/// Integers and years lose the display width that old servers write.
+fn without_width(column_type: &str) -> Box<str> {
+    match column_type.split_once('(') {
+        Some((word, rest)) if matches!(word, "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year") => {
+            let rest = rest.split_once(')').map_or("", |(_, rest)| rest);
+            format!("{word}{rest}").into()
+        }
+        _ => column_type.into(),
     }
 }

@@ -71,12 +71,12 @@ impl Server {
         let metadata = settings.get("binlog_row_metadata");
         if metadata.is_empty() {
             report.warning(
-                "the server has no binlog_row_metadata: names and types of columns come from its tables as they are now".into(),
-                "stop the pipeline before a followed table is altered, or use MySQL 8.0 or MariaDB 10.5 and later",
+                "the server has no binlog_row_metadata: names of columns come from its tables and from the statements that alter them".into(),
+                "use MySQL 8.0 or MariaDB 10.5 and later, whose binlog has the names",
             );
         } else if !metadata.eq_ignore_ascii_case("FULL") {
             report.warning(
-                format!("binlog_row_metadata is {metadata}: an ALTER of a followed table will stop the pipeline"),
+                format!("binlog_row_metadata is {metadata}: names of columns come from the tables and from the statements that alter them"),
                 format!("{set} binlog_row_metadata = 'FULL'"),
             );
         }

@@ -13,8 +13,9 @@ use super::connect::{Connection, Rows};
 use super::dump::Dump;
 use super::tls::Tls;
 use crate::position::{GtidSet, Home, MariaDbGtidSet, MySqlGtidSet, Position, file_number};
+use crate::source::binlog::query::{self, Query};
 use crate::source::feed::{Produced, Stop};
-use crate::source::frame::{Resume, u32_at};
+use crate::source::frame::{HEADER, Resume, kind, u32_at};
 use crate::source::{DefiniteError, Failure, Segment, Start};
 
 /// Readings that search a position are numbered from here on, those of subscribers below.
@@ -417,6 +418,38 @@ impl Server {
                     stop.at_end(dump.position())?;
                     return Ok(dump.position().clone());
                 }
+            }
+        }
+    }
+
+    /// Reads the statements from a transaction boundary on to at least `to`; returns where it came to.
+    pub(crate) async fn statements(
+        self: &Arc<Self>,
+        from: &Position,
+        to: &Position,
+        mut visit: impl FnMut(&Query<'_>, &str, u64),
+    ) -> Result<Position, Failure> {
+        let slot = self.searches.fetch_add(1, Ordering::Relaxed);
+        let mut dump = Dump::new(self.clone(), Resume::at(from.clone()), slot).until_end();
+        loop {
+            match dump.next().await? {
+                Produced::Entries(entries) => {
+                    for segment in entries.iter().map(|entry| &entry.segment) {
+                        for event in &segment.events {
+                            let bytes = segment.data.get(event.start..event.start + event.len).unwrap_or_default();
+                            if bytes.get(4) == Some(&kind::QUERY)
+                                && let Ok(query) = query::parse(&bytes[HEADER..], 0)
+                            {
+                                visit(&query, &segment.file, event.next);
+                            }
+                        }
+                    }
+                    if dump.position().covers(to) {
+                        return Ok(dump.position().clone());
+                    }
+                }
+                Produced::Idle | Produced::Away(_) => {}
+                Produced::End => return Ok(dump.position().clone()),
             }
         }
     }

@@ -1,0 +1,470 @@
+//! The schema history of a pipeline: which columns each table had at which position.
+//!
+//! Between the decoder and the cursor store. A version is what a table became by a statement, by what the server said at a position at
+//! which that is proven ([`scan`](super::scan)), or by hand. The versions of a table that lie before the cursor are one: what is older than
+//! the newest of them is dropped. A version is durable before anything behind it is settled: call [`History::flush`] before a batch or a
+//! mark leaves.
+//!
+//! Memory: the tables that this run has met, [`TABLES_MAX`] at most; the rest is in the store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::apply::{self, Context, schema_itself};
+use super::ddl::{self, Change, Name};
+use super::followed::Followed;
+use super::names::Collations;
+use super::scan::{Ahead, Place, named, place};
+use super::token::{Dialect, tokens};
+use super::{State, Table};
+use crate::cursor::CursorError;
+use crate::cursor::histories::{Histories, Span, VersionKey};
+use crate::position::{Position, file_number};
+use crate::source::binlog::plan;
+use crate::source::binlog::statement;
+use crate::source::binlog::table_map::TableMap;
+use crate::source::mysql::Server;
+use crate::source::{Failure, Source, SourceError, TableInfo};
+
+/// Tables that are remembered beside the store; beyond it all are forgotten and read again.
+const TABLES_MAX: usize = 16_384;
+/// When this much of the binlog lies ahead at the first start, tables are described when the first row needs it.
+const AHEAD_BYTES_MAX: u64 = 64 << 20;
+
+/// What made a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    Statement,
+    Server,
+    Hand,
+}
+
+/// What a table was from a position on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    pub at: Position,
+    /// It holds wherever the pipeline goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_first: bool,
+    pub origin: Origin,
+    pub state: State,
+}
+
+impl Version {
+    fn holds_at(&self, position: &Position) -> bool {
+        self.is_first || position.covers(&self.at)
+    }
+
+    /// It comes behind `other` in the history.
+    fn is_after(&self, other: &Version) -> bool {
+        !self.is_first && (other.is_first || self.at.covers(&other.at))
+    }
+}
+
+/// A statement that defines tables, as it stands in the binlog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ddl {
+    pub text: String,
+    /// The default schema.
+    pub schema: String,
+    pub sql_mode: u64,
+    pub server_collation: u16,
+    pub collations: Vec<(u16, u16)>,
+    pub file: Arc<str>,
+    pub offset: u64,
+    /// Behind it.
+    pub next: u64,
+    /// It takes rows away that are not logged one by one.
+    pub empties: bool,
+}
+
+/// What a statement does to a table. `before`: `None` if it was not known, or was not there.
+#[derive(Clone, Debug)]
+pub struct Altered {
+    pub name: Name,
+    pub before: Option<State>,
+    pub after: State,
+}
+
+/// What became of a statement.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    pub altered: Vec<Altered>,
+    /// The tables that it names, altered or not.
+    pub touched: Vec<Name>,
+}
+
+/// Why the columns of a table are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+pub struct History {
+    kept: Histories,
+    source: Arc<Source>,
+    followed: Followed,
+    dialect: Dialect,
+    collations: Collations,
+    /// As of where reading stands.
+    now: HashMap<Name, Option<State>>,
+    ahead: Ahead,
+    is_dirty: bool,
+    /// The server has not been asked yet about all followed tables.
+    is_first_asked: bool,
+}
+
+impl History {
+    /// The history of a pipeline that begins to read at `position`. `eager`: the tables are wanted whatever TABLE_MAPs say.
+    pub async fn open(
+        kept: Histories,
+        source: Arc<Source>,
+        followed: Followed,
+        position: &Position,
+        eager: bool,
+    ) -> Result<History, HistoryError> {
+        let dialect = Dialect::of_version(&source.version().await?);
+        let server = source.server().cloned();
+        let collations = match &server {
+            Some(server) => server.collations().await.map_err(|f| source.error(f))?,
+            None => Collations::of_version(dialect.mariadb, dialect.version),
+        };
+        let span = kept.span()?.filter(|span| position.covers(&span.since));
+        let mut history = History {
+            kept,
+            source: Arc::clone(&source),
+            followed,
+            dialect,
+            collations,
+            now: HashMap::new(),
+            ahead: Ahead::default(),
+            is_dirty: false,
+            is_first_asked: span.is_some(),
+        };
+        if span.is_some() {
+            history.compact_all()?;
+            return Ok(history);
+        }
+        history.kept.clear()?;
+        history.kept.set_span(&Span { since: position.clone(), reached: position.clone() })?;
+        if let Some(server) = server
+            && (eager || server.has_minimal_metadata().await.map_err(|f| source.error(f))?)
+        {
+            let end = server.end().await.map_err(|f| source.error(f))?;
+            if end.file == position.file && end.offset.saturating_sub(position.offset) < AHEAD_BYTES_MAX {
+                history.ask_first(&server, position).await?;
+            }
+        }
+        history.flush()?;
+        Ok(history)
+    }
+
+    /// Makes durable what was written.
+    pub fn flush(&mut self) -> Result<(), CursorError> {
+        if std::mem::take(&mut self.is_dirty) {
+            self.kept.flush()?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a table where reading stands, which is `executed`.
+    pub fn state(&mut self, name: &Name, executed: &Position) -> Result<Option<State>, CursorError> {
+        if let Some(state) = self.now.get(name) {
+            return Ok(state.clone());
+        }
+        let versions = self.versions(name)?;
+        let state = newest(&versions, executed).map(|(_, version)| version.state.clone());
+        self.remember(name, state.clone());
+        Ok(state)
+    }
+
+    fn remember(&mut self, name: &Name, state: Option<State>) {
+        if self.now.len() >= TABLES_MAX {
+            self.now.clear();
+        }
+        self.now.insert(name.clone(), state);
+    }
+
+    fn versions(&self, name: &Name) -> Result<Vec<(VersionKey, Version)>, CursorError> {
+        let parse = |(key, value): (VersionKey, Vec<u8>)| {
+            let version = serde_json::from_slice(&value).map_err(|e| self.kept.damaged(&e))?;
+            Ok((key, version))
+        };
+        self.kept.of_table(&name.schema, &name.table)?.into_iter().map(parse).collect()
+    }
+
+    /// Takes in a statement; `after` is the position behind it.
+    pub fn apply(&mut self, ddl: &Ddl, executed: &Position, after: &Position) -> Result<Applied, CursorError> {
+        let dialect = self.dialect.with_sql_mode(ddl.sql_mode);
+        let tokens = tokens(&ddl.text, &dialect);
+        let at = format!("{}:{}", ddl.file, ddl.offset);
+        let shown = shown(&ddl.text);
+        let mut before = BTreeMap::new();
+        let mut touched = named(statement::parse_tokens(&ddl.text, &tokens), &ddl.schema);
+        let made: BTreeMap<Name, State> = match ddl::read(&tokens, &dialect, &ddl.schema) {
+            Ok(Some(Change::DropSchema(schema))) => {
+                let mut tables = self.kept.tables_of(&schema)?;
+                tables.extend(self.now.keys().filter(|name| name.schema == schema).map(|name| name.table.to_string()));
+                touched.extend(tables.into_iter().map(|t| Name { schema: schema.clone(), table: t.into() }));
+                touched.iter().map(|name| (name.clone(), State::Dropped)).collect()
+            }
+            Ok(Some(change)) => {
+                touched.extend(apply::touches(&change));
+                for name in apply::looks_at(&change) {
+                    if let Some(state) = self.state(&name, executed)? {
+                        before.insert(name, state);
+                    }
+                }
+                let context = Context {
+                    dialect,
+                    collations: &self.collations,
+                    session: &ddl.collations,
+                    server_collation: ddl.server_collation,
+                    seed: file_number(&ddl.file).unwrap_or_default() << 40 ^ ddl.offset,
+                    statement: &shown,
+                    at: &at,
+                };
+                apply::apply(&change, &before, &context)
+            }
+            Ok(None) | Err(ddl::NotUnderstood) => {
+                let unknown = State::Unknown { statement: shown.as_str().into(), at: at.as_str().into() };
+                touched.iter().map(|name| (name.clone(), unknown.clone())).collect()
+            }
+        };
+        let mut altered = Vec::new();
+        for (name, state) in made {
+            let was = match before.remove(&name) {
+                Some(was) => Some(was),
+                None => self.state(&name, executed)?,
+            };
+            let is_new = was.is_none() || was == Some(State::Dropped);
+            let is_nothing = match &state {
+                State::Known(_) => false,
+                State::Dropped => is_new,
+                State::Unknown { .. } => is_new && !self.followed.concerns(&name.schema, &name.table),
+            };
+            if is_nothing {
+                continue;
+            }
+            let version = Version { at: after.clone(), is_first: false, origin: Origin::Statement, state };
+            let after = self.put(&name, version)?;
+            altered.push(Altered { name, before: was, after });
+        }
+        let span = self.kept.span()?.map_or_else(|| after.clone(), |span| span.since);
+        self.kept.set_span(&Span { since: span, reached: after.clone() })?;
+        self.is_dirty = true;
+        touched.extend(altered.iter().map(|a| a.name.clone()));
+        touched.sort();
+        touched.dedup();
+        Ok(Applied { altered, touched })
+    }
+
+    /// Writes a version, unless a user or the server has told what the table was from there on.
+    fn put(&mut self, name: &Name, version: Version) -> Result<State, CursorError> {
+        let versions = self.versions(name)?;
+        let place = |at: &Position| (at.file.clone(), at.offset, at.home.clone());
+        let told = versions.iter().find(|(_, v)| place(&v.at) == place(&version.at));
+        let state = match told {
+            Some((_, told)) if told.origin != Origin::Statement && version.origin == Origin::Statement => told.state.clone(),
+            _ => {
+                self.write(name, &version)?;
+                version.state
+            }
+        };
+        self.compact(name)?;
+        self.remember(name, Some(state.clone()));
+        Ok(state)
+    }
+
+    fn write(&mut self, name: &Name, version: &Version) -> Result<(), CursorError> {
+        self.is_dirty = true;
+        let value = serde_json::to_vec(version).unwrap_or_default();
+        self.kept.put(&name.schema, &name.table, &version.at, value)
+    }
+
+    /// Drops the versions of a table that no position from the cursor on needs.
+    fn compact(&mut self, name: &Name) -> Result<(), CursorError> {
+        let Some(cursor) = self.kept.cursor()? else { return Ok(()) };
+        let versions = self.versions(name)?;
+        let Some((kept, newest)) = newest(&versions, &cursor) else { return Ok(()) };
+        for (key, version) in &versions {
+            if key != kept && version.holds_at(&cursor) {
+                self.kept.remove(key)?;
+                self.is_dirty = true;
+            }
+        }
+        if newest.state == State::Dropped {
+            self.kept.remove(kept)?;
+            self.is_dirty = true;
+        } else if !newest.is_first {
+            let at = Position { gtids: None, ..newest.at.clone() };
+            let first = Version { at, is_first: true, ..newest.clone() };
+            self.kept.replace(kept, serde_json::to_vec(&first).unwrap_or_default())?;
+            self.is_dirty = true;
+        }
+        Ok(())
+    }
+
+    /// At the start: tables with several versions, and those that are gone.
+    fn compact_all(&mut self) -> Result<(), CursorError> {
+        let mut due: Vec<Name> = Vec::new();
+        for (key, value) in self.kept.all()? {
+            // A first version is alone with what comes after the cursor.
+            if !value.windows(FIRST.len()).any(|w| w == FIRST)
+                && let Some((schema, table)) = key.table()
+            {
+                due.push(Name { schema: schema.into(), table: table.into() });
+            }
+        }
+        due.dedup();
+        due.iter().try_for_each(|name| self.compact(name))?;
+        self.flush()
+    }
+
+    /// The columns of the table of a TABLE_MAP that does not say them, which stands at `here`.
+    /// `None`: there is no server to ask; the text: why its columns are not known.
+    pub async fn table(
+        &mut self,
+        map: &TableMap,
+        executed: &Position,
+        here: Place,
+    ) -> Result<Result<Option<TableInfo>, String>, HistoryError> {
+        let name = Name { schema: map.schema.clone(), table: map.table.clone() };
+        let server = self.source.server().cloned();
+        if map.has_names() {
+            // It is about the key alone, which counts only if the names fit.
+            return match (self.state(&name, executed)?, server) {
+                (Some(State::Known(table)), _) => Ok(Ok(Some(table.info()))),
+                (_, Some(_)) => Ok(Ok(self.source.table(&name.schema, &name.table).await?)),
+                (_, None) => Ok(Ok(None)),
+            };
+        }
+        let known = self.state(&name, executed)?;
+        let why = match &known {
+            Some(State::Known(table)) => match plan::misfit(map, &table.info()) {
+                None => return Ok(Ok(Some(table.info()))),
+                Some(misfit) => format!("its columns are not those that are known: {misfit}"),
+            },
+            Some(State::Unknown { statement, at }) => format!("its columns are not known behind `{statement}` at {at}"),
+            Some(State::Dropped) | None => "its columns are not known".to_owned(),
+        };
+        let Some(server) = server else {
+            return Ok(Err(format!("{why}, and there is no server to ask")));
+        };
+        if !self.is_first_asked {
+            self.ask_first(&server, executed).await?;
+            if let Some(State::Known(table)) = self.state(&name, executed)?
+                && plan::misfit(map, &table.info()).is_none()
+            {
+                return Ok(Ok(Some(table.info())));
+            }
+        }
+        tracing::info!(table = %name, "asking the server: {why}");
+        match self.ask(&server, map, &name, executed, here).await {
+            Ok(Ok(table)) => {
+                let info = table.info();
+                let version = Version { at: executed.clone(), is_first: false, origin: Origin::Server, state: State::Known(table) };
+                self.put(&name, version)?;
+                Ok(Ok(Some(info)))
+            }
+            Ok(Err(refused)) => Ok(Err(format!("{why}; and {refused}"))),
+            Err(failure) => Err(self.source.error(failure).into()),
+        }
+    }
+
+    /// The table as the server has it, if that is proven to be what it was here; why not otherwise.
+    async fn ask(
+        &mut self,
+        server: &Arc<Server>,
+        map: &TableMap,
+        name: &Name,
+        executed: &Position,
+        here: Place,
+    ) -> Result<Result<Table, String>, Failure> {
+        let described = server.describe(&name.schema, Some(&name.table), &self.collations).await?;
+        let end = server.end().await?;
+        self.ahead.reach(server, executed, &end, &self.dialect).await?;
+        if let Some((file, offset)) = self.ahead.defined_after(name, here) {
+            return Ok(Err(format!("the server's are newer, by a statement before {file:06}:{offset}")));
+        }
+        let Some((_, table)) = described.into_iter().find(|(table, _)| **table == *name.table) else {
+            return Ok(Err("the server has no table of this name (or the account may not see it)".to_owned()));
+        };
+        Ok(match plan::misfit(map, &table.info()) {
+            None => Ok(table),
+            Some(misfit) => Err(format!("the server's do not fit: {misfit}")),
+        })
+    }
+
+    /// Takes down all tables that may be followed, as far as they are proven to be now what they were at `executed`.
+    async fn ask_first(&mut self, server: &Arc<Server>, executed: &Position) -> Result<(), HistoryError> {
+        self.is_first_asked = true;
+        let source = Arc::clone(&self.source);
+        let (described, end) = self.describe_all(server).await.map_err(|f| source.error(f))?;
+        self.ahead.reach(server, executed, &end, &self.dialect).await.map_err(|f| source.error(f))?;
+        let here = place(executed);
+        let mut taken = 0;
+        for (name, table) in described {
+            if self.ahead.defined_after(&name, here).is_none() && self.state(&name, executed)?.is_none() {
+                let version = Version { at: executed.clone(), is_first: false, origin: Origin::Server, state: State::Known(table) };
+                self.write(&name, &version)?;
+                self.now.remove(&name);
+                taken += usize::from(!name.table.is_empty());
+            }
+        }
+        tracing::info!(source = self.source.name(), tables = taken, "took down the columns of the tables");
+        Ok(())
+    }
+
+    /// All tables that concern the pipeline, and a position at which the server stood behind it.
+    async fn describe_all(&self, server: &Arc<Server>) -> Result<(Vec<(Name, Table)>, Position), Failure> {
+        let mut all = Vec::new();
+        for (schema, collation) in server.schemas(&self.collations).await? {
+            all.push((schema_itself(&schema), Table { collation, ..Table::default() }));
+            for (table, described) in server.describe(&schema, None, &self.collations).await? {
+                if self.followed.concerns(&schema, &table) {
+                    all.push((Name { schema: schema.as_str().into(), table: table.into() }, described));
+                }
+            }
+        }
+        Ok((all, server.end().await?))
+    }
+
+    pub fn follows(&self, name: &Name) -> bool {
+        self.followed.follows(&name.schema, &name.table)
+    }
+}
+
+/// How a first version is written.
+const FIRST: &[u8] = b"\"is_first\":true";
+
+/// The version that holds at a position.
+fn newest<'v>(versions: &'v [(VersionKey, Version)], position: &Position) -> Option<&'v (VersionKey, Version)> {
+    versions.iter().filter(|(_, v)| v.holds_at(position)).fold(None, |best, entry| match best {
+        Some((_, version)) if !entry.1.is_after(version) => best,
+        _ => Some(entry),
+    })
+}
+
+/// What of a statement is told: as much as fits, without what may be a secret.
+pub fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 500;
+    let mut shown: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for option in ["CONNECTION", "PASSWORD"] {
+        if let Some(at) = shown.to_ascii_uppercase().find(option) {
+            shown.truncate(at + option.len());
+            shown.push_str(" …");
+        }
+    }
+    if shown.chars().count() > CHARS_MAX {
+        shown = shown.chars().take(CHARS_MAX).collect::<String>() + " …";
+    }
+    shown
+}

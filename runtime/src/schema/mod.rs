@@ -1,0 +1,152 @@
+//! Schemas: which columns a table had when a row of it was written.
+//!
+//! Stands beside the decoder, which asks it where a TABLE_MAP does not say the names or the key. [`ddl`] reads the statements of the
+//! binlog, [`apply`] changes tables by them, [`history`] keeps the versions of each table with their positions, [`scan`] proves whether
+//! what the server says now was so at a position.
+//!
+//! Invariant: a table's columns are known or they are not ([`State`]); what was not understood is never guessed.
+
+pub mod apply;
+pub mod ddl;
+pub mod followed;
+pub mod history;
+
+pub mod names;
+pub mod scan;
+
+pub mod token;
+pub mod types;
+
+use serde::{Deserialize, Serialize};
+
+use crate::source::{ColumnInfo, TableInfo};
+
+/// In place of the id of a collation that is not known.
+pub const COLLATION_UNKNOWN: u16 = 0;
+
+/// A table as it was at one position.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    pub columns: Vec<Column>,
+    /// Unique keys, the primary key under the name `PRIMARY`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Key>,
+    /// What its text columns have unless they say otherwise.
+    pub collation: u16,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// The same for as long as it is the same column, whatever its name, its place and its table: a copy of a table has its columns.
+    pub id: u64,
+    pub name: Box<str>,
+    /// As information_schema writes it, but for the display width of integers: `int unsigned`, `enum('a','b')`, `varchar(20)`.
+    pub column_type: Box<str>,
+    /// Of a text column; [`COLLATION_UNKNOWN`] where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collation: Option<u16>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nullable: bool,
+    #[serde(default, skip_serializing_if = "Generated::is_not")]
+    pub generated: Generated,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invisible: bool,
+    /// What the statement that added it gave to the rows that were there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<Fill>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Generated {
+    #[default]
+    Not,
+    Virtual,
+    Stored,
+}
+
+impl Generated {
+    fn is_not(&self) -> bool {
+        *self == Generated::Not
+    }
+}
+
+/// What a new column holds in rows that are older than it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fill {
+    Null,
+    /// As a text of the value.
+    Value(Box<str>),
+    /// Of an expression: only the source knows.
+    Computed,
+}
+
+/// A unique key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    pub name: Box<str>,
+    /// Names of columns.
+    pub columns: Vec<Box<str>>,
+    /// False: it has expressions or parts of columns, so that it does not tell every row apart.
+    pub is_whole: bool,
+}
+
+/// The columns that end a system-versioned table of MariaDB, though nobody declared them.
+pub const IMPLICIT_VERSIONS: [&str; 2] = ["row_start", "row_end"];
+
+pub const PRIMARY: &str = "PRIMARY";
+
+/// What is known of a table at a position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Known(Table),
+    /// A statement touched it in a way that is not understood: its text, and where it ends.
+    Unknown {
+        statement: Box<str>,
+        at: Box<str>,
+    },
+    Dropped,
+}
+
+impl Table {
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| is_same_name(&c.name, name))
+    }
+
+    /// Indexes of the columns of a key that tells every row apart; `None`: it does not, or it cannot be NOT NULL.
+    fn key_columns(&self, key: &Key) -> Option<Vec<u16>> {
+        let index = |name: &str| self.column(name).filter(|&i| !self.columns[i].nullable).map(|i| i as u16);
+        if key.is_whole { key.columns.iter().map(|name| index(name)).collect() } else { None }
+    }
+
+    /// What decoding takes.
+    pub fn info(&self) -> TableInfo {
+        let column = |c: &Column| ColumnInfo {
+            name: c.name.clone(),
+            column_type: c.column_type.clone(),
+            collation: c.collation.filter(|id| *id != COLLATION_UNKNOWN),
+            nullable: c.nullable,
+            virtual_generated: c.generated == Generated::Virtual,
+            invisible: c.invisible,
+        };
+        let primary = self.keys.iter().find(|k| &*k.name == PRIMARY).and_then(|k| self.key_columns(k));
+        let mut unique: Vec<_> =
+            self.keys.iter().filter(|k| &*k.name != PRIMARY).filter_map(|k| Some((&k.name, self.key_columns(k)?))).collect();
+        unique.sort_by_key(|(name, _)| *name);
+        TableInfo {
+            columns: self.columns.iter().map(column).collect(),
+            primary_key: primary.unwrap_or_default(),
+            unique_key: unique.into_iter().next().map(|(_, columns)| columns).unwrap_or_default(),
+        }
+    }
+}
+
+/// Names of columns and keys are the same in any case.
+pub fn is_same_name(a: &str, b: &str) -> bool {
+    a == b || a.to_lowercase() == b.to_lowercase()
+}

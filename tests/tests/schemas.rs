@@ -1,0 +1,4 @@
+//! Which columns a row was written with: the reader of DDL against real servers, and pipelines through DDL of every kind.
+
+mod minimal;
+mod reader;

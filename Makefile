@@ -28,6 +28,10 @@ differential: ## decode recorded binlogs beside mysqlbinlog and mysql_cdc, and w
 	$(CARGO) build --quiet --locked --release --manifest-path bench/peers/mysql-cdc/Cargo.toml --target-dir $(TARGET)/bench/peers
 	scripts/differential.py --peer $(TARGET)/bench/peers/release/peer-mysql-cdc --report docs/differential.md $(TARGET)/debug/tidegate
 
+nightly: plugins servers ## what takes too long for every day: one transaction of 4 GiB
+	$(CARGO) build --quiet --workspace --features $(FEATURES)
+	TIDEGATE_LARGE_TRANSACTION_MIB=4096 $(CARGO) test -p tidegate-tests order::large -- --nocapture
+
 bench: ## measure Tidegate beside its rivals and write docs/benchmarks.md; needs go, mvn and a JDK as well
 	bench/run
 

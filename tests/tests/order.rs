@@ -7,6 +7,7 @@ use tidegate_tests::flow::Flow;
 use tidegate_tests::servers::{self, Kind, Server};
 
 mod events;
+mod large;
 mod partial;
 mod rows;
 mod transaction;

@@ -428,6 +428,9 @@ impl Framer {
                 if framed < self.copy.len() {
                     return Err(self.error(offset, Fault::Truncated));
                 }
+                if self.resume.open.is_some() {
+                    return Err(self.error(offset, Fault::Malformed("a compressed transaction has no end")));
+                }
                 self.offset = next;
                 self.spare.0 = payload.into_spare().or(self.spare.0.take());
                 return Ok(false);
@@ -479,6 +482,10 @@ impl Framer {
             }
             if len > EVENT_BYTES_MAX {
                 return Err(self.error(offset, Fault::TooLarge));
+            }
+            if matches!(header[4], kind::TRANSACTION_PAYLOAD | kind::MARIADB_QUERY_COMPRESSED..=kind::MARIADB_ROWS_COMPRESSED_LAST)
+            {
+                return Err(self.error(offset, Fault::Malformed("a compressed event stands inside of a compressed transaction")));
             }
             let Some(event) = copy.get(*framed..*framed + len) else { break };
             self.frame(event, *framed, offset, next)?;

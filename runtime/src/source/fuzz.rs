@@ -315,6 +315,46 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
+/// No server writes such: none of them is passed over, whatever comes behind.
+#[test]
+fn compressed_transactions_that_are_none_stop() {
+    let corpus = corpus();
+    let payload = |input: &Input| input.events.iter().position(|event| event[4] == kind::TRANSACTION_PAYLOAD);
+    let (input, at) = corpus.iter().find_map(|input| payload(input).map(|at| (input, at))).expect("a compressed transaction");
+    let event = &input.events[at];
+    let inner = opened(event);
+    let body = |bytes: &[u8]| {
+        let mut whole = packed(event, &[]);
+        let size = zstd::bulk::compress(&[], 1).unwrap().len();
+        whole.truncate(whole.len() - size);
+        whole.extend_from_slice(bytes);
+        let at = HEADER + 3;
+        whole[at..at + 8].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        set_len(&mut whole);
+        whole
+    };
+    let good = zstd::bulk::compress(&inner.concat(), 1).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 0x55;
+    let short = &inner[..inner.len() - 1];
+    for (what, bad, reason) in [
+        ("nested", packed(event, &[vec![event.clone()], inner.clone()].concat()), "inside of a compressed transaction"),
+        ("without its end", packed(event, short), "has no end"),
+        ("empty", packed(event, &[]), ""),
+        ("no bytes", body(&[]), ""),
+        ("garbage", body(&[0x5a; 300]), "cannot be opened"),
+        ("cut off", body(&good[..good.len() - 9]), "cannot be opened"),
+        ("damaged", body(&flipped), ""),
+        ("an event cut off", packed(event, &[inner.concat()[..inner.concat().len() - 5].to_vec()]), "cut off"),
+    ] {
+        let mut events = input.events.clone();
+        events[at] = bad;
+        let error = read(input.head.iter().chain(&events).chain(&input.events).flatten().copied().collect()).expect_err(what);
+        assert!(error.starts_with("f.000001:") && error.contains(reason), "{what}: {error}");
+    }
+    assert!(read(input.head.iter().chain(&input.events).flatten().copied().collect()).is_ok());
+}
+
 #[test]
 fn no_file_panics_hangs_or_takes_memory_without_end() {
     let corpus = corpus();

@@ -132,6 +132,28 @@ fn a_damaged_binlog_stops_at_the_damage_and_settles_what_is_before() {
     }
 }
 
+/// The server says that it could not log something.
+#[test]
+fn an_incident_stops_behind_what_came_before_it() {
+    let (mut bytes, _) = recording();
+    let whole = flow(&bytes);
+    whole.catch_up();
+    let at = bytes.len();
+    // Kind 26; incident 1 (lost events) 2, length of the message 1, the message.
+    let body = [&[1, 0, 4][..], b"lost"].concat();
+    let size = (HEADER + body.len() + 4) as u32;
+    bytes.extend(
+        [&[0; 4][..], &[26], &1u32.to_le_bytes(), &size.to_le_bytes(), &(at as u32 + size).to_le_bytes(), &[0; 2]].concat(),
+    );
+    bytes.extend([&body[..], &[0; 4]].concat());
+    seal(&mut bytes, at);
+    let damaged = flow(&bytes);
+    let (code, _, stderr) = damaged.call(&["run", "--until", "caught-up"]);
+    assert!(code == 3 && stderr.contains(&format!("shop.000001:{at}: INCIDENT")), "{code}: {stderr}");
+    assert!(stderr.contains("changes may be missing") && stderr.contains("tidegate cursor set copy"), "{stderr}");
+    assert_eq!(lines(&damaged), lines(&whole));
+}
+
 /// Columns are checked as a whole, when their batch is full or leaves early: however it leaves, its rows do not count as settled.
 #[test]
 fn text_that_is_none_stops_the_pipeline_in_front_of_it() {

@@ -27,6 +27,10 @@ struct State {
     left: [AtomicI64; 2],
     cuts: AtomicU64,
     swallows: AtomicBool,
+    /// The next cut is the end.
+    ends: AtomicBool,
+    /// Who comes is sent away.
+    has_ended: AtomicBool,
 }
 
 impl Proxy {
@@ -38,6 +42,9 @@ impl Proxy {
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                if shared.has_ended.load(Ordering::SeqCst) {
+                    continue;
+                }
                 // The server may be down: the client sees its connection closed.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 for way in [Way::Up, Way::Down] {
@@ -57,6 +64,12 @@ impl Proxy {
     /// Cuts the connection on which the byte number `bytes` from now on goes `way`, right after that byte.
     pub fn cut_after(&self, way: Way, bytes: u32) {
         self.state.left[way as usize].store(i64::from(bytes), Ordering::SeqCst);
+    }
+
+    /// The same, and nobody gets through any more, as if the server were gone.
+    pub fn end_after(&self, way: Way, bytes: u32) {
+        self.state.ends.store(true, Ordering::SeqCst);
+        self.cut_after(way, bytes);
     }
 
     /// How many connections were cut.
@@ -91,6 +104,7 @@ impl State {
             }
             let passed = to.write_all(&buffer[..part]);
             if cut {
+                self.has_ended.store(self.ends.load(Ordering::SeqCst), Ordering::SeqCst);
                 self.cuts.fetch_add(1, Ordering::SeqCst);
             }
             if cut || passed.is_err() {

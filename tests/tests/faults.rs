@@ -16,6 +16,7 @@ mod memory;
 mod network;
 mod opening;
 mod plugins;
+mod positions;
 mod restarts;
 
 /// In every row that the tests write.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use tidegate_tests::flow::{Flow, Run};
-use tidegate_tests::servers::{Kind, Server, wait_until};
+use tidegate_tests::proxy::{Proxy, Way};
+use tidegate_tests::servers::{self, Kind, Server, wait_until};
 
 use super::{PASSWORD, Shop, assert_discreet, wait_for_log};
 
@@ -43,7 +44,7 @@ fn wait_for_replica(replica: &Server, shop: &Shop<'_>) {
 }
 
 /// Follows both servers into `lines.jsonl`, in order.
-fn flow(shop: &Shop<'_>, urls: &[u16]) -> Flow {
+pub(super) fn flow(shop: &Shop<'_>, urls: &[u16]) -> Flow {
     let urls: Vec<String> = urls.iter().map(|port| format!("\"mysql://{}@127.0.0.1:{port}\"", shop.name)).collect();
     Flow::new(&format!(
         "[source.shop]\ntype = \"mysql\"\nurls = [{}]\npassword = \"{PASSWORD}\"\ntables = [\"{}.*\"]\nstart = \"earliest\"\n\
@@ -55,14 +56,14 @@ fn flow(shop: &Shop<'_>, urls: &[u16]) -> Flow {
 }
 
 /// Inserts alone, each a transaction.
-fn insert(shop: &mut Shop<'_>, rows: u64) {
+pub(super) fn insert(shop: &mut Shop<'_>, rows: u64) {
     let ids = shop.next_id..shop.next_id + rows;
     shop.next_id += rows;
     shop.server.sql_in(shop.name, &ids.map(|id| format!("INSERT INTO t VALUES ({id}, 0, 'x');")).collect::<String>());
 }
 
 /// How often each row was written.
-fn ids(flow: &Flow) -> BTreeMap<u64, usize> {
+pub(super) fn ids(flow: &Flow) -> BTreeMap<u64, usize> {
     let mut seen = BTreeMap::new();
     for line in fs::read_to_string(flow.folder().join("lines.jsonl")).unwrap_or_default().lines() {
         // The last line may be in the making.
@@ -73,14 +74,14 @@ fn ids(flow: &Flow) -> BTreeMap<u64, usize> {
 }
 
 /// Waits until every row that was inserted has arrived, and sees that none came twice.
-fn arrives(what: &str, flow: &Flow, shop: &Shop<'_>) {
+pub(super) fn arrives(what: &str, flow: &Flow, shop: &Shop<'_>) {
     wait_until(what, || ids(flow).contains_key(&(shop.next_id - 1)));
     let seen = ids(flow);
     let wrong: Vec<_> = (1..shop.next_id).filter(|id| seen.get(id) != Some(&1)).collect();
     assert!(wrong.is_empty(), "{what}: lost or twice: {wrong:?}");
 }
 
-fn ends_well(run: &mut Run) {
+pub(super) fn ends_well(run: &mut Run) {
     run.signal("TERM");
     assert_eq!(run.wait().code(), Some(0), "{}", run.log());
 }
@@ -184,4 +185,38 @@ fn a_replica_that_lacks_what_was_read_is_waited_for_or_refused() {
     ends_well(&mut run);
     assert_discreet(&flow);
     b.resume();
+}
+
+/// A large transaction is cut off in its middle, and goes on at the other server with the row after the last one that was read.
+#[test]
+fn a_transaction_that_is_cut_goes_on_at_the_other_server() {
+    const ROWS: u64 = 5000;
+    let [a, b] = &pair(Kind::MySql, &[]);
+    let target = servers::shared_postgres();
+    let mut shop = Shop::new(a, "over_within");
+    super::make_target(target, "over_within");
+    replicate(b, a);
+    let rows: Vec<String> = (1..=ROWS).map(|id| format!("({id}, 0, REPEAT('{}', 25))", super::MARKER)).collect();
+    let inserts: String = rows.chunks(100).map(|rows| format!("INSERT INTO t VALUES {};", rows.join(","))).collect();
+    a.sql_in("over_within", &format!("BEGIN; {inserts} COMMIT"));
+    shop.next_id += ROWS;
+    wait_for_replica(b, &shop);
+    let proxy = Proxy::to(a.port);
+    let flow = Flow::new(&format!(
+        "[source.shop]\ntype = \"mysql\"\nurls = [\"mysql://over_within@127.0.0.1:{}\", \"mysql://over_within@127.0.0.1:{}\"]\n\
+         password = \"{PASSWORD}\"\ntables = [\"over_within.*\"]\nstart = \"earliest\"\n{}\
+         [pipeline.copy]\nsource = \"shop\"\nsink = \"copy\"\nlanes = 2\ndelivery = \"exactly-once\"\nbatch = {{ rows = 20 }}\n",
+        proxy.port,
+        b.port,
+        super::sink("copy", target, "over_within", target.port)
+    ));
+    proxy.end_after(Way::Down, 600_000);
+    let mut run = flow.start(&[], &[]);
+    super::wait_for_rows("the transaction is written", &shop, target, "over_within");
+    assert_eq!(proxy.cuts(), 1);
+    assert!(run.log().contains("going over from"), "{}", run.log());
+    ends_well(&mut run);
+    let twice = target.sql_in("over_within", "SELECT id, n FROM audit GROUP BY id, n HAVING COUNT(*) > 1");
+    assert_eq!(twice, "", "written twice");
+    assert_discreet(&flow);
 }

@@ -9,7 +9,7 @@ use tidegate_tests::servers::{self, Server, wait_until};
 use super::{Shop, assert_discreet};
 
 /// Each step is allowed to its neighbours alone.
-const MODES: [&str; 4] = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"];
+pub(super) const MODES: [&str; 4] = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"];
 
 #[test]
 fn gtid_mode_is_switched_while_a_pipeline_follows() {
@@ -67,7 +67,7 @@ fn gtid_mode_is_switched_while_a_pipeline_follows() {
     assert_discreet(&flow);
 }
 
-fn switch(server: &Server, mode: &str) {
+pub(super) fn switch(server: &Server, mode: &str) {
     server.sql(&format!("SET GLOBAL gtid_mode = {mode}"));
 }
 

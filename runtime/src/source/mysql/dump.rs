@@ -136,6 +136,12 @@ impl Dump {
         }
     }
 
+    /// Begins at this host.
+    pub(super) fn at(mut self, host: usize) -> Dump {
+        self.host = host;
+        self
+    }
+
     /// Stops at the end of what the server has, with [`Produced::End`].
     pub(crate) fn until_end(mut self) -> Dump {
         self.ends = true;
@@ -208,8 +214,12 @@ impl Dump {
             }
             Stumble::Lost(error) => self.failures.push_final(place, error),
         }
-        self.host = (self.host + 1) % self.server.hosts.len();
-        (self.failures.len() == self.server.hosts.len()).then(|| std::mem::take(&mut self.failures).into_one())
+        // What is searched is a place of one server.
+        let hosts = if self.ends { 1 } else { self.server.hosts.len() };
+        if hosts > 1 {
+            self.host = (self.host + 1) % hosts;
+        }
+        (self.failures.len() == hosts).then(|| std::mem::take(&mut self.failures).into_one())
     }
 
     async fn connect(&mut self) -> Result<Link, Stumble> {
@@ -289,7 +299,10 @@ impl Dump {
     ) -> Result<(), Stumble> {
         let (position, open) = (self.framer.position(), self.framer.open_gtid());
         match fit::check(connection, settings, place, position, gtids, open).await {
-            Ok(()) => self.lacks_since[self.host] = None,
+            Ok(()) => {
+                self.lacks_since[self.host] = None;
+                self.is_same_file(settings, place, gtids).await?;
+            }
             Err(Unfit::Failed(failure)) => return Err(failure.into()),
             Err(Unfit::Behind(behind)) => {
                 let since = *self.lacks_since[self.host].get_or_insert_with(Instant::now);
@@ -310,6 +323,25 @@ impl Dump {
             )
             .into()),
             _ => Ok(()),
+        }
+    }
+
+    /// Going by GTID, the server may leave out the file of the position: whether it is the one that was read is seen at its head.
+    async fn is_same_file(&self, settings: &Settings, place: &str, gtids: Option<&GtidSet>) -> Result<(), Failure> {
+        let position = self.framer.position();
+        let Some(home) = position.home.as_ref().filter(|home| gtids.is_some() && home.server == settings.identity()) else {
+            return Ok(());
+        };
+        let Some(began) = home.began else { return Ok(()) };
+        match Box::pin(self.server.began_at(self.host, &position.file)).await {
+            Ok(time) if time == i64::from(began) => Ok(()),
+            Ok(_) => Err(Failure::definite(
+                format!("{place}: {}", self.framer.error_here(Fault::OtherFile)),
+                self.framer.error_here(Fault::OtherFile).hint(),
+            )),
+            // It is purged, or cannot be asked for: reading says so itself.
+            Err(Failure::Definite(_)) => Ok(()),
+            Err(transient) => Err(transient),
         }
     }
 

@@ -5,6 +5,9 @@ use crate::source::Failure;
 /// The reading was refused because what it asks for is not there (ER_SOURCE_FATAL_ERROR_READING_BINLOG).
 pub(super) const FATAL_READING: u16 = 1236;
 
+const SAME_SERVER_ID: &str = "another replica, or another Tidegate with another data_dir, has the same server id: give the source another \
+     `server_id`";
+
 /// From an ERR packet. The server's text holds no row values and no passwords.
 pub(super) fn of_server(code: u16, text: &str, server: &str) -> Failure {
     let problem = format!("{server} says: {text} (error {code})");
@@ -22,6 +25,8 @@ pub(super) fn of_server(code: u16, text: &str, server: &str) -> Failure {
         3118 | 4151 => "unlock the account: ALTER USER … ACCOUNT UNLOCK",
         1044 | 1142 | 1143 | 1227 => "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO the account, and SELECT on the tables",
         1251 | 2059 => "use an account with caching_sha2_password, mysql_native_password or (MariaDB) ed25519",
+        // MariaDB; MySQL says it as an error of reading.
+        4052 => SAME_SERVER_ID,
         FATAL_READING => return fatal_reading(&problem, text),
         _ => "look the number up in the server's manual",
     };
@@ -35,10 +40,10 @@ fn fatal_reading(problem: &str, text: &str) -> Failure {
         "the transactions after the cursor are not in the binlogs any more; begin again at the `start` of the source with `tidegate \
          cursor reset PIPELINE`, or, where what is missing is no loss, go on at the first that is left with `tidegate cursor set \
          PIPELINE earliest`"
-    } else if has("AUTO_POSITION") {
+    } else if has("AUTO_POSITION") || has("anonymous transaction") {
         "transactions without GTIDs follow the cursor: set gtid_mode = ON_PERMISSIVE at the server until the pipeline has read them"
     } else if has("server_uuid") || has("server_id") || has("server id") {
-        "another replica has the same server id: give the source another `server_id`"
+        SAME_SERVER_ID
     } else if has("checksum") {
         "the binlog is damaged, or the network is: check the file at the server with `mysqlbinlog --verify-binlog-checksum`"
     } else if has("max_allowed_packet") {

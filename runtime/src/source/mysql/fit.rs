@@ -124,17 +124,13 @@ async fn reset(connection: &mut Connection, place: &str, position: &Position) ->
     let rows = connection.query("SHOW BINARY LOGS").await?;
     let files: Vec<(&str, u64)> = rows.iter().filter_map(|row| Some((row.at(0)?, row.at(1)?.parse().ok()?))).collect();
     let Some((last, size)) = files.last() else { return Ok(()) };
-    let is_short = match files.iter().find(|(name, _)| *name == &*position.file) {
-        Some((_, size)) => *size < position.offset,
-        None => file_number(last) < file_number(&position.file),
+    let end = match files.iter().find(|(name, _)| *name == &*position.file) {
+        Some((file, size)) if *size < position.offset => format!("{file} of {place} ends at {size}"),
+        None if file_number(last) < file_number(&position.file) => format!("the binlog of {place} ends at {last}:{size}"),
+        _ => return Ok(()),
     };
-    if !is_short {
-        return Ok(());
-    }
     Err(Failure::definite(
-        format!(
-            "the binlog of {place} ends at {last}:{size}, before {position}: it was reset, or the server was restored from a backup"
-        ),
+        format!("{end}, before {position}: the binlog was reset, or the server was restored from a backup"),
         "compare the target with the server, then go on with what the server has: `tidegate cursor set PIPELINE earliest`",
     )
     .into())

@@ -144,8 +144,13 @@ fn auth_switch(data: &[u8]) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8_lossy(&data[..end]).into_owned(), without_end(nonce).to_vec()))
 }
 
+/// A nonce has 20 bytes (12 in the greeting's second part), ed25519's 32. The 0 that most plugins send after it is none of them; the last of
+/// them may be 0 itself.
 fn without_end(nonce: &[u8]) -> &[u8] {
-    nonce.strip_suffix(&[0]).unwrap_or(nonce)
+    match nonce.len() {
+        len @ (13 | 21 | 33) => &nonce[..len - 1],
+        _ => nonce,
+    }
 }
 
 /// Protocol 10, version, 0, connection 4, nonce 8, 0, capabilities 2, collation 1, status 2, capabilities 2, nonce length 1,
@@ -165,4 +170,18 @@ fn greeting(packet: &[u8]) -> Option<Greeting> {
     let plugin = plugin.split(|b| *b == 0).next().unwrap_or_default();
     let plugin = if plugin.is_empty() { "mysql_native_password".into() } else { String::from_utf8_lossy(plugin).into_owned() };
     Some(Greeting { capabilities, nonce, plugin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_keeps_its_last_byte() {
+        for (len, ends) in [(20, true), (20, false), (32, true), (32, false)] {
+            let nonce = vec![0; len];
+            let sent = [b"plugin\0", &nonce[..], &[0][..usize::from(ends)]].concat();
+            assert_eq!(auth_switch(&sent).unwrap().1, nonce);
+        }
+    }
 }

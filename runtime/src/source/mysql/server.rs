@@ -360,7 +360,7 @@ impl Server {
                 let (mut low, mut high) = (0, files.len());
                 while high - low > 1 {
                     let middle = low + (high - low) / 2;
-                    if self.began_at(&files[middle].0).await? <= time { low = middle } else { high = middle }
+                    if self.began_at(self.current(), &files[middle].0).await? <= time { low = middle } else { high = middle }
                 }
                 self.search(&files[low].0, Stop::Time(*time_us)).await
             }
@@ -413,7 +413,8 @@ impl Server {
                         }
                     }
                 }
-                Produced::Idle | Produced::Away(_) => {}
+                Produced::Idle => {}
+                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
                 Produced::End => {
                     stop.at_end(dump.position())?;
                     return Ok(dump.position().clone());
@@ -448,15 +449,16 @@ impl Server {
                         return Ok(dump.position().clone());
                     }
                 }
-                Produced::Idle | Produced::Away(_) => {}
+                Produced::Idle => {}
+                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
                 Produced::End => return Ok(dump.position().clone()),
             }
         }
     }
 
-    /// Seconds since the epoch.
-    async fn began_at(self: &Arc<Self>, file: &str) -> Result<i64, Failure> {
-        let mut dump = self.search_from(file);
+    /// When a file of a host began, in seconds since the epoch.
+    pub(super) async fn began_at(self: &Arc<Self>, host: usize, file: &str) -> Result<i64, Failure> {
+        let mut dump = self.search_from(file).at(host);
         loop {
             match dump.next().await? {
                 Produced::Entries(entries) => {
@@ -464,7 +466,8 @@ impl Server {
                         return Ok(i64::from(u32_at(&entry.segment.data, event.start)));
                     }
                 }
-                Produced::Idle | Produced::Away(_) => {}
+                Produced::Idle => {}
+                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
                 Produced::End => return Ok(i64::MAX),
             }
         }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connect::{Connection, PACKET_MAX};
 use super::fit::{self, Unfit};
+use super::request::{dump, dump_gtid, prepare, register};
 use super::server::{Failures, Host, LOGS_LIKE, SETTINGS, Server, Settings, anonymous_until, replicas_query, settings_of};
 use crate::position::{GtidSet, Position};
 use crate::source::feed::Produced;
@@ -26,7 +27,6 @@ use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, FrameError, Framer, Of
 use crate::source::gtid_event::encode_set;
 use crate::source::{DefiniteError, Failure};
 
-const HEARTBEAT_NS: u64 = 1_000_000_000;
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// Until the first event: the server may search many files for the position.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -554,64 +554,6 @@ impl Link {
         framer.take(&data, &mut entries);
         Produced::Entries(entries)
     }
-}
-
-/// Tells the server what this replica can take.
-async fn prepare(
-    connection: &mut Connection,
-    server: &Server,
-    settings: &Settings,
-    slot: u32,
-    gtids: Option<&GtidSet>,
-) -> Result<(), Failure> {
-    let uuid = server.reading_uuid(slot);
-    // MySQL renamed its variables in 8.0.26 and reads either.
-    let mut sql = format!(
-        "SET @master_heartbeat_period = {HEARTBEAT_NS}, @source_heartbeat_period = {HEARTBEAT_NS}, \
-         @master_binlog_checksum = @@GLOBAL.binlog_checksum, @source_binlog_checksum = @@GLOBAL.binlog_checksum, \
-         @slave_uuid = '{uuid}', @replica_uuid = '{uuid}'"
-    );
-    if settings.mariadb {
-        sql.push_str(", @mariadb_slave_capability = 4");
-        if let Some(set) = gtids {
-            let state = if set.is_empty() { String::new() } else { set.to_string() };
-            sql.push_str(&format!(
-                ", @slave_connect_state = '{state}', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
-            ));
-        }
-    }
-    connection.query(&sql).await.map(drop)
-}
-
-/// COM_REGISTER_SLAVE: server id 4, host, user, password (length 1 each), port 2, rank 4, source id 4.
-fn register(id: u32, host: &str) -> Vec<u8> {
-    let mut out = vec![0x15];
-    out.extend_from_slice(&id.to_le_bytes());
-    out.push(host.len() as u8);
-    out.extend_from_slice(host.as_bytes());
-    out.extend_from_slice(&[0; 12]);
-    out
-}
-
-/// COM_BINLOG_DUMP: offset 4, flags 2 (1: end where the binlog ends), server id 4, file.
-fn dump(id: u32, offset: u32, file: &str, ends: bool) -> Vec<u8> {
-    let mut out = vec![0x12];
-    out.extend_from_slice(&offset.to_le_bytes());
-    out.extend_from_slice(&u16::from(ends).to_le_bytes());
-    out.extend_from_slice(&id.to_le_bytes());
-    out.extend_from_slice(file.as_bytes());
-    out
-}
-
-/// COM_BINLOG_DUMP_GTID: flags 2 (4: by GTIDs), server id 4, file length 4, file, offset 8, set length 4, set.
-fn dump_gtid(id: u32, set: &[u8]) -> Vec<u8> {
-    let mut out = vec![0x1e, 4, 0];
-    out.extend_from_slice(&id.to_le_bytes());
-    out.extend_from_slice(&0u32.to_le_bytes());
-    out.extend_from_slice(&4u64.to_le_bytes());
-    out.extend_from_slice(&(set.len() as u32).to_le_bytes());
-    out.extend_from_slice(set);
-    out
 }
 
 /// Between half of it and all of it, so that many replicas do not come back at once.

@@ -9,6 +9,7 @@ mod errors;
 mod fit;
 mod login;
 mod read;
+mod request;
 mod server;
 mod tls;
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 # program:Debian package
-NEEDS="cc:gcc make:make git:git flock:util-linux setpriv:util-linux setsid:util-linux dpkg-deb:dpkg apt-get:apt gzip:gzip python3:python3-minimal"
+NEEDS="cc:gcc make:make git:git flock:util-linux setpriv:util-linux setsid:util-linux dpkg-deb:dpkg apt-get:apt gzip:gzip python3:python3"
 missing=""
 for need in $NEEDS; do command -v "${need%%:*}" > /dev/null || missing="$missing ${need##*:}"; done
 [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"

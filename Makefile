@@ -1,7 +1,7 @@
 # Every target says after ## what it does; `make` alone prints them.
 # Demo and tests share one cargo profile and one set of features, so that one compilation serves both.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz differential bench install lint fmt docs plugins servers clean-servers
+.PHONY: help demo test soak fuzz differential bench install lint fmt docs plugins servers clean-servers
 CARGO ?= cargo
 FEATURES := tidegate/failpoints
 # Guest code: workspaces of their own, because they are built for another machine.
@@ -19,6 +19,10 @@ demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
 test: plugins servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
 	$(CARGO) test --workspace --features $(FEATURES)
+
+soak: plugins servers ## twenty minutes a server of random DDL and DML, followed and killed (SOAK_SECONDS=N for N)
+	$(CARGO) build --quiet --workspace --features $(FEATURES)
+	TIDEGATE_SOAK_SECONDS=$(or $(SOAK_SECONDS),1200) $(CARGO) test --package tidegate-tests -- soak:: --nocapture
 
 fuzz: ## read ten million mutated binlogs (FUZZ_INPUTS=N for N)
 	TIDEGATE_FUZZ_INPUTS=$(or $(FUZZ_INPUTS),10000000) $(CARGO) test --release --package tidegate --lib fuzz -- --nocapture

@@ -12,5 +12,6 @@ mod real_servers;
 mod schemas;
 mod sinks;
 mod snapshot;
+mod soak;
 mod source;
 mod types;

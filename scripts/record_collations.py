@@ -4,8 +4,12 @@ collation_ids.rs and collation_folds.rs.
 The hash of collation.rs sees a text as the letters and digits that its characters stand for. That is sound for a collation if the
 letters of a character follow from its primary weights: texts of equal weights then have equal letters. So weights are asked for
 (WEIGHT_STRING), each character gets the letters of its weights, and what the shared table says otherwise becomes a change of that
-collation. A collation with a contraction that breaks the rule, or that calls two ASCII letters equal, gets no letters at all."""
+collation. A collation with a contraction that breaks the rule, or that calls two ASCII letters equal, gets no letters at all.
 
+The hash is frozen: what the two files have for a collation stays, whatever the servers say today. Only collations that they do not have
+are asked for."""
+
+import re
 import string
 from collections import defaultdict
 
@@ -117,11 +121,21 @@ class Collation:
         return [(int(row[0]), int(row[1]), units(row[2], self.size, False)) for row in rows]
 
 
-def base_folds(root):
-    of = ascii_weights(root)
-    folds = {char: "".join(of.get(word, "") for word in words) for char, words in root.items()}
-    folds |= {0x9F4 + i: str(i + 1) for i in range(4)}  # Bengali, which only UCA 4.0.0 has for digits
-    return {char: fold for char, fold in folds.items() if fold}
+def frozen(folder, variant_name):
+    """What the two files say: the letters that most collations see in a character, the variants, and each id's character set and family."""
+    folds, variants = (folder / "collation_folds.rs").read_text().split("pub(super) static VARIANTS")
+    base = {ord(char): char.lower() for char in string.ascii_letters + string.digits}
+    for fold, chars in re.findall(r'\("(\w*)", &\[(.*?)\]\)', folds, re.DOTALL):
+        base |= {int(char, 16): fold for char in re.findall(r"0x[0-9a-f]+", chars)}
+    found = re.findall(r"Variant \{ bmp_only: (\w+), changes_ascii: \w+, changes: &\[(.*?)\] \}", variants, re.DOTALL)
+    pairs = lambda changed: tuple((int(char, 16), fold) for char, fold in re.findall(r'\((0x[0-9a-f]+), "(\w*)"\)', changed))
+    known = [(bmp_only == "true", pairs(changed)) for bmp_only, changed in found]
+    lower = {variant_name(charset): charset for charset in (*UNICODE, *MULTI_BYTE)}
+    families = {}
+    for first, last, charset, family in re.findall(r"\((\d+), (\d+), (\w+), ([\w()]+)\),", (folder / "collation_ids.rs").read_text()):
+        for number in range(int(first), int(last) + 1):
+            families[number] = (lower.get(charset, charset.lower()), family)
+    return base, known, families
 
 
 def variant_of(collations, base):
@@ -177,8 +191,6 @@ def entry(head, items, tail):
 
 
 def record(ask, mysql, mariadb, folder, variant_name):
-    prepare(ask, mysql, "innodb")
-    prepare(ask, mariadb, "aria")
     rows = {
         mysql: ask(mysql, "select id, collation_name, character_set_name from information_schema.collations"),
         mariadb: ask(
@@ -192,9 +204,13 @@ def record(ask, mysql, mariadb, folder, variant_name):
     for client, found in rows.items():
         for number, name, charset in found:
             ids[int(number)][client] = (name, charset)
-    base = base_folds(Collation(ask, mariadb, "utf8mb4_uca1400_ai_ci", "utf8mb4", known[mariadb]).weights())
-    variants, done, families, unknown = [(False, ())], {}, {}, {}
-    for number, servers in sorted(ids.items()):
+    base, variants, families = frozen(folder, variant_name)
+    done, unknown = {}, {}
+    new = {number: servers for number, servers in sorted(ids.items()) if number not in families}
+    if new:
+        prepare(ask, mysql, "innodb")
+        prepare(ask, mariadb, "aria")
+    for number, servers in new.items():
         charsets = {charset for _, charset in servers.values()}
         assert len(charsets) == 1, servers
         charset = charsets.pop()

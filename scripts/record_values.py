@@ -20,7 +20,7 @@ MULTI = "big5 cp932 eucjpms euckr gb18030 gb2312 gbk sjis ujis".split()
 def ask(client, sql):
     """Rows of a query, as lists of strings."""
     done = subprocess.run([client, "client", "--batch", "--skip-column-names", "--default-character-set=utf8mb4", "--max-allowed-packet=64M"], input=sql, capture_output=True, text=True, check=True)
-    return [line.split("\t") for line in done.stdout.split("\n") if line]
+    return [line.split("\t") for line in done.stdout.split("\n")[:-1]]
 
 
 def variant(charset):

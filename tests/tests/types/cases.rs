@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use tidegate_tests::servers::Kind;
 
-/// Everything that `kind` can hold. Invalid dates and such are let in by the session's empty `sql_mode`.
-pub fn all(kind: Kind) -> String {
-    let mut sql = String::from("SET sql_mode = '', time_zone = '-11:30';\n");
+/// Everything that `kind` can hold. `keys_change`: which minimal row images do not let through. Invalid dates and such are let in by the session's `sql_mode`.
+pub fn all(kind: Kind, keys_change: bool) -> String {
+    let mut sql = String::from("SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '-11:30';\n");
     sql += NUMBERS;
     decimals(&mut sql);
     bits(&mut sql);
@@ -15,6 +15,7 @@ pub fn all(kind: Kind) -> String {
     sql += STRINGS;
     sql += GENERATED;
     geometry(&mut sql, kind);
+    keys(&mut sql, keys_change);
     names(&mut sql);
     wide(&mut sql);
     match kind {
@@ -291,6 +292,42 @@ fn geometry(sql: &mut String, kind: Kind) {
         let _ = writeln!(sql, "INSERT INTO shapes (id, {column}) VALUES ({}, ST_GeomFromText('{shape}', 3857));", i + 100);
     }
     *sql += "UPDATE shapes SET p = ST_GeomFromText('POINT(0 0)') WHERE id = 1;\n";
+}
+
+/// Rows that are found again by keys of each type; `nth` numbers them.
+fn keys(sql: &mut String, change: bool) {
+    let kinds = [
+        ("TINYINT UNSIGNED", ["0", "200", "255", "7"]),
+        ("BIGINT UNSIGNED", ["0", "9223372036854775808", "18446744073709551615", "7"]),
+        ("BIT(13)", ["0", "5000", "8191", "7"]),
+        ("BIT(64)", ["0", "9223372036854775808", "18446744073709551615", "7"]),
+        ("DECIMAL(40,20)", ["-0.1", "12345678901234567890.00000000000000000001", "99999999999999999999.9", "0"]),
+        ("FLOAT", ["0.1", "3.4028234e38", "1.4e-45", "-16777217"]),
+        ("DOUBLE", ["0.1", "1.7976931348623157e308", "5e-324", "-0.30000000000000004"]),
+        ("YEAR", ["0", "1901", "2155", "2000"]),
+        ("DATE", ["'0000-00-00'", "'2024-02-31'", "'9999-12-31'", "'2024-00-10'"]),
+        ("TIME(6)", ["'-838:59:59'", "'-00:00:00.000001'", "'838:59:58.999999'", "'00:00:00'"]),
+        ("DATETIME(6)", ["'0000-00-00'", "'2024-02-29 01:02:03.000004'", "'9999-12-31 23:59:59.999999'", "'2024-00-00 00:00:01'"]),
+        ("TIMESTAMP(6)", ["'0000-00-00'", "'2024-02-29 01:02:03.000004'", "'2038-01-18 15:44:07.999999'", "'2024-10-27 01:30:00'"]),
+        ("CHAR(9) CHARACTER SET latin1", ["'é'", "''", "'€ '", "'\\\\'"]),
+        ("VARCHAR(9) CHARACTER SET utf16", ["'é'", "'😀'", "'a'", "'\\''"]),
+        ("VARCHAR(9) CHARACTER SET gbk", ["'中'", "_gbk x'b5c2'", "'誠'", "'x'"]),
+        ("VARCHAR(9) CHARACTER SET sjis", ["'表'", "'ソ'", "'能'", "'x'"]),
+        ("VARCHAR(9) COLLATE utf8mb4_general_ci", ["'A'", "'b'", "'É'", "'\\0'"]),
+        ("BINARY(8)", ["x'0100'", "''", "x'00000000000000ff'", "'a '"]),
+        ("VARBINARY(9)", ["x'0100'", "''", "x'00'", "'a '"]),
+        ("ENUM('a', 'b', 'c', 'it''s')", ["'a'", "'b'", "'c'", "'it''s'"]),
+        ("SET('a', 'b', 'c')", ["''", "'a,b'", "'c'", "'a,c'"]),
+    ];
+    for (i, (kind, [a, b, c, d])) in kinds.iter().enumerate() {
+        let move_one = if change { format!("UPDATE key_{i} SET id = {d} WHERE nth = 2;") } else { String::new() };
+        let _ = writeln!(
+            sql,
+            "CREATE TABLE key_{i} (id {kind} NOT NULL PRIMARY KEY, nth INT, v INT);\nINSERT INTO key_{i} VALUES ({a}, 1, 1), ({b}, 2, 1), ({c}, 3, 1);\n\
+             UPDATE key_{i} SET v = nth * 10;\nDELETE FROM key_{i} WHERE nth = 1;\n{move_one}\n\
+             INSERT INTO key_{i} VALUES ({a}, 4, 4);\nUPDATE key_{i} SET v = 5 WHERE nth IN (2, 4);"
+        );
+    }
 }
 
 /// Names of all kinds, of tables and of columns, and the longest.

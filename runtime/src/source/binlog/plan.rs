@@ -43,6 +43,10 @@ pub enum PlanError {
     Collation { column: Box<str>, collation: u16 },
     #[error("column `{column}`: a member of its ENUM or SET is not valid in its character set")]
     Member { column: Box<str> },
+    #[error(
+        "column `{column}` has fractions of a second in the format of MariaDB 5.3, whose length the binlog does not say\nhint: `ALTER TABLE … FORCE` at the source, while mysql56_temporal_format is ON, and go on after this transaction with {{after}}"
+    )]
+    OldFractions { column: Box<str> },
     #[error("column `{column}`: its logged type has impossible metadata {meta} for type {code}")]
     Meta { column: Box<str>, code: u8, meta: u16 },
 }
@@ -105,7 +109,13 @@ pub struct Draft {
 
 /// True if the TABLE_MAP alone does not say names, key and types.
 pub fn needs_server(map: &TableMap) -> bool {
-    !map.has_names() || map.primary_key.is_none() || map.columns.iter().any(may_be_address)
+    !map.has_names() || map.primary_key.is_none() || map.columns.iter().any(needs_type)
+}
+
+/// True where the TABLE_MAP does not say the type, even under FULL metadata.
+fn needs_type(column: &MapColumn) -> bool {
+    // With fractions of a second these are longer, and the TABLE_MAP does not say whether they have any.
+    may_be_address(column) || matches!(column.code, code::TIME | code::DATETIME | code::TIMESTAMP)
 }
 
 /// MariaDB logs UUID, INET6 and INET4 as if they were BINARY(16) and BINARY(4): only the server tells them apart.
@@ -130,9 +140,9 @@ pub fn draft(map: &TableMap, info: Option<&TableInfo>) -> Result<Draft, PlanErro
     for (i, column) in map.columns.iter().enumerate() {
         let said = match info {
             Some(info) if is_minimal => info.columns.get(i),
-            Some(info) if may_be_address(column) => info.columns.iter().find(|c| {
+            Some(info) if needs_type(column) => info.columns.iter().find(|c| {
                 let is_named = column.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&c.name));
-                is_named && address_of_type(&c.column_type).is_some_and(|address| address.bytes() == column.meta)
+                is_named && is_same_type(column.code, &c.column_type)
             }),
             _ => None,
         };
@@ -143,7 +153,7 @@ pub fn draft(map: &TableMap, info: Option<&TableInfo>) -> Result<Draft, PlanErro
     let (key, key_origin, is_key_asked) = key(map, &defs, info);
     let parts = key.iter().map(|&column| KeyPart { column, hash: key_hash(&defs, &columns, usize::from(column)) }).collect();
     let relation = Relation { id: 0, schema: map.schema.clone(), table: map.table.clone(), columns: defs, key, key_origin };
-    let is_from_server = is_minimal || is_key_asked || map.columns.iter().any(may_be_address);
+    let is_from_server = is_minimal || is_key_asked || map.columns.iter().any(needs_type);
     Ok(Draft { relation, columns, key: parts, is_from_server, is_minimal })
 }
 
@@ -259,6 +269,9 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
             (SourceType::Bit { bits }, Width::Fixed(u32::from(bits.div_ceil(8))), Decode::Bit)
         }
         code::YEAR => (SourceType::Year, Width::Fixed(1), Decode::Year),
+        code::TIME | code::DATETIME | code::TIMESTAMP if said.is_some_and(|info| info.column_type.contains('(')) => {
+            return Err(PlanError::OldFractions { column: name });
+        }
         code::DATE | code::NEWDATE => (SourceType::Date, Width::Fixed(3), Decode::Date),
         code::TIME => (SourceType::Time { fsp: 0 }, Width::Fixed(3), Decode::OldTime),
         code::DATETIME => (SourceType::DateTime { fsp: 0 }, Width::Fixed(8), Decode::OldDateTime),
@@ -273,11 +286,10 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
                 _ => (SourceType::Timestamp { fsp }, width(4), Decode::Timestamp(fraction)),
             }
         }
-        code::STRING if said.is_some_and(|info| address_of_type(&info.column_type).is_some()) => {
-            let address = said.and_then(|info| address_of_type(&info.column_type)).ok_or_else(meta_error)?;
-            if column.meta != address.bytes() {
-                return Err(meta_error());
-            }
+        code::STRING
+            if let Some(address) =
+                said.and_then(|info| address_of_type(&info.column_type)).filter(|a| a.bytes() == column.meta) =>
+        {
             (SourceType::Address(address), Width::Prefixed(1), Decode::Address(address))
         }
         code::STRING | code::VARCHAR | code::VAR_STRING | code::VARCHAR_COMPRESSED => {

@@ -25,6 +25,10 @@ impl Server {
         );
         let plain = columns("l.ID", "LEFT JOIN information_schema.COLLATIONS l ON l.COLLATION_NAME = c.COLLATION_NAME");
         let settings = self.settings().await?;
+        if !settings.mariadb && settings.version_number() >= 8_030 {
+            // Else invisible primary keys that the server made are not among the columns.
+            self.query("SET SESSION show_gipk_in_create_table_and_information_schema = ON").await?;
+        }
         let modern = settings.mariadb && settings.version_number() >= 10_010;
         let rows = self.query(if modern { &full } else { &plain }).await?;
         let mut info = TableInfo::default();

@@ -218,8 +218,8 @@ fn sent_column(name: &str, source_type: &SourceType) -> Option<SentColumn> {
         SourceType::Plugin(_) => return None,
     };
     let expression = match source_type {
-        // The number, and the bytes, that the binlog has, too.
-        SourceType::Enum { .. } | SourceType::Set { .. } => format!("CAST({name} AS UNSIGNED)"),
+        // The number, and the bytes, that the binlog has, too. `| 0`: MariaDB sends short ones in four bytes otherwise.
+        SourceType::Enum { .. } | SourceType::Set { .. } => format!("CAST({name} AS UNSIGNED) | 0"),
         SourceType::Address(address) => format!("CAST({name} AS BINARY({}))", address.bytes()),
         _ => name,
     };

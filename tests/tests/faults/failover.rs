@@ -116,6 +116,9 @@ fn goes_over(kind: Kind, name: &'static str) {
     arrives("the second server is read", &flow, &shop);
     let over = format!("going over from 127.0.0.1:{} to 127.0.0.1:{}", a.port, b.port);
     assert!(run.log().contains(&over), "{}", run.log());
+    let (code, stdout, stderr) = flow.call(&["check"]);
+    let away = format!("error: source `shop` at 127.0.0.1:{}: cannot connect", a.port);
+    assert!(code == 3 && stdout.contains(&away) && stdout.matches("error: ").count() == 1, "{stdout}{stderr}");
 
     // The first one comes back as a replica, and takes over while nobody reads.
     a.resume();

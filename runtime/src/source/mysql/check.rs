@@ -14,7 +14,7 @@ impl Server {
     /// What would fail. `tables` are those that the manifest follows.
     pub(crate) async fn check(&self, tables: &Patterns) -> Vec<Finding> {
         let mut report = Report { subject: format!("source `{}`", self.name), findings: Vec::new() };
-        let mut first: Option<Settings> = None;
+        let mut first: Option<(usize, Settings)> = None;
         for host in 0..self.hosts.len() {
             self.read_from(host);
             if self.hosts.len() > 1 {
@@ -22,8 +22,8 @@ impl Server {
             }
             match self.check_current(tables, &mut report).await {
                 Ok(settings) => match &first {
-                    Some(first) => check_alike(first, &settings, &mut report),
-                    None => first = Some(settings),
+                    Some((_, first)) => check_alike(first, &settings, &mut report),
+                    None => first = Some((host, settings)),
                 },
                 Err(Failure::Definite(error)) => report.error(error.problem, error.hint),
                 Err(Failure::Transient(error)) => {
@@ -31,7 +31,8 @@ impl Server {
                 }
             }
         }
-        self.read_from(0);
+        // Whoever asks on asks one that answers.
+        self.read_from(first.map_or(0, |(host, _)| host));
         report.findings
     }
 

@@ -8,6 +8,7 @@ use crate::lane::worker::LaneError;
 use crate::manifest::ManifestError;
 use crate::pipeline::PipelineError;
 use crate::plugin::PluginError;
+use crate::schema::kept::KeptError;
 use crate::source::SourceError;
 use crate::source::binlog::error::{DecodeError, Problem};
 
@@ -28,6 +29,10 @@ pub enum Error {
     Source(#[from] SourceError),
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    #[error(transparent)]
+    Schema(KeptError),
+    #[error("{}: cannot be read\nhint: check the path and its rights", .path.display())]
+    Read { path: PathBuf, source: io::Error },
     /// Before any pipeline ran.
     #[error(transparent)]
     Open { source: Box<PipelineError> },
@@ -73,6 +78,7 @@ impl Error {
             Error::Manifest(_) | Error::NoPipeline { .. } | Error::Exists(_) | Error::Write { .. } | Error::Output(_) => {
                 Place::Manifest
             }
+            Error::Schema(_) | Error::Read { .. } => Place::Manifest,
             Error::Source(_) => Place::Source,
             Error::Cursor(_) => Place::DataDir,
             Error::Open { source } | Error::Pipeline { source, .. } => place_of(source),

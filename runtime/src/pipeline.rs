@@ -20,7 +20,7 @@ use crate::lane::bonds::Bonds;
 use crate::lane::order::SourceOrder;
 use crate::lane::skip::{MarksError, Skip};
 use crate::lane::worker::{LaneError, Target, Worker};
-use crate::manifest::model::{self, Delivery, Manifest, Ordering, WithoutKey};
+use crate::manifest::model::{self, Delivery, Manifest, OnDdl, Ordering, WithoutKey};
 use crate::metrics::{PipelineStatus, State};
 use crate::plugin::{Chain, Plugin, PluginError};
 use crate::position::{Position, Progress};
@@ -335,6 +335,7 @@ impl Running {
             status: Arc::clone(&self.status),
             stop: stop.clone(),
             options: FeedOptions {
+                stop_at_ddl: self.pipeline.ddl == OnDdl::Stop,
                 wait: batch.wait.0,
                 keeps_marks,
                 cut_at_transactions: ordering == Ordering::Transaction,

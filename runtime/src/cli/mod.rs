@@ -14,6 +14,7 @@ mod cursor;
 mod init;
 mod live;
 mod run;
+mod schema;
 mod screen;
 mod table;
 
@@ -63,6 +64,9 @@ enum Command {
     /// Look at or change where pipelines stand. Refuses while one of them runs.
     #[command(subcommand, after_help = CURSOR_EXAMPLES)]
     Cursor(CursorCommand),
+    /// Look at or mend which columns tables had, where the binlog does not say it. Refuses while a pipeline runs.
+    #[command(subcommand, after_help = SCHEMA_EXAMPLES)]
+    Schema(SchemaCommand),
 }
 
 const MANIFEST: &str = "tidegate.toml";
@@ -157,6 +161,52 @@ enum CursorCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum SchemaCommand {
+    /// The versions of a pipeline's tables, with the positions from which they hold.
+    Show {
+        /// The pipeline.
+        pipeline: String,
+        /// This table only: schema.table
+        #[arg(value_parser = schema::parse_name)]
+        table: Option<crate::schema::ddl::Name>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Say which columns a table had. Holds from where they are not known; where they are, from the cursor.
+    Set {
+        /// The pipeline.
+        pipeline: String,
+        /// schema.table
+        #[arg(value_parser = schema::parse_name)]
+        table: crate::schema::ddl::Name,
+        /// A file with the CREATE TABLE statement, as SHOW CREATE TABLE says it.
+        file: PathBuf,
+        /// From here on: FILE:OFFSET
+        #[arg(long, value_parser = schema::parse_place)]
+        at: Option<crate::position::Position>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Take the columns that the server's table has now, as those that it had then. Nothing is checked: who calls it knows.
+    Refresh {
+        /// The pipeline.
+        pipeline: String,
+        /// schema.table
+        #[arg(value_parser = schema::parse_name)]
+        table: crate::schema::ddl::Name,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+}
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  tidegate schema show replica
+  tidegate schema show replica shop.orders --format json
+  tidegate schema set replica shop.orders orders.sql
+  tidegate schema refresh replica shop.orders";
+
 #[derive(Debug, Args)]
 struct ManifestArg {
     /// The manifest.
@@ -188,6 +238,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args, cli.format),
         Command::Init(args) => init::run(args, cli.format),
         Command::Cursor(command) => cursor::run(command, cli.format),
+        Command::Schema(command) => schema::run(command, cli.format),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::model::{Batch, Delivery, OnRowError, Ordering, PluginConfig, SinkConfig, SourceConfig, Unrouted};
+use super::model::{Batch, Delivery, OnDdl, OnRowError, Ordering, PluginConfig, SinkConfig, SourceConfig, Unrouted};
 
 /// A Tidegate manifest: what is read, how it is changed on the way, and where it is written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -71,6 +71,10 @@ pub(super) struct PipelineConfig {
     /// What happens with a change whose topic no route takes.
     #[serde(default)]
     pub unrouted: Unrouted,
+    /// What happens at a statement that defines a followed table: CREATE, ALTER, RENAME, DROP. One that takes rows away without logging them
+    /// (TRUNCATE, DROP PARTITION) always stops the pipeline.
+    #[serde(default)]
+    pub ddl: OnDdl,
 }
 
 /// Which topics go to a sink.

@@ -227,6 +227,7 @@ fn pipeline(
         batch: config.batch,
         on_row_error: config.on_row_error,
         unrouted: config.unrouted,
+        ddl: config.ddl,
     })
 }
 

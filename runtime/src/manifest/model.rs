@@ -68,6 +68,7 @@ pub struct Pipeline {
     pub batch: Batch,
     pub on_row_error: OnRowError,
     pub unrouted: Unrouted,
+    pub ddl: OnDdl,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +122,18 @@ pub enum Unrouted {
     Stop,
     /// The change is left out, and counts as settled.
     Drop,
+}
+
+/// What happens at a statement that defines a followed table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(extend("x-later" = later(&["follow"], "this version stops (\"stop\") or goes on (\"ignore\"); change the target by hand")))]
+pub enum OnDdl {
+    /// It is logged, and the rows behind it arrive with their new columns; the target's tables are left as they are.
+    #[default]
+    Ignore,
+    /// The pipeline stops in front of it, with all before it settled, and tells the command to go on after it.
+    Stop,
 }
 
 /// When a lane hands what it has collected to the sink: at the first of the three.

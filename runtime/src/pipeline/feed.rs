@@ -19,7 +19,7 @@ use crate::lane::worker::Work;
 use crate::metrics::{PipelineStatus, State};
 use crate::position::{Home, Position, Progress, file_number};
 use crate::prepared::{Prepared, PreparedError, Replay};
-use crate::schema::history::{Ddl, History, HistoryError};
+use crate::schema::history::{self, Ddl, History, HistoryError};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::binlog::error::{After, DecodeError, Problem};
 use crate::source::binlog::statement;
@@ -95,6 +95,8 @@ pub struct FeedOptions {
     pub cut_at_transactions: bool,
     /// Stop there.
     pub until: Option<Position>,
+    /// A statement that defines a followed table is an error.
+    pub stop_at_ddl: bool,
     /// Stop when no mark is left to skip.
     pub until_levelled: bool,
     /// How tables are read.
@@ -430,6 +432,14 @@ impl Reading {
                 table,
                 "DDL at a followed table: {what}"
             );
+            if ddl.empties || self.feed.options.stop_at_ddl {
+                // Whoever goes on after it by hand needs what became of the table.
+                self.feed.history.flush()?;
+            }
+            if self.feed.options.stop_at_ddl && !ddl.empties {
+                let statement = history::shown(&ddl.text);
+                return Err(self.stopped(segment, index, "QUERY", Problem::Ddl { table, statement }));
+            }
             if ddl.empties {
                 return Err(self.stopped(segment, index, "QUERY", Problem::Emptied { table }));
             }

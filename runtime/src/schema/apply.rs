@@ -146,7 +146,13 @@ pub fn apply(change: &Change, before: &BTreeMap<Name, State>, context: &Context<
     after
 }
 
+/// Servers have no table of more columns, and no statement changes more of them.
+const COLUMNS_MAX: usize = 4096;
+
 fn create(definition: &Definition, schema_collation: u16, context: &Context<'_>) -> Result<Table, NotUnderstood> {
+    if definition.columns.len() > COLUMNS_MAX {
+        return Err(NotUnderstood);
+    }
     let collation = context.collation(&definition.text, schema_collation);
     let mut table = Table { columns: Vec::new(), keys: Vec::new(), collation };
     for new in &definition.columns {
@@ -240,6 +246,9 @@ fn add_key(table: &mut Table, new: &NewKey) -> Result<(), NotUnderstood> {
 
 /// ALTER TABLE. First what is dropped, changed or kept, in the old order; then what has a place of its own, in the statement's.
 fn alter(old: &Table, specs: &[Spec], context: &Context<'_>) -> Result<Table, NotUnderstood> {
+    if specs.len() > 2 * COLUMNS_MAX {
+        return Err(NotUnderstood);
+    }
     let mut table = old.clone();
     // They stay the last, and are in every key.
     if table.columns.last().is_some_and(|c| c.invisible && &*c.name == IMPLICIT_VERSIONS[1]) {
@@ -369,4 +378,99 @@ fn convert(table: &mut Table, text: &TextAttributes, context: &Context<'_>) -> R
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::ddl;
+    use crate::schema::token::tokens;
+
+    /// The statements that integration tests hold against real servers.
+    const CORPUS: &str = include_str!("../../../tests/tests/schemas/corpus.sql");
+
+    /// Whatever stands in a statement: a change, or none; never a panic, and never long.
+    #[test]
+    fn no_text_panics() {
+        const ROUNDS: usize = 20_000;
+        let statements: Vec<&str> = CORPUS.lines().filter(|l| !l.starts_with("-- ")).collect();
+        let pieces = [
+            "(",
+            ")",
+            ",",
+            "`",
+            "'",
+            "\"",
+            ".",
+            "/*!",
+            "*/",
+            "--",
+            ";",
+            " ADD ",
+            " AFTER ",
+            " CONSTRAINT ",
+            "9",
+            "\u{1f600}",
+            "\0",
+        ];
+        let mut random = 0x9e37_79b9_7f4a_7c15u64;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % bound as u64) as usize
+        };
+        let collations = Collations::default();
+        let mut states = BTreeMap::new();
+        let (mut read, mut refused) = (0, 0);
+        for round in 0..ROUNDS {
+            let mut text: Vec<char> = statements[below(statements.len())].trim_start_matches("--mysql ").chars().collect();
+            for _ in 0..below(4) {
+                let (at, other) = (below(text.len() + 1), statements[below(statements.len())]);
+                match below(4) {
+                    0 => text.truncate(at),
+                    1 => drop(text.splice(at..at, pieces[below(pieces.len())].chars())),
+                    2 => drop(text.drain(at..(at + below(9)).min(text.len()))),
+                    _ => drop(text.splice(at..at, other.chars().skip(below(40)).take(30))),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            let dialect = Dialect { mariadb: below(2) == 0, ansi_quotes: below(4) == 0, ..Dialect::default() };
+            let context = Context {
+                dialect,
+                collations: &collations,
+                session: &[],
+                server_collation: 45,
+                seed: round as u64,
+                statement: &text,
+                at: "",
+            };
+            match ddl::read(&tokens(&text, &dialect), &dialect, "s") {
+                Ok(Some(change)) => {
+                    read += 1;
+                    let _ = (looks_at(&change), touches(&change));
+                    let after = apply(&change, &states, &context);
+                    states.extend(after);
+                    if states.len() > 50 {
+                        states.clear();
+                    }
+                }
+                Ok(None) | Err(NotUnderstood) => refused += 1,
+            }
+        }
+        assert!(read > 1000 && refused > 1000, "{read} were read, {refused} were not");
+    }
+
+    #[test]
+    fn long_statements_take_no_time() {
+        let begun = std::time::Instant::now();
+        let dialect = Dialect::default();
+        for piece in ["CONSTRAINT a ", "((", "a INT, ", "`", "/*! ", "'", "ADD a INT, ", "CHECK (1) "] {
+            for head in ["CREATE TABLE t (", "ALTER TABLE t "] {
+                let text = head.to_owned() + &piece.repeat(100_000);
+                let _ = ddl::read(&tokens(&text, &dialect), &dialect, "s");
+            }
+        }
+        assert!(begun.elapsed().as_secs() < 30);
+    }
 }

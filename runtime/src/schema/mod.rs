@@ -10,6 +10,7 @@ pub mod apply;
 pub mod ddl;
 pub mod followed;
 pub mod history;
+pub mod kept;
 
 pub mod names;
 pub mod scan;
@@ -148,5 +149,5 @@ impl Table {
 
 /// Names of columns and keys are the same in any case.
 pub fn is_same_name(a: &str, b: &str) -> bool {
-    a == b || a.to_lowercase() == b.to_lowercase()
+    if a.is_ascii() && b.is_ascii() { a.eq_ignore_ascii_case(b) } else { a.to_lowercase() == b.to_lowercase() }
 }

@@ -43,7 +43,7 @@ impl Minimal {
     }
 }
 
-fn manifest(port: u16, start: &str) -> String {
+pub fn manifest(port: u16, start: &str) -> String {
     format!(
         "[source.shop]\ntype = \"mysql\"\nurl = \"mysql://root@127.0.0.1:{port}\"\ntables = [\"shop.*\"]\nstart = \"{start}\"\n\
          without_key = \"whole-row\"\n[sink.lines]\ntype = \"jsonl\"\npath = \"lines.jsonl\"\n[pipeline.copy]\nsource = \"shop\"\n\

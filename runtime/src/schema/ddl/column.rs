@@ -244,6 +244,7 @@ impl Reader<'_, '_> {
             };
             return match self.peek() {
                 Some(t) if t.is_word("UNIQUE") => self.unique(name, keys).map(|()| true),
+                Some(t) if t.is_word("CONSTRAINT") => Err(NotUnderstood),
                 _ => self.table_key(keys),
             };
         }

@@ -146,6 +146,10 @@ pub enum Problem {
     )]
     Schema { table: String, reason: String },
     #[error(
+        "defines `{table}`: `{statement}`\nhint: do the same at the target if it needs it, then go on after this statement with {{after}}"
+    )]
+    Ddl { table: String, statement: String },
+    #[error(
         "rolls back rows that are in the binlog, as statements on tables with and without transactions in one transaction do\nhint: compare the tables, then go on after this transaction with {{after}}"
     )]
     RolledBack,

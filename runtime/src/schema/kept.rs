@@ -1,0 +1,99 @@
+//! The schema history as users see and mend it.
+
+use std::collections::BTreeMap;
+
+use super::apply::{self, Context, schema_itself};
+use super::ddl::{self, Change, Name};
+use super::history::{Origin, Version};
+use super::names::Collations;
+use super::token::{Dialect, tokens};
+use super::{COLLATION_UNKNOWN, State, Table};
+use crate::cursor::CursorError;
+use crate::cursor::histories::Histories;
+use crate::position::Position;
+use crate::source::{Source, SourceError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(
+        "the pipeline has no cursor yet, so that there is no position from which the columns hold\nhint: run the pipeline first"
+    )]
+    NoPosition,
+    #[error(
+        "the file has no CREATE TABLE statement with columns that is understood\nhint: take what SHOW CREATE TABLE says, and leave out what is not about columns and keys"
+    )]
+    NotUnderstood,
+    #[error(
+        "the server has no table `{table}`, or the account may not see it\nhint: check the name (capital letters matter); for binlog files use `tidegate schema set`"
+    )]
+    NoTable { table: String },
+}
+
+/// All versions of all tables.
+pub fn list(kept: &Histories) -> Result<Vec<(Name, Version)>, CursorError> {
+    let mut all = Vec::new();
+    for (key, value) in kept.all()? {
+        let version = serde_json::from_slice(&value).map_err(|e| kept.damaged(&e))?;
+        if let Some((schema, table)) = key.table() {
+            all.push((Name { schema: schema.into(), table: table.into() }, version));
+        }
+    }
+    Ok(all)
+}
+
+/// Sets what a table is from `at` on. Without it: from where its columns are not known, or from the cursor.
+pub fn put(kept: &Histories, name: &Name, table: Table, origin: Origin, at: Option<Position>) -> Result<(), KeptError> {
+    let of_table = list(kept)?.into_iter().filter(|(of, _)| of == name).map(|(_, version)| version);
+    let unknown = of_table.filter(|version| matches!(version.state, State::Unknown { .. })).last();
+    let at = match (at, unknown, kept.cursor()?) {
+        (Some(at), _, _) => at,
+        (None, Some(unknown), _) => unknown.at,
+        (None, None, Some(cursor)) => cursor,
+        (None, None, None) => return Err(KeptError::NoPosition),
+    };
+    let version = Version { at, is_first: false, origin, state: State::Known(table) };
+    kept.put(&name.schema, &name.table, &version.at, serde_json::to_vec(&version).unwrap_or_default())?;
+    Ok(kept.flush()?)
+}
+
+/// The table that a CREATE TABLE statement makes at the source.
+pub async fn read_create(source: &Source, name: &Name, text: &str) -> Result<Table, KeptError> {
+    let dialect = Dialect::of_version(&source.version().await?);
+    let (mut collations, mut in_schema) = (Collations::of_version(dialect.mariadb, dialect.version), COLLATION_UNKNOWN);
+    if let Some(server) = source.server() {
+        collations = server.collations().await.map_err(|f| source.error(f))?;
+        let schemas = server.schemas(&collations).await.map_err(|f| source.error(f))?;
+        in_schema = schemas.iter().find(|(schema, _)| **schema == *name.schema).map_or(COLLATION_UNKNOWN, |(_, id)| *id);
+    }
+    let tokens = tokens(text, &dialect);
+    let definition = ddl::read_create(&tokens, &dialect, &name.schema).map_err(|ddl::NotUnderstood| KeptError::NotUnderstood)?;
+    let context = Context {
+        dialect,
+        collations: &collations,
+        session: &[],
+        server_collation: COLLATION_UNKNOWN,
+        seed: tokens.len() as u64,
+        statement: "",
+        at: "",
+    };
+    let schema = State::Known(Table { collation: in_schema, ..Table::default() });
+    let before = BTreeMap::from([(schema_itself(&name.schema), schema)]);
+    let change = Change::Create { table: name.clone(), guarded: false, definition };
+    match apply::apply(&change, &before, &context).remove(name) {
+        Some(State::Known(table)) => Ok(table),
+        _ => Err(KeptError::NotUnderstood),
+    }
+}
+
+/// The table as the server has it now.
+pub async fn of_server(source: &Source, name: &Name) -> Result<Table, KeptError> {
+    let missing = || KeptError::NoTable { table: name.to_string() };
+    let server = source.server().ok_or_else(missing)?;
+    let collations = server.collations().await.map_err(|f| source.error(f))?;
+    let described = server.describe(&name.schema, Some(&name.table), &collations).await.map_err(|f| source.error(f))?;
+    described.into_iter().find(|(table, _)| **table == *name.table).map(|(_, table)| table).ok_or_else(missing)
+}

@@ -574,9 +574,15 @@ impl Framer {
             return Ok((self.offset, self.offset + len));
         }
         let next = widen(self.offset + len, low);
-        if code == kind::FORMAT_DESCRIPTION && next - self.offset > u64::from(u32::MAX / 2) {
-            // The one at the head of a file that is read from the middle.
-            return Ok((self.offset, self.offset));
+        if next - self.offset > u64::from(u32::MAX / 2) {
+            if code == kind::FORMAT_DESCRIPTION {
+                // The one at the head of a file that is read from the middle.
+                return Ok((self.offset, self.offset));
+            }
+            // Events without a position may have been counted too far (MariaDB's in encrypted files): the header is right.
+            if let Some(back) = next.checked_sub(1 << 32).filter(|back| *back >= 4 + len) {
+                return Ok((back - len, back));
+            }
         }
         Ok((next - len, next))
     }

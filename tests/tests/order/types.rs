@@ -180,3 +180,53 @@ fn all_types_of_mariadb_arrive_at_mysql() {
         copy.assert_same(&origin, "SELECT * FROM orders ORDER BY id");
     }
 }
+
+/// Rows that are read from the table have the same values as those of the stream, to the last byte: as JSON, once as each.
+fn read_as_streamed(server: &Server, database: &str, script: &str, tables: &[&str]) {
+    let origin = Origin::new(server, database);
+    load(server, database, script);
+    let rows = |start: &str| {
+        let flow = tidegate_tests::flow::Flow::new(&format!(
+            "[source.here]\ntype = \"mysql\"\nurl = \"{}\"\ntables = [\"{database}.*\"]\nstart = {start}\nwithout_key = \"whole-row\"\n\
+             [sink.there]\ntype = \"jsonl\"\npath = \"out.jsonl\"\n[pipeline.copy]\nsource = \"here\"\nsink = \"there\"\nlanes = 1\n",
+            server.url("root", "")
+        ));
+        flow.catch_up();
+        let text = std::fs::read_to_string(flow.folder().join("out.jsonl")).expect("the lines");
+        let mut last = std::collections::BTreeMap::new();
+        for line in text.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+            let table = line["table"].as_str().expect("a table").to_owned();
+            if !tables.contains(&table.as_str()) {
+                continue;
+            }
+            let image = if line["op"] == "delete" { &line["before"] } else { &line["after"] };
+            let id = image["id"].to_string();
+            match line["op"].as_str() {
+                Some("delete") => last.remove(&(table, id)),
+                _ => last.insert((table, id), image.clone()),
+            };
+        }
+        last
+    };
+    let (streamed, read) = (rows(&origin.start), rows("\"snapshot\""));
+    assert!(streamed.len() > tables.len());
+    assert_eq!(streamed.keys().collect::<Vec<_>>(), read.keys().collect::<Vec<_>>());
+    for (key, streamed) in &streamed {
+        let columns = streamed.as_object().expect("an object");
+        for (column, value) in columns {
+            assert_eq!(value, &read[key][column], "{key:?}: {column}");
+        }
+        assert_eq!(Some(columns.len()), read[key].as_object().map(serde_json::Map::len), "{key:?}");
+    }
+}
+
+#[test]
+fn rows_of_mysql_are_read_as_they_are_streamed() {
+    read_as_streamed(servers::shared_mysql(), "order_types_read", "examples/demo/all_types.sql", &["all_types"]);
+}
+
+#[test]
+fn rows_of_mariadb_are_read_as_they_are_streamed() {
+    read_as_streamed(servers::shared_mariadb(), "order_types_read", "tests/fixtures/mariadb.sql", &["all_types"]);
+}

@@ -164,6 +164,26 @@ impl Store {
         self.reads.scan_prefix([pipeline.as_bytes(), &[0]].concat()).map(work).collect()
     }
 
+    /// For [`ToRead::id`]: never the same twice.
+    pub fn next_read_id(&self) -> Result<u64, CursorError> {
+        self.db.generate_id().map_err(|source| CursorError::Write { path: self.path.clone(), source })
+    }
+
+    /// A table is not to be read any more; durable with the next call.
+    pub fn remove_read(&self, pipeline: &str, id: u64) -> Result<(), CursorError> {
+        let removed = self.reads.remove(read_key(pipeline, id));
+        removed.map(|_| ()).map_err(|source| CursorError::Write { path: self.path.clone(), source })
+    }
+
+    /// More tables to read. Durable when it returns.
+    pub fn add_reads(&self, pipeline: &str, reads: &[ToRead]) -> Result<(), CursorError> {
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        for read in reads {
+            self.reads.insert(read_key(pipeline, read.id), serde_json::to_vec(read).unwrap_or_default()).map_err(error)?;
+        }
+        self.db.flush().map(|_| ()).map_err(error)
+    }
+
     /// As [`Store::commit`], on a user's behalf: marks in the target no longer count.
     pub fn move_to(&self, pipeline: &str, position: Position) -> Result<(), CursorError> {
         let error = |source| CursorError::Write { path: self.path.clone(), source };

@@ -19,6 +19,8 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     #[error("the manifest has no pipeline `{name}`\nhint: {hint}")]
     NoPipeline { name: String, hint: String },
+    #[error("{problem}\nhint: {hint}")]
+    Request { problem: String, hint: String },
     #[error("{} is there already\nhint: nothing was changed; give another path, or move the file away", .0.display())]
     Exists(PathBuf),
     #[error("{} cannot be written\nhint: give a path in a folder that is yours", .path.display())]
@@ -75,9 +77,12 @@ impl Place {
 impl Error {
     pub fn place(&self) -> Place {
         match self {
-            Error::Manifest(_) | Error::NoPipeline { .. } | Error::Exists(_) | Error::Write { .. } | Error::Output(_) => {
-                Place::Manifest
-            }
+            Error::Manifest(_)
+            | Error::NoPipeline { .. }
+            | Error::Request { .. }
+            | Error::Exists(_)
+            | Error::Write { .. }
+            | Error::Output(_) => Place::Manifest,
             Error::Schema(_) | Error::Read { .. } => Place::Manifest,
             Error::Source(_) => Place::Source,
             Error::Cursor(_) => Place::DataDir,
@@ -97,7 +102,7 @@ fn place_of(error: &PipelineError) -> Place {
         PipelineError::Decode(DecodeError { problem: Problem::Refused(refusal), .. }) if refusal.is::<PluginError>() => {
             Place::Plugin
         }
-        PipelineError::Source(_) | PipelineError::Decode(_) | PipelineError::Batch(_) => Place::Source,
+        PipelineError::Read { .. } | PipelineError::Source(_) | PipelineError::Decode(_) | PipelineError::Batch(_) => Place::Source,
         PipelineError::Plugin(_) | PipelineError::Lane(LaneError::Plugin(_) | LaneError::Row(_)) => Place::Plugin,
         PipelineError::Lane(LaneError::Unrouted(_)) => Place::Manifest,
         PipelineError::Sink { .. } | PipelineError::Marks(_) => Place::Sink,

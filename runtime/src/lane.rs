@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::batcher::Batcher;
 use crate::change::{Relation, RowId, Transaction};
 use crate::manifest::model::Ordering;
-use crate::position::Position;
+use crate::position::{Position, file_number};
 
 pub mod bonds;
 pub mod order;
@@ -31,12 +31,29 @@ pub struct Lanes {
     pub rows_read: u64,
     /// While tables are being read.
     pub touched: Option<Touched>,
+    /// Tables without a key whose rows were read as they were at a position: what the stream has before it is in them.
+    pub held: Vec<Held>,
+}
+
+/// See [`Lanes::held`].
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub schema: String,
+    pub table: String,
+    pub before: Position,
 }
 
 impl Lanes {
     pub fn new(ordering: Ordering, lanes: usize, rows_max: usize, bytes_max: usize) -> Lanes {
         let batchers = (0..lanes).map(|_| Batcher::new(rows_max, bytes_max)).collect();
-        Lanes { assignment: Assignment::new(ordering, lanes, Arc::default()), batchers, skip: None, rows_read: 0, touched: None }
+        Lanes {
+            assignment: Assignment::new(ordering, lanes, Arc::default()),
+            batchers,
+            skip: None,
+            rows_read: 0,
+            touched: None,
+            held: Vec::new(),
+        }
     }
 
     /// Rows of bound tables share lanes.
@@ -74,6 +91,16 @@ impl Lanes {
             return None;
         }
         Some(self.assignment.lane(relation, key_hash))
+    }
+
+    /// True if what was read of the row's table has the transaction's changes.
+    #[cold]
+    pub fn is_held(&self, relation: &Relation, transaction: &Transaction) -> bool {
+        let has = |before: &Position| match (&before.gtids, &transaction.gtid) {
+            (Some(set), Some(gtid)) => set.contains(gtid),
+            _ => (file_number(&transaction.file), transaction.offset) < (file_number(&before.file), before.offset),
+        };
+        self.held.iter().any(|held| held.schema == *relation.schema && held.table == *relation.table && has(&held.before))
     }
 
     /// As [`Lanes::lane`], of a row that was read from its table.

@@ -28,6 +28,17 @@ pub struct PipelineStatus {
     caught_up: std::sync::atomic::AtomicBool,
     position: Mutex<Option<Position>>,
     state: Mutex<State>,
+    tables: Mutex<Option<TablesRead>>,
+}
+
+/// How far tables are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TablesRead {
+    pub rows: u64,
+    /// Rows that they have, as the server estimates it.
+    pub estimate: u64,
+    /// Tables that are not read to their end.
+    pub left: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +65,7 @@ impl PipelineStatus {
             caught_up: std::sync::atomic::AtomicBool::new(false),
             position: Mutex::new(None),
             state: Mutex::new(State::Starting),
+            tables: Mutex::new(None),
         }
     }
 
@@ -90,6 +102,11 @@ impl PipelineStatus {
         *lock(&self.position) = Some(position);
     }
 
+    /// `None`: no tables are being read.
+    pub fn set_tables(&self, tables: Option<TablesRead>) {
+        *lock(&self.tables) = tables;
+    }
+
     pub fn set_state(&self, state: State) {
         *lock(&self.state) = state;
     }
@@ -103,6 +120,7 @@ impl PipelineStatus {
         StatusSnapshot {
             name: self.name.clone(),
             state: lock(&self.state).clone(),
+            tables: *lock(&self.tables),
             rows_read,
             rows_settled,
             rows_dropped: get(&self.rows_dropped),
@@ -124,6 +142,8 @@ impl PipelineStatus {
 pub struct StatusSnapshot {
     pub name: String,
     pub state: State,
+    /// While tables are being read.
+    pub tables: Option<TablesRead>,
     pub rows_read: u64,
     pub rows_settled: u64,
     pub rows_dropped: u64,

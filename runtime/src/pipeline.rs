@@ -37,12 +37,18 @@ use crate::source::{Source, SourceError, Start};
 
 mod feed;
 mod open;
+mod requests;
 
 use feed::{Ended, Feed, FeedOptions, LANE_DEPTH};
 use open::Shared;
+pub use requests::Request;
+use requests::RequestError;
 
 /// How often cursors are flushed.
 const CURSOR_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a running pipeline looks for requests to read tables.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a sink may take to connect, or to answer a question about marks, before it is asked again.
 const SINK_ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -66,6 +72,9 @@ pub enum PipelineError {
     Marks(#[from] MarksError),
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// A table cannot be read.
+    #[error("{problem}\nhint: {hint}")]
+    Read { problem: String, hint: String },
     #[error(transparent)]
     Prepared(#[from] PreparedError),
     #[error("a task ended unexpectedly: {0}")]
@@ -101,6 +110,7 @@ struct Unopened {
     store: Store,
     /// For prepared XA transactions.
     prepared: PathBuf,
+    data_dir: PathBuf,
     status: Arc<PipelineStatus>,
     until_caught_up: bool,
 }
@@ -115,6 +125,7 @@ struct Running {
     store: Store,
     /// For prepared XA transactions.
     prepared: PathBuf,
+    data_dir: PathBuf,
     status: Arc<PipelineStatus>,
     until_caught_up: bool,
 }
@@ -131,6 +142,7 @@ impl Run {
             shared: Arc::clone(&shared),
             store: store.clone(),
             prepared: Prepared::folder(&manifest.data_dir, &pipeline.name),
+            data_dir: manifest.data_dir.clone(),
             status: Arc::new(PipelineStatus::new(&pipeline.name)),
             until_caught_up: options.until_caught_up,
         };
@@ -184,7 +196,7 @@ impl Unopened {
 
     /// What can be wrong with the pipeline itself comes first: its source may be away for long. Sinks are connected later.
     async fn open(self) -> Result<Running, PipelineError> {
-        let Unopened { pipeline, shared, store, prepared, status, until_caught_up } = self;
+        let Unopened { pipeline, shared, store, prepared, data_dir, status, until_caught_up } = self;
         let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
         for route in &pipeline.routes {
             if !sinks.iter().any(|(name, _)| *name == route.sink.name) {
@@ -201,7 +213,7 @@ impl Unopened {
         status.set_state(State::Waiting(pipeline.source.place()));
         let source = shared.source(&pipeline.source).await?;
         status.set_state(State::Starting);
-        Ok(Running { pipeline, source, plugins, sinks, store, prepared, status, until_caught_up })
+        Ok(Running { pipeline, source, plugins, sinks, store, prepared, data_dir, status, until_caught_up })
     }
 }
 
@@ -312,6 +324,7 @@ impl Running {
         }
         self.status.begin_again();
         self.status.set_state(State::Running);
+        let requests = self.take_requests(&stop).await?;
         let (finished, finish) = oneshot::channel();
         let keeper = Keeper {
             store: self.store.clone(),
@@ -342,9 +355,12 @@ impl Running {
                 until,
                 until_levelled,
                 pace: self.pipeline.source.pace(),
+                reads_whole: self.pipeline.source.without_key() == WithoutKey::WholeRow,
             },
             executed: position,
             reads: self.store.reads(name)?,
+            store: self.store.clone(),
+            requests,
         };
         let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, give_up: Some(give_up), keeper: Some(keeper) };
         let outcome = tasks.attend(name).await;
@@ -358,6 +374,40 @@ impl Running {
             return Ok(if relabelled.is_some() { ended } else { Ended::Stopped });
         }
         Ok(ended)
+    }
+
+    /// Takes up what `tidegate snapshot` has left, now and from now on.
+    async fn take_requests(&self, stop: &watch::Receiver<bool>) -> Result<mpsc::Receiver<Vec<ToRead>>, PipelineError> {
+        let (sender, requests) = mpsc::channel(1);
+        let patterns = self.pipeline.source.tables().clone();
+        let (data_dir, store, name) = (self.data_dir.clone(), self.store.clone(), self.pipeline.name.clone());
+        let source = Arc::clone(&self.source);
+        let take = async move || requests::take_up(&data_dir, &store, &name, &source, &patterns).await;
+        // These are read with what is left of earlier ones.
+        match unless_told(stop, take()).await {
+            Some(Err(RequestError::Cursor(error))) => return Err(error.into()),
+            Some(Err(RequestError::Source(error))) => tracing::warn!("{error}"),
+            Some(Ok(_)) | None => {}
+        }
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(REQUEST_INTERVAL) => {}
+                    () = sender.closed() => return,
+                }
+                match take().await {
+                    Ok(reads) if reads.is_empty() => {}
+                    Ok(reads) => {
+                        if sender.send(reads).await.is_err() {
+                            return;
+                        }
+                    }
+                    // The file is still there.
+                    Err(error) => tracing::warn!("{error}"),
+                }
+            }
+        });
+        Ok(requests)
     }
 
     /// Where to begin. `None`: stopped while waiting for the source or a sink.
@@ -481,9 +531,12 @@ impl Running {
         let mut reads = BTreeMap::new();
         if self.pipeline.source.reads_tables() {
             let patterns = self.pipeline.source.tables();
-            let Some(tables) = unless_told(stop, patiently(|| self.source.tables(patterns))).await else { return Ok(None) };
-            let read = |(id, (schema, table)): (u64, (String, String))| (id, Some(ToRead::new(id, &schema, &table, None)));
-            reads = (0..).zip(tables?).map(read).collect();
+            let asked = patiently(|| self.source.tables_with_rows(patterns));
+            let Some(tables) = unless_told(stop, asked).await else { return Ok(None) };
+            for (schema, table, estimate) in tables? {
+                let id = self.store.next_read_id()?;
+                reads.insert(id, Some(ToRead { estimate, ..ToRead::new(id, &schema, &table, None) }));
+            }
         }
         // Once and for all: `start` is for the first start only.
         self.store.commit_with(&self.pipeline.name, position.clone(), &reads)?;

@@ -256,3 +256,140 @@ fn a_snapshot_goes_on_after_kill_9() {
     snapshot.flow.catch_up();
     snapshot.assert_same();
 }
+
+/// Rows that nothing tells apart are neither lost nor doubled: neither those that are there twice nor those that change meanwhile.
+fn without_key(source: &Server, name: &'static str) {
+    let of_source = "without_key = \"whole-row\"";
+    let snapshot = Snapshot::new(
+        source,
+        Target::Server(servers::shared_postgres()),
+        name,
+        of_source,
+        "lanes = 2\ndelivery = \"exactly-once\"",
+    );
+    source.sql(&format!(
+        "CREATE DATABASE {name}; CREATE TABLE {name}.log (n INT, note VARCHAR(40)); CREATE TABLE {name}.empty (n INT)"
+    ));
+    source.sql(&format!("CREATE TABLE {name}.t (id INT PRIMARY KEY, n INT)"));
+    let rows: Vec<String> = (0..30_000).map(|n| format!("({}, 'row {}')", n % 5000, n % 700)).collect();
+    source.sql_in(name, &format!("INSERT INTO log VALUES {}; INSERT INTO t VALUES (1, 1), (2, 2)", rows.join(", ")));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut random = Random::new(3);
+            while !done.load(Ordering::Relaxed) {
+                let n = random.below(6000);
+                source.sql_in(
+                    name,
+                    &format!(
+                        "INSERT INTO log VALUES ({n}, 'new'), ({n}, 'new'); UPDATE log SET note = 'changed' WHERE n = {} LIMIT 1; \
+                         DELETE FROM log WHERE n = {} LIMIT 1; REPLACE INTO t VALUES ({n}, 3);",
+                        n / 2,
+                        n / 3
+                    ),
+                );
+            }
+        });
+        let (code, _, stderr) = snapshot.flow.call(&["run", "--until", "caught-up"]);
+        std::thread::sleep(Duration::from_millis(300));
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(code, 0, "{stderr}");
+        writer.join().expect("the writer");
+    });
+    snapshot.flow.catch_up();
+    for query in ["SELECT n, note, COUNT(*) FROM log GROUP BY n, note", "SELECT id, n, 1 FROM t"] {
+        let sorted = |text: String| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let here = sorted(source.sql_in(name, query));
+        let there = sorted(servers::shared_postgres().sql_in(&format!("{name}_copy"), query));
+        assert_eq!(here, there, "{query}");
+    }
+}
+
+#[test]
+fn a_table_without_a_key_of_mysql() {
+    without_key(servers::shared_mysql(), "snap_keyless_my");
+}
+
+#[test]
+fn a_table_without_a_key_of_mariadb() {
+    without_key(servers::shared_mariadb(), "snap_keyless_maria");
+}
+
+/// `tidegate snapshot` while the pipeline runs, and for the next run.
+#[test]
+fn tables_are_read_again_when_asked() {
+    let source = servers::shared_mysql();
+    let snapshot = Snapshot::new(source, Target::Sqlite, "snap_again", "start = \"now\"", "");
+    fill(source, "snap_again", 500);
+    let rows = |table: &str| {
+        let mut sqlite = Command::new("sqlite3");
+        sqlite.args(["-batch", "copy.sqlite"]).arg(format!("SELECT COUNT(*) FROM {table}")).current_dir(snapshot.flow.folder());
+        String::from_utf8_lossy(&sqlite.output().expect("sqlite3").stdout).trim().to_owned()
+    };
+    let mut run = snapshot.flow.start(&[], &[]);
+    servers::wait_until("it runs", || run.log().contains("begins at"));
+    let (code, said, stderr) = snapshot.flow.call(&["snapshot", "--tables", "snap_again.n*", "--where", "v = 0 -- all of them"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(said.contains("snap_again.names, snap_again.numbers"), "{said}");
+    servers::wait_until("the tables are read", || rows("numbers") == "500" && rows("names") == "500");
+    assert_eq!(rows("pairs"), "");
+    run.signal("INT");
+    run.wait();
+
+    let (code, ..) = snapshot.flow.call(&["snapshot", "--tables", "snap_again.pairs", "--where", "a = 3"]);
+    assert_eq!(code, 0);
+    snapshot.flow.catch_up();
+    assert_eq!(rows("pairs"), source.sql_in("snap_again", "SELECT COUNT(*) FROM pairs WHERE a = 3").trim());
+    let (_, said, _) = snapshot.flow.call(&["cursor", "show", "copy"]);
+    assert!(!said.contains("still to be read"), "{said}");
+
+    for (arguments, message) in [
+        (vec!["snapshot", "--tables", "snap_again.x*"], "no pipeline follows a table"),
+        (vec!["snapshot", "--tables", "snap_again.pairs", "--where", "nonsense = 1"], "nonsense"),
+        (vec!["snapshot", "--tables", "snap_again.pairs", "--pipeline", "other"], "no pipeline `other`"),
+    ] {
+        let (code, _, stderr) = snapshot.flow.call(&arguments);
+        assert!(code != 0 && stderr.contains(message), "{arguments:?}: {code} {stderr}");
+    }
+}
+
+/// A table that is altered between its chunks is read again with the new columns.
+#[test]
+fn a_table_is_altered_while_it_is_read() {
+    let source = servers::shared_mysql();
+    let of_source = "snapshot = { chunk_rows = 200, rows_per_second = 4000, readers = 1 }";
+    let snapshot = Snapshot::new(source, Target::Sqlite, "snap_ddl", of_source, "");
+    source.sql("CREATE DATABASE snap_ddl; CREATE TABLE snap_ddl.t (id INT PRIMARY KEY, a INT, b INT)");
+    let rows: Vec<String> = (0..8000).map(|n| format!("({n}, {n}, {n})")).collect();
+    source.sql_in("snap_ddl", &format!("INSERT INTO t VALUES {}", rows.join(", ")));
+    let mut sqlite = Command::new("sqlite3");
+    sqlite.args(["-batch", "copy.sqlite", "CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, c TEXT)"]);
+    servers::run(
+        {
+            sqlite.current_dir(snapshot.flow.folder());
+            sqlite
+        },
+        "",
+    );
+    let mut run = snapshot.flow.start(&["--until", "caught-up"], &[]);
+    servers::wait_until("it is reading", || run.log().contains("reading tables"));
+    std::thread::sleep(Duration::from_millis(700));
+    source.sql_in("snap_ddl", "ALTER TABLE t ADD COLUMN c VARCHAR(20) DEFAULT 'later', DROP COLUMN a, ALGORITHM = COPY");
+    let status = run.wait();
+    assert_eq!(status.code(), Some(0), "{}", run.log());
+    snapshot.flow.catch_up();
+    let mut sqlite = Command::new("sqlite3");
+    sqlite
+        .args(["-batch", "-separator", "\t", "copy.sqlite", "SELECT id, b, c FROM t ORDER BY id"])
+        .current_dir(snapshot.flow.folder());
+    let there = servers::run(sqlite, "");
+    let here = source.sql_in("snap_ddl", "SELECT id, b, c FROM t ORDER BY id");
+    assert_eq!(here.lines().count(), there.lines().count());
+    // Those that were read before the table was altered have no value in the new column: DDL is not copied.
+    let differ = here.lines().zip(there.lines()).filter(|(here, there)| here != there).count();
+    assert!((200..7900).contains(&differ), "{differ} rows were read before");
+}

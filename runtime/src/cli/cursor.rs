@@ -14,6 +14,7 @@ use crate::manifest::start::{Start, parse_time};
 use crate::manifest::{self};
 use crate::position::GtidSet;
 use crate::source::Source;
+use crate::source::snapshot::to_read::ToRead;
 
 pub(super) fn run(command: &CursorCommand, format: Format) -> Result<(), Error> {
     match command {
@@ -47,14 +48,18 @@ fn list((manifest, store): &(Manifest, Store), format: Format) -> Result<(), Err
         Format::Text => {
             let mut rows = vec![["pipeline", "position", "written", ""].map(str::to_owned).to_vec()];
             for (name, cursor, in_manifest) in all {
-                let note = if in_manifest { "" } else { "not in the manifest" };
+                let left = left(&store.reads(&name)?);
+                let note = [left.as_str(), if in_manifest { "" } else { "not in the manifest" }];
+                let note = note.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", ");
                 let position = cursor.map_or("none yet".to_owned(), |c| c.position.to_string());
-                rows.push(vec![name, position, cursor.map_or(String::new(), |c| utc(c.written)), note.to_owned()]);
+                rows.push(vec![name, position, cursor.map_or(String::new(), |c| utc(c.written)), note]);
             }
             screen::print_result(&table(&rows, 0..0))
         }
         Format::Json => {
-            let all: Vec<_> = all.iter().map(|(name, cursor, known)| as_json(name, *cursor, *known)).collect();
+            let json =
+                |(name, cursor, known): &(String, Option<&Cursor>, bool)| Ok(as_json(name, *cursor, &store.reads(name)?, *known));
+            let all = all.iter().map(json).collect::<Result<Vec<_>, Error>>()?;
             screen::print_result(&format!("{}\n", json!({ "cursors": all })))
         }
     }
@@ -65,11 +70,17 @@ fn show((manifest, store): &(Manifest, Store), name: &str, format: Format) -> Re
     if cursor.is_none() {
         find(manifest, name)?;
     }
+    let reads = store.reads(name)?;
     screen::print_result(&match (format, &cursor) {
+        (Format::Text, Some(c)) if !reads.is_empty() => {
+            let table = |read: &ToRead| format!("  {read}: {} rows read of about {}\n", read.rows, read.estimate.max(read.rows));
+            let tables: String = reads.iter().map(table).collect();
+            format!("{}\nwritten {}\n{}:\n{tables}", c.position, utc(c.written), left(&reads))
+        }
         (Format::Text, Some(c)) => format!("{}\nwritten {}\n", c.position, utc(c.written)),
         (Format::Text, None) => "none yet: the pipeline begins at the `start` of its source\n".to_owned(),
         (Format::Json, cursor) => {
-            format!("{}\n", as_json(name, cursor.as_ref(), manifest.pipelines.iter().any(|p| p.name == name)))
+            format!("{}\n", as_json(name, cursor.as_ref(), &reads, manifest.pipelines.iter().any(|p| p.name == name)))
         }
     })
 }
@@ -108,7 +119,17 @@ pub(super) fn find<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a Pipelin
     })
 }
 
-fn as_json(name: &str, cursor: Option<&Cursor>, in_manifest: bool) -> serde_json::Value {
+/// `3 tables are still to be read`; empty: none.
+fn left(reads: &[ToRead]) -> String {
+    match reads.len() {
+        0 => String::new(),
+        1 => "1 table is still to be read".to_owned(),
+        n => format!("{n} tables are still to be read"),
+    }
+}
+
+fn as_json(name: &str, cursor: Option<&Cursor>, reads: &[ToRead], in_manifest: bool) -> serde_json::Value {
+    let table = |read: &ToRead| json!({ "schema": read.schema, "table": read.table, "where": read.filter, "rows_read": read.rows, "rows_estimated": read.estimate });
     json!({
         "pipeline": name,
         "in_manifest": in_manifest,
@@ -116,6 +137,7 @@ fn as_json(name: &str, cursor: Option<&Cursor>, in_manifest: bool) -> serde_json
         "offset": cursor.map(|c| c.position.offset),
         "gtids": cursor.and_then(|c| c.position.gtids.as_ref()).map(ToString::to_string),
         "written": cursor.map(|c| utc(c.written)),
+        "tables_to_read": reads.iter().map(table).collect::<Vec<_>>(),
     })
 }
 

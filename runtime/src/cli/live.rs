@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::json;
 
 use super::table::table;
-use crate::metrics::{State, StatusSnapshot};
+use crate::metrics::{State, StatusSnapshot, TablesRead};
 
 /// Seconds over which the rate of the live line is taken.
 const RATE_SECONDS: f64 = 3.0;
@@ -43,7 +43,7 @@ pub(super) fn lines(pipelines: &[(StatusSnapshot, f64)], width: usize) -> Vec<St
             p.lag_bytes.map_or("-".to_owned(), bytes),
             grouped(p.rows_settled),
             grouped(p.retries),
-            state(&p.state),
+            p.tables.map_or_else(|| state(&p.state), |tables| tables_read(tables, *rate)),
         );
         cut(line.trim_end(), width)
     };
@@ -58,10 +58,23 @@ pub(super) fn log_line(p: &StatusSnapshot, rate: f64) -> String {
     format!(
         "{}: {}, {} rows/s, lag {lag_seconds}{lag_bytes}, {settled} rows settled, {} retries",
         p.name,
-        state(&p.state),
+        p.tables.map_or_else(|| state(&p.state), |tables| tables_read(tables, rate)),
         short(rate),
         p.retries
     )
+}
+
+/// `reading 3 tables: 1,234 of about 5,000 rows, 24 %, 3 min left`
+fn tables_read(tables: TablesRead, rate: f64) -> String {
+    let TablesRead { rows, estimate, left } = tables;
+    let percent = (rows * 100).checked_div(estimate).unwrap_or(0);
+    let time = match (estimate.saturating_sub(rows), rate) {
+        (0, _) => String::new(),
+        (_, rate) if rate < 1.0 => String::new(),
+        (rest, rate) => format!(", {} left", seconds(rest as f64 / rate)),
+    };
+    let tables = if left == 1 { "1 table".to_owned() } else { format!("{left} tables") };
+    format!("reading {tables}: {} of about {} rows, {percent} %{time}", grouped(rows), grouped(estimate))
 }
 
 /// The table at the end. `took` is in seconds.
@@ -91,6 +104,7 @@ pub(super) fn summary_json(pipelines: &[StatusSnapshot], took: f64) -> serde_jso
         json!({
             "name": p.name,
             "state": state(&p.state),
+            "tables_to_read": p.tables.map_or(0, |tables| tables.left),
             "rows_read": p.rows_read,
             "rows_settled": p.rows_settled,
             "rows_dropped": p.rows_dropped,
@@ -181,6 +195,7 @@ mod tests {
         StatusSnapshot {
             name: name.to_owned(),
             state: State::Running,
+            tables: None,
             rows_read: 2_000_000,
             rows_settled: 1_234_567,
             rows_dropped: 12,
@@ -205,6 +220,15 @@ mod tests {
                 "search-index        0 rows/s  lag  3 min        -  settled           0  retries 7  waiting: sink `search` is away",
             ]
         );
+    }
+
+    #[test]
+    fn how_far_tables_are_read_is_told() {
+        let mut reading = snapshot("replica");
+        reading.tables = Some(TablesRead { rows: 250_000, estimate: 1_000_000, left: 3 });
+        let line = log_line(&reading, 10_000.0);
+        assert!(line.contains("reading 3 tables: 250,000 of about 1,000,000 rows, 25 %, 75 s left"), "{line}");
+        assert!(!tables_read(TablesRead { rows: 0, estimate: 0, left: 1 }, 0.0).contains("left"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod live;
 mod run;
 mod schema;
 mod screen;
+mod snapshot;
 mod table;
 
 /// Keeps other systems in step with a database while it changes.
@@ -61,6 +62,9 @@ enum Command {
     /// Write a commented manifest to start from.
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),
+    /// Read tables again, while their changes are followed.
+    #[command(after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(SnapshotArgs),
     /// Look at or change where pipelines stand. Refuses while one of them runs.
     #[command(subcommand, after_help = CURSOR_EXAMPLES)]
     Cursor(CursorCommand),
@@ -115,6 +119,31 @@ Changes nothing. The exit code is that of the first error.
 Examples:
   tidegate check
   tidegate check shop.toml --offline";
+
+#[derive(Debug, Args)]
+struct SnapshotArgs {
+    /// The manifest.
+    #[arg(default_value = MANIFEST)]
+    manifest: PathBuf,
+    /// Which of the followed tables: a pattern as in the manifest; may stand several times.
+    #[arg(long, required = true, value_name = "PATTERN")]
+    tables: Vec<String>,
+    /// Only rows for which this SQL condition is true.
+    #[arg(long = "where", value_name = "CONDITION")]
+    filter: Option<String>,
+    /// For this pipeline only; may stand several times.
+    #[arg(long, value_name = "NAME")]
+    pipeline: Vec<String>,
+}
+
+const SNAPSHOT_EXAMPLES: &str = "\
+Rows are written over what the target has; rows that the source does not have stay there. Rows of tables without a key
+are inserted once more: empty such a table in the target first, while the pipeline does not run.
+A pipeline that runs begins within a second or two, another one when it runs next.
+
+Examples:
+  tidegate snapshot --tables 'shop.o*'
+  tidegate snapshot shop.toml --pipeline replica --tables shop.orders --where \"created >= '2026-11-01'\"";
 
 #[derive(Debug, Args)]
 struct InitArgs {
@@ -237,6 +266,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args, cli.format),
         Command::Check(args) => check::run(args, cli.format),
         Command::Init(args) => init::run(args, cli.format),
+        Command::Snapshot(args) => snapshot::run(args, cli.format),
         Command::Cursor(command) => cursor::run(command, cli.format),
         Command::Schema(command) => schema::run(command, cli.format),
     };

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::PipelineError;
 use crate::ack::{AckTracker, Token};
+use crate::cursor::Store;
 use crate::failpoint;
 use crate::lane::Lanes;
 use crate::lane::order::SourceOrder;
@@ -62,7 +63,7 @@ pub enum Ended {
 /// What reading goes on with.
 enum Wake {
     Event(Event),
-    /// One of a table has arrived.
+    /// One of a table has arrived, or tables are asked for.
     Chunk,
 }
 
@@ -86,6 +87,10 @@ pub struct Feed {
     pub executed: Position,
     /// Tables to read.
     pub reads: Vec<ToRead>,
+    /// Tables without a key are told there before they are begun.
+    pub store: Store,
+    /// More of them, asked for meanwhile.
+    pub requests: mpsc::Receiver<Vec<ToRead>>,
 }
 
 pub struct FeedOptions {
@@ -101,6 +106,8 @@ pub struct FeedOptions {
     pub until_levelled: bool,
     /// How tables are read.
     pub pace: Pace,
+    /// Tables without a key are read, too.
+    pub reads_whole: bool,
 }
 
 /// The state of reading.
@@ -123,13 +130,17 @@ struct Reading {
     is_source_away: bool,
     /// Tables that are being read.
     weave: Option<Weave>,
+    /// Tables without a key that were read at a position, which the stream has not passed.
+    held: Vec<(Position, u64)>,
+    /// Tables to read from the next boundary on.
+    asked: Vec<ToRead>,
 }
 
 impl Feed {
     /// Reads until it is told to stop. Dropping the senders at the end lets the lanes finish.
     pub async fn run(mut self) -> Result<(Ended, Position), PipelineError> {
         let lanes = self.senders.len();
-        let reads = std::mem::take(&mut self.reads);
+        let asked = std::mem::take(&mut self.reads);
         let resume = Arc::new(self.executed.clone());
         let mut reading = Reading {
             tokens: (0..lanes).map(|_| None).collect(),
@@ -143,12 +154,10 @@ impl Feed {
             idles: 0,
             is_source_away: false,
             weave: None,
+            held: Vec::new(),
+            asked,
             feed: self,
         };
-        // With the marks of other lanes, which is a moment, rows that are read would be in the wrong lanes.
-        if !reading.feed.options.until_levelled {
-            reading.read_tables(reads, reading.feed.options.pace);
-        }
         let ended = reading.run().await;
         reading.count();
         if ended.is_err() && !(reading.feed.options.cut_at_transactions && reading.feed.decoder.is_in_transaction()) {
@@ -161,6 +170,9 @@ impl Feed {
 
 impl Reading {
     async fn run(&mut self) -> Result<Ended, PipelineError> {
+        if let Some(ended) = self.read_tables().await? {
+            return Ok(ended);
+        }
         if self.has_reached_end() {
             return Ok(Ended::Stopped);
         }
@@ -220,6 +232,10 @@ impl Reading {
             let wake = self.deadline.unwrap_or_else(|| Instant::now() + MARK_INTERVAL);
             tokio::select! {
                 event = self.feed.subscription.next() => return Ok(Some(Wake::Event(event?))),
+                Some(asked) = self.feed.requests.recv() => {
+                    self.asked.extend(asked);
+                    return Ok(Some(Wake::Chunk));
+                }
                 arrived = Weave::arrive(&mut self.weave) => {
                     arrived?;
                     return Ok(Some(Wake::Chunk));
@@ -285,6 +301,9 @@ impl Reading {
             }
         }
         self.count();
+        while let Ok(asked) = self.feed.requests.try_recv() {
+            self.asked.extend(asked);
+        }
         self.feed.status.set_behind(self.feed.subscription.behind_bytes(), false);
         if *self.feed.stop.borrow() {
             return Ok(Some(Ended::Stopped));

@@ -238,6 +238,22 @@ impl Source {
         }
     }
 
+    /// As [`Source::tables`], with the rows that the server thinks they have.
+    pub async fn tables_with_rows(&self, tables: &Patterns) -> Result<Vec<(String, String, u64)>, SourceError> {
+        match &self.origin {
+            Origin::Files(_) => Ok(Vec::new()),
+            Origin::MySql(server) => server.tables_with_rows(tables).await.map_err(|f| f.of(&self.name)),
+        }
+    }
+
+    /// Whether the server takes a condition for the rows of a table.
+    pub async fn try_filter(&self, schema: &str, table: &str, filter: &str) -> Result<(), SourceError> {
+        match &self.origin {
+            Origin::Files(_) => Ok(()),
+            Origin::MySql(server) => server.try_filter(schema, table, filter).await.map_err(|f| f.of(&self.name)),
+        }
+    }
+
     /// What would fail. `tables` are the tables that the manifest follows.
     pub async fn check(&self, tables: &Patterns) -> Vec<Finding> {
         match &self.origin {

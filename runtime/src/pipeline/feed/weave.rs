@@ -6,18 +6,20 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Ended, Reading};
+use crate::change::Relation;
 use crate::failpoint;
+use crate::lane::Held;
 use crate::lane::touched::Touched;
 use crate::pipeline::PipelineError;
-use crate::position::file_number;
+use crate::position::{Position, file_number};
 use crate::source::SourceError;
 use crate::source::binlog::error::{DecodeError, Problem};
 use crate::source::binlog::plan::Plan;
-use crate::source::snapshot::to_read::ToRead;
-use crate::source::snapshot::{Chunk, Done, Pace, Readers, Stand, TablePlan};
+use crate::source::snapshot::to_read::{ToRead, Whole};
+use crate::source::snapshot::{Chunk, Done, Readers, Stand, TablePlan};
 
 /// How often readers are told where the stream stands.
 const STAND_INTERVAL: Duration = Duration::from_millis(5);
@@ -53,21 +55,134 @@ impl Weave {
 }
 
 impl Reading {
-    /// Begins to read tables. Called at a boundary of the stream.
-    pub(super) fn read_tables(&mut self, reads: Vec<ToRead>, pace: Pace) {
+    /// Begins to read the tables that are asked for. Called at a boundary of the stream.
+    pub(super) async fn read_tables(&mut self) -> Result<Option<Ended>, PipelineError> {
+        // With the marks of other lanes, which is a moment, rows that are read would be in the wrong lanes.
+        if self.asked.is_empty() || self.feed.options.until_levelled {
+            return Ok(None);
+        }
+        let mut reads = std::mem::take(&mut self.asked);
+        if self.feed.options.reads_whole {
+            let all = std::mem::take(&mut reads);
+            for read in all {
+                match self.whole_table(read).await? {
+                    Keyed::Yes(read) => reads.push(read),
+                    Keyed::No(None) => {}
+                    Keyed::No(ended) => return Ok(ended),
+                }
+            }
+        }
         if reads.is_empty() {
-            return;
+            return Ok(None);
+        }
+        if let Some(weave) = &self.weave {
+            reads.into_iter().for_each(|read| weave.readers.board.add(read));
+            return Ok(None);
         }
         let mut touched = Touched::default();
         let stand = Stand { stamp: touched.begin_stamp(), passed: self.feed.executed.clone() };
         tracing::info!(pipeline = self.feed.status.name, tables = reads.len(), "reading tables");
-        let Some(readers) = self.feed.source.read_tables(reads, pace, stand) else { return };
+        let Some(readers) = self.feed.source.read_tables(reads, self.feed.options.pace, stand) else { return Ok(None) };
         self.feed.lanes.touched = Some(touched);
+        self.feed.status.set_tables(Some(readers.board.progress()));
         self.weave = Some(Weave { readers, waiting: VecDeque::new(), plans: Vec::new(), told: Instant::now() });
+        Ok(None)
+    }
+
+    /// Reads a table without a key, in one go: its rows are told apart by nothing, so that they have to be those of one position, and the
+    /// stream stands still meanwhile.
+    async fn whole_table(&mut self, mut read: ToRead) -> Result<Keyed, PipelineError> {
+        let held = |position: &Position| Held { schema: read.schema.clone(), table: read.table.clone(), before: position.clone() };
+        match &read.whole {
+            Some(Whole { position, is_done: true }) => {
+                self.feed.lanes.held.push(held(position));
+                self.held.push((position.clone(), read.id));
+                return Ok(Keyed::No(None));
+            }
+            Some(Whole { is_done: false, .. }) => {
+                let name = &self.feed.status.name;
+                return Err(PipelineError::Read {
+                    problem: format!(
+                        "table {read} has no key, and reading it was cut: which of its rows the target has is not known"
+                    ),
+                    hint: format!("empty the table in the target, then `tidegate snapshot --pipeline {name} --tables '{read}'`"),
+                });
+            }
+            None => {}
+        }
+        let opened = crate::pipeline::patiently(|| self.feed.source.whole_table(&read));
+        let Some(opened) = crate::pipeline::unless_told(&self.feed.stop, opened).await else {
+            return Ok(Keyed::No(Some(Ended::Stopped)));
+        };
+        let Some(mut whole) = opened? else { return Ok(Keyed::Yes(read)) };
+        self.feed.lanes.held.push(held(&whole.position));
+        let Some(plan) = self.plan_of(&whole.table)? else { return Ok(Keyed::No(None)) };
+        tracing::info!(pipeline = self.feed.status.name, table = read.to_string(), "reading a table without a key");
+        read.whole = Some(Whole { position: whole.position.clone(), is_done: false });
+        self.feed.store.add_reads(&self.feed.status.name, std::slice::from_ref(&read))?;
+        if let Some(ended) = self.send_everything().await? {
+            return Ok(Keyed::No(Some(ended)));
+        }
+        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
+        self.feed.decoder.begin_read(&self.feed.executed.file, self.feed.executed.offset, now_us);
+        let mut row = 0;
+        loop {
+            let (data, rows, is_last) = whole.next().await?;
+            let mut at = 0;
+            while at < data.len() {
+                let done = self.feed.decoder.read_rows(&plan, data, &mut at, &mut row, 0, &mut self.feed.lanes);
+                done.map_err(|problem| read_error(&self.feed.executed, &plan.relation, problem))?;
+                failpoint::pass("chunk-decoded");
+                self.open_batches();
+                if let Some(ended) = self.send_full().await? {
+                    return Ok(Keyed::No(Some(ended)));
+                }
+            }
+            self.count();
+            read.rows += rows;
+            if is_last {
+                break;
+            }
+        }
+        if let Some(ended) = self.send_everything().await? {
+            return Ok(Keyed::No(Some(ended)));
+        }
+        tracing::info!(pipeline = self.feed.status.name, table = read.to_string(), rows = read.rows, "table is read");
+        read.rest.clear();
+        read.whole = Some(Whole { position: whole.position.clone(), is_done: true });
+        self.held.push((whole.position, read.id));
+        self.feed
+            .acks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pass(|progress| progress.pass_chunk(read.id, Some(read.clone())));
+        Ok(Keyed::No(None))
+    }
+
+    /// The stream has passed what tables without a key were read at: from here on their changes count.
+    fn release_held(&mut self) {
+        let executed = &self.feed.executed;
+        let passed = |position: &Position| executed.covers(position);
+        if !self.held.iter().any(|(position, _)| passed(position)) {
+            return;
+        }
+        let mut acks = self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (position, id) in std::mem::take(&mut self.held) {
+            if executed.covers(&position) {
+                acks.pass(|progress| progress.pass_chunk(id, None));
+                self.feed.lanes.held.retain(|held| held.before != position);
+            } else {
+                self.held.push((position, id));
+            }
+        }
     }
 
     /// At a boundary of the stream: chunks that it has passed go into the lanes.
     pub(super) async fn weave(&mut self) -> Result<Option<Ended>, PipelineError> {
+        if let Some(ended) = self.read_tables().await? {
+            return Ok(Some(ended));
+        }
+        self.release_held();
         loop {
             let Some(weave) = &mut self.weave else { return Ok(None) };
             while weave.has_room()
@@ -81,6 +196,11 @@ impl Reading {
                 weave.told = Instant::now();
                 let stand = Stand { stamp: touched.begin_stamp(), passed: self.feed.executed.clone() };
                 weave.readers.stands.send_replace(Arc::new(stand));
+            }
+            for gone in weave.readers.board.take_gone() {
+                tracing::warn!(pipeline = self.feed.status.name, table = gone.to_string(), "the table is no longer there");
+                let mut acks = self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner);
+                acks.pass(|progress| progress.pass_chunk(gone.id, None));
             }
             if weave.readers.board.is_empty() {
                 return self.end_weave().await;
@@ -128,7 +248,7 @@ impl Reading {
         let (mut at, mut row) = (0, 0);
         while at < chunk.data.len() {
             let read = self.feed.decoder.read_rows(&plan, &chunk.data, &mut at, &mut row, chunk.stand.stamp, &mut self.feed.lanes);
-            read.map_err(|problem| self.read_error(&chunk.table, problem))?;
+            read.map_err(|problem| read_error(&self.feed.executed, &chunk.table.relation, problem))?;
             failpoint::pass("chunk-decoded");
             self.open_batches();
             if let Some(ended) = self.send_full().await? {
@@ -146,13 +266,14 @@ impl Reading {
     fn take_over(&mut self, chunk: &Chunk) -> Result<Option<Ended>, PipelineError> {
         let Some(weave) = &mut self.weave else { return Ok(None) };
         let (id, rest) = match weave.readers.board.take_over(chunk) {
-            Some(Done::Progress(work)) => (work.id, Some(work)),
-            Some(Done::Table(work)) => {
-                tracing::info!(pipeline = self.feed.status.name, table = work.to_string(), rows = work.rows, "table is read");
-                (work.id, None)
+            Some(Done::Progress(read)) => (read.id, Some(read)),
+            Some(Done::Table(read)) => {
+                tracing::info!(pipeline = self.feed.status.name, table = read.to_string(), rows = read.rows, "table is read");
+                (read.id, None)
             }
             None => return Ok(None),
         };
+        self.feed.status.set_tables(Some(weave.readers.board.progress()));
         self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(|progress| progress.pass_chunk(id, rest));
         failpoint::pass("chunk-sent");
         Ok(None)
@@ -161,6 +282,7 @@ impl Reading {
     /// All tables are read.
     async fn end_weave(&mut self) -> Result<Option<Ended>, PipelineError> {
         self.weave = None;
+        self.feed.status.set_tables(None);
         self.feed.lanes.touched = None;
         tracing::info!(pipeline = self.feed.status.name, "all tables are read");
         if self.has_reached_end() {
@@ -170,13 +292,18 @@ impl Reading {
     }
 
     /// `None`: nobody wants the table's rows.
+    fn plan_of(&mut self, table: &TablePlan) -> Result<Option<Arc<Plan>>, PipelineError> {
+        let plan = self.feed.decoder.read_plan(table.draft());
+        plan.map_err(|problem| read_error(&self.feed.executed, &table.relation, problem))
+    }
+
+    /// As [`Reading::plan_of`], made once for a description of a table.
     fn plan(&mut self, table: &Arc<TablePlan>) -> Result<Option<Arc<Plan>>, PipelineError> {
         let Some(weave) = &mut self.weave else { return Ok(None) };
         if let Some((_, plan)) = weave.plans.iter().find(|(known, _)| Arc::ptr_eq(known, table)) {
             return Ok(plan.clone());
         }
-        let plan = self.feed.decoder.read_plan(table.draft());
-        let plan = plan.map_err(|problem| self.read_error(table, problem))?;
+        let plan = self.plan_of(table)?;
         if let Some(weave) = &mut self.weave {
             // As many as there are readers are in use.
             weave.plans.truncate(weave.readers.board.pace.readers * 4);
@@ -184,16 +311,21 @@ impl Reading {
         }
         Ok(plan)
     }
+}
 
-    fn read_error(&self, table: &TablePlan, problem: Problem) -> PipelineError {
-        let executed = &self.feed.executed;
-        PipelineError::Decode(DecodeError {
-            file: Arc::clone(&executed.file),
-            offset: executed.offset,
-            event: "SELECT",
-            relation: Some(table.relation.to_string().into_boxed_str()),
-            problem,
-            after: Box::default(),
-        })
-    }
+/// Whether a table has a key; what reading one without came to.
+enum Keyed {
+    Yes(ToRead),
+    No(Option<Ended>),
+}
+
+fn read_error(executed: &Position, relation: &Relation, problem: Problem) -> PipelineError {
+    PipelineError::Decode(DecodeError {
+        file: Arc::clone(&executed.file),
+        offset: executed.offset,
+        event: "SELECT",
+        relation: Some(relation.to_string().into_boxed_str()),
+        problem,
+        after: Box::default(),
+    })
 }

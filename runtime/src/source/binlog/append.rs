@@ -198,6 +198,12 @@ impl<'a> Appender<'a> {
     /// Notes one change, whose key is in the before or the after image, for its lane.
     #[inline]
     fn change(&mut self, change: Change, is_key_before: bool) -> Result<(), Box<Problem>> {
+        if !self.lanes.held.is_empty()
+            && self.plan.key.is_empty()
+            && self.lanes.is_held(&self.plan.relation, &self.current.transaction)
+        {
+            return Ok(());
+        }
         let key_hash = self.key_hash(change.row, is_key_before)?;
         if self.lanes.touched.is_some() {
             self.touch(change, is_key_before)?;

@@ -81,7 +81,7 @@ impl<'a> Row<'a> {
     }
 
     /// By the column's name, in any case; `None` as well for NULL.
-    pub(super) fn get(self, name: &str) -> Option<&'a str> {
+    pub(crate) fn get(self, name: &str) -> Option<&'a str> {
         self.at(self.columns.iter().position(|c| c.eq_ignore_ascii_case(name))?)
     }
 }

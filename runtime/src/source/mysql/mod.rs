@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 pub use address::{Address, AddressError, SslMode};
 pub(crate) use dump::Dump;
-pub(crate) use read::{ReadSession, SentRows, View, Wire};
+pub(crate) use read::{ReadSession, SentRows, View, Wire, quoted};
 pub(crate) use server::{Server, literal};
 
 /// The server id under which a source registers unless the manifest says another: from the data folder and the source's name, in

@@ -3,6 +3,7 @@
 //! Text comes in the character set of its column, times in UTC, so that values are those of the binlog. Format: MySQL internals,
 //! "Prepared Statements", binary protocol result set.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::connect::{Connection, PACKET_MAX, Rows};
-use super::server::{Server, Settings};
+use super::server::{Server, Settings, literal};
+use crate::manifest::pattern::Patterns;
 use crate::position::{GtidSet, Position};
 use crate::source::Failure;
 use crate::source::gtid_event::lenenc;
@@ -22,6 +24,8 @@ const COM_STMT_CLOSE: u8 = 0x19;
 const READ_BYTES: usize = 256 * 1024;
 /// Between two looks at a server that has not yet made visible what it has logged.
 const VISIBLE_LOOK: Duration = Duration::from_millis(1);
+/// How long a moment without commits is waited for.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(60);
 /// For the next bytes of an answer: a server that sorts or waits for locks sends nothing.
 const ROWS_TIMEOUT: Duration = Duration::from_secs(300);
 /// Length of a row in front of it.
@@ -69,12 +73,41 @@ impl Server {
         let settings = self.settings().await?;
         let host = self.current();
         let mut connection = self.connection().await?;
-        connection.query("SET SESSION time_zone = '+00:00', sql_mode = '', character_set_results = NULL").await?;
+        // A lane that is full makes rows of a table without a key wait.
+        let session = "SET SESSION time_zone = '+00:00', sql_mode = '', character_set_results = NULL, net_write_timeout = 86400";
+        connection.query(session).await?;
         // A consistent snapshot wants REPEATABLE READ; locks of rows are to be held no longer than needed.
         let isolation = if settings.mariadb { "REPEATABLE READ" } else { "READ COMMITTED" };
         connection.query(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}")).await?;
         Ok(ReadSession { host, connection, settings })
     }
+}
+
+impl Server {
+    /// The followed tables, with the rows that the server thinks they have.
+    pub(crate) async fn tables_with_rows(&self, tables: &Patterns) -> Result<Vec<(String, String, u64)>, Failure> {
+        let rows = self.query("SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES").await?;
+        let estimate =
+            |row: super::connect::Row<'_>| Some(((row.at(0)?.to_owned(), row.at(1)?.to_owned()), row.at(2)?.parse().ok()?));
+        let estimates: HashMap<(String, String), u64> = rows.iter().filter_map(estimate).collect();
+        let with_rows = |(schema, table): (String, String)| {
+            let name = (schema, table);
+            let rows = estimates.get(&name).copied().unwrap_or(0);
+            (name.0, name.1, rows)
+        };
+        Ok(self.tables(tables).await?.into_iter().map(with_rows).collect())
+    }
+
+    /// Whether the server takes a condition for the rows of a table.
+    pub(crate) async fn try_filter(&self, schema: &str, table: &str, filter: &str) -> Result<(), Failure> {
+        let name = format!("{}.{}", quoted(schema), quoted(table));
+        // The line break ends a comment in the filter.
+        self.query(&format!("SELECT 1 FROM {name} WHERE ({filter}\n) LIMIT 0")).await.map(|_| ())
+    }
+}
+
+pub(crate) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 impl ReadSession {
@@ -150,8 +183,71 @@ impl ReadSession {
         self.connection.query(sql).await
     }
 
+    /// Opens a snapshot transaction that sees exactly what is before the position that is returned. Nothing is locked: it is tried until
+    /// no transaction is on its way.
+    pub(crate) async fn view_exactly(&mut self) -> Result<Position, Failure> {
+        if self.settings.mariadb {
+            let begin = Position { file: "".into(), offset: 0, gtids: None };
+            let View::Exactly(file, offset) = self.view(&begin).await? else { return Err(self.connection.malformed()) };
+            let gtids = self.connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(&file))).await?;
+            let gtids = gtids.first().and_then(|row| GtidSet::parse(row.at(0)?).ok());
+            return Ok(Position { file, offset, gtids });
+        }
+        if !self.settings.has_gtids() {
+            return Err(Failure::definite(
+                "a table without a key can be read only where every transaction has a GTID (gtid_mode is not ON)",
+                "switch gtid_mode to ON, give the table a key, leave it out of `tables`, or begin with start = \"now\"",
+            ));
+        }
+        self.connection.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        let give_up = tokio::time::Instant::now() + QUIET_WAIT_MAX;
+        while tokio::time::Instant::now() < give_up {
+            let before = self.executed().await?;
+            // What is logged and not yet visible owns its GTID.
+            let owned = self.connection.query("SELECT @@GLOBAL.gtid_owned").await?;
+            let is_quiet = owned.first().is_some_and(|row| row.at(0) == Some(""));
+            self.connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+            if is_quiet && self.executed().await? == before {
+                return Ok(before);
+            }
+            self.end().await?;
+        }
+        Err(Failure::definite(
+            "a table without a key is read at a moment in which nothing is committed, and there was none in 60 s",
+            "start again when less is written, give the table a key, or leave it out of `tables`",
+        ))
+    }
+
+    async fn executed(&mut self) -> Result<Position, Failure> {
+        let modern = self.settings.version_number() >= 8_002;
+        let rows = self.connection.query(if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }).await?;
+        let position = rows.first().and_then(|row| {
+            let gtids = GtidSet::parse(row.get("Executed_Gtid_Set")?).ok()?;
+            Some(Position { file: row.at(0)?.into(), offset: row.at(1)?.parse().ok()?, gtids: Some(gtids) })
+        });
+        position.ok_or_else(|| self.connection.malformed())
+    }
+
     /// Runs a SELECT. Rows beyond `bytes_max` are thrown away; the first one is always kept.
     pub(crate) async fn select(&mut self, sql: &str, bytes_max: usize, out: &mut SentRows) -> Result<(), Failure> {
+        let statement = self.begin(sql, out).await?;
+        self.rows(bytes_max, false, out).await?;
+        let mut close = vec![COM_STMT_CLOSE];
+        close.extend_from_slice(&statement);
+        self.connection.command(&close).await
+    }
+
+    /// Begins a SELECT whose rows come with [`ReadSession::more`].
+    pub(crate) async fn begin_select(&mut self, sql: &str, out: &mut SentRows) -> Result<(), Failure> {
+        self.begin(sql, out).await.map(|_| ())
+    }
+
+    /// The next rows, some `bytes`. False: these are the last.
+    pub(crate) async fn more(&mut self, bytes: usize, out: &mut SentRows) -> Result<bool, Failure> {
+        self.rows(bytes, true, out).await
+    }
+
+    async fn begin(&mut self, sql: &str, out: &mut SentRows) -> Result<[u8; 4], Failure> {
         let mut payload = vec![COM_STMT_PREPARE];
         payload.extend_from_slice(sql.as_bytes());
         self.connection.command(&payload).await?;
@@ -178,10 +274,7 @@ impl ReadSession {
             out.wires.push(wire);
         }
         self.answer().await?;
-        self.rows(bytes_max, out).await?;
-        let mut close = vec![COM_STMT_CLOSE];
-        close.extend_from_slice(&statement);
-        self.connection.command(&close).await
+        Ok(statement)
     }
 
     async fn answer(&mut self) -> Result<bytes::Bytes, Failure> {
@@ -193,8 +286,8 @@ impl ReadSession {
         Ok(packet)
     }
 
-    /// Reads row packets up to the end of the answer, in place.
-    async fn rows(&mut self, bytes_max: usize, out: &mut SentRows) -> Result<(), Failure> {
+    /// Reads row packets, in place: up to the end of the answer, or (`leaves`) until there are `bytes_max`. True: there are more.
+    async fn rows(&mut self, bytes_max: usize, leaves: bool, out: &mut SentRows) -> Result<bool, Failure> {
         (out.rows, out.is_cut) = (0, false);
         let data = &mut out.data;
         data.clear();
@@ -220,7 +313,7 @@ impl ReadSession {
                     Some(0xff) => return Err(self.connection.server_error(&data[at + ROW_HEADER..end])),
                     Some(0xfe) if len < 9 => {
                         data.truncate(at);
-                        return Ok(());
+                        return Ok(false);
                     }
                     _ => row = at,
                 }
@@ -234,7 +327,7 @@ impl ReadSession {
             if in_row {
                 continue;
             }
-            if out.is_cut || (row > 0 && at > bytes_max) {
+            if out.is_cut || (!leaves && row > 0 && at > bytes_max) {
                 out.is_cut = true;
                 data.drain(row..at);
                 at = row;
@@ -243,6 +336,11 @@ impl ReadSession {
             let whole = u32::try_from(at - row - ROW_HEADER).map_err(|_| self.connection.malformed())?;
             data[row..row + ROW_HEADER].copy_from_slice(&whole.to_le_bytes());
             out.rows += 1;
+            if leaves && at > bytes_max {
+                self.connection.buffer.extend_from_slice(&data[at..]);
+                data.truncate(at);
+                return Ok(true);
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::metrics::TablesRead;
+
 use super::to_read::{Key, Range, ToRead};
 use super::{CHUNK_BYTES_MAX, Chunk, Pace};
 
@@ -22,13 +24,16 @@ pub struct Board {
 struct Inner {
     reads: BTreeMap<u64, Active>,
     next_range: u64,
+    /// Rows of the tables that are read to their end.
+    done: u64,
+    gone: Vec<ToRead>,
     spare: Vec<Vec<u8>>,
     /// Since when, and how many rows were read.
     paced: Option<(Instant, u64)>,
 }
 
 struct Active {
-    work: ToRead,
+    read: ToRead,
     ranges: Vec<Open>,
     /// When a description of the table was thrown away.
     altered: u64,
@@ -50,7 +55,7 @@ struct Open {
 /// A range for a reader.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
-    pub work: u64,
+    pub read: u64,
     pub schema: String,
     pub table: String,
     pub filter: Option<String>,
@@ -71,71 +76,67 @@ pub enum Done {
 impl Board {
     pub(super) fn new(reads: Vec<ToRead>, pace: Pace) -> Board {
         let board = Board { pace, inner: Mutex::default(), changed: Notify::new() };
-        reads.into_iter().for_each(|work| board.add(work));
+        reads.into_iter().for_each(|read| board.add(read));
         board
     }
 
     /// One table more.
-    pub fn add(&self, work: ToRead) {
+    pub fn add(&self, read: ToRead) {
         let mut inner = self.lock();
         let mut ranges = Vec::new();
-        for range in &work.rest {
+        for range in &read.rest {
             let (id, read) = (inner.next_range, range.after.clone());
             inner.next_range += 1;
             ranges.push(Open { id, turn: 0, is_taken: false, is_read: false, range: range.clone(), read });
         }
-        inner.reads.insert(work.id, Active { work, ranges, altered: 0 });
+        inner.reads.insert(read.id, Active { read, ranges, altered: 0 });
         drop(inner);
         self.changed.notify_waiters();
     }
 
-    /// Rows that were taken over, rows that the tables had by the server's estimate, and tables that are left.
-    pub fn progress(&self) -> (u64, u64, usize) {
+    pub fn progress(&self) -> TablesRead {
         let inner = self.lock();
-        let sum = |of: fn(&ToRead) -> u64| inner.reads.values().map(|a| of(&a.work)).sum();
-        (sum(|w| w.rows), sum(|w| w.estimate.max(w.rows)), inner.reads.len())
+        let sum = |of: fn(&ToRead) -> u64| inner.done + inner.reads.values().map(|a| of(&a.read)).sum::<u64>();
+        TablesRead { rows: sum(|w| w.rows), estimate: sum(|w| w.estimate.max(w.rows)), left: inner.reads.len() }
     }
 
     pub fn is_empty(&self) -> bool {
         self.lock().reads.is_empty()
     }
 
-    pub fn work(&self, id: u64) -> Option<ToRead> {
-        self.lock().reads.get(&id).map(|active| active.work.clone())
-    }
-
     /// The feed has taken a chunk over. `None`: it was read before its range was begun again.
     pub fn take_over(&self, chunk: &Chunk) -> Option<Done> {
         let mut inner = self.lock();
-        let active = inner.reads.get_mut(&chunk.work)?;
+        let active = inner.reads.get_mut(&chunk.read)?;
         let at = active.ranges.iter().position(|open| (open.id, open.turn) == chunk.range)?;
         if chunk.is_last {
             active.ranges.remove(at);
         } else {
             active.ranges[at].range.after = chunk.last.clone()?;
         }
-        active.work.rows += chunk.rows;
-        active.work.estimate = active.work.estimate.max(chunk.table.rows);
-        active.work.rest = active.ranges.iter().map(|open| open.range.clone()).collect();
-        let work = active.work.clone();
-        if work.rest.is_empty() {
-            inner.reads.remove(&chunk.work);
-            return Some(Done::Table(work));
+        active.read.rows += chunk.rows;
+        active.read.estimate = active.read.estimate.max(chunk.table.rows);
+        active.read.rest = active.ranges.iter().map(|open| open.range.clone()).collect();
+        let read = active.read.clone();
+        if read.rest.is_empty() {
+            inner.reads.remove(&chunk.read);
+            inner.done += read.rows;
+            return Some(Done::Table(read));
         }
-        Some(Done::Progress(work))
+        Some(Done::Progress(read))
     }
 
     /// True if the chunk is to be taken over.
     pub fn is_current(&self, chunk: &Chunk) -> bool {
         let inner = self.lock();
-        let ranges = inner.reads.get(&chunk.work).map(|active| &active.ranges);
+        let ranges = inner.reads.get(&chunk.read).map(|active| &active.ranges);
         ranges.is_some_and(|ranges| ranges.iter().any(|open| (open.id, open.turn) == chunk.range))
     }
 
     /// The chunk, and what was read after it, is to be read again. `altered`: with a description of the table that is not older.
     pub fn begin_again(&self, chunk: &Chunk, altered: u64) {
         let mut inner = self.lock();
-        let Some(active) = inner.reads.get_mut(&chunk.work) else { return };
+        let Some(active) = inner.reads.get_mut(&chunk.read) else { return };
         active.altered = active.altered.max(altered);
         if let Some(open) = active.ranges.iter_mut().find(|open| (open.id, open.turn) == chunk.range) {
             (open.turn, open.is_taken, open.is_read) = (open.turn + 1, false, false);
@@ -146,8 +147,15 @@ impl Board {
     }
 
     /// The table is no longer there.
-    pub fn give_up(&self, work: u64) {
-        self.lock().reads.remove(&work);
+    pub(super) fn give_up(&self, read: u64) {
+        let mut inner = self.lock();
+        let gone = inner.reads.remove(&read);
+        inner.gone.extend(gone.map(|active| active.read));
+    }
+
+    /// Tables that are no longer there, since the last call.
+    pub fn take_gone(&self) -> Vec<ToRead> {
+        std::mem::take(&mut self.lock().gone)
     }
 
     /// The next range to read; waits while there is none.
@@ -174,7 +182,7 @@ impl Board {
             // Rows beyond the highest are not counted in dividing, but read.
             (open.read, open.range.until) = (vec![(low - 1).to_string()], Some(high));
             let rest = Range { after: vec![high.to_string()], until: None };
-            inner.push(job.work, rest);
+            inner.push(job.read, rest);
         }
         drop(inner);
         self.changed.notify_waiters();
@@ -231,13 +239,13 @@ impl Board {
 
 impl Inner {
     fn open(&mut self, job: &Job) -> Option<&mut Open> {
-        self.reads.get_mut(&job.work)?.ranges.iter_mut().find(|open| (open.id, open.turn) == job.range)
+        self.reads.get_mut(&job.read)?.ranges.iter_mut().find(|open| (open.id, open.turn) == job.range)
     }
 
-    fn push(&mut self, work: u64, range: Range) {
+    fn push(&mut self, of: u64, range: Range) {
         let (id, read) = (self.next_range, range.after.clone());
         self.next_range += 1;
-        if let Some(active) = self.reads.get_mut(&work) {
+        if let Some(active) = self.reads.get_mut(&of) {
             active.ranges.push(Open { id, turn: 0, is_taken: false, is_read: false, range, read });
         }
     }
@@ -251,10 +259,10 @@ impl Inner {
             if let Some(open) = active.ranges.iter_mut().find(|open| !open.is_taken) {
                 open.is_taken = true;
                 return Some(Job {
-                    work: active.work.id,
-                    schema: active.work.schema.clone(),
-                    table: active.work.table.clone(),
-                    filter: active.work.filter.clone(),
+                    read: active.read.id,
+                    schema: active.read.schema.clone(),
+                    table: active.read.table.clone(),
+                    filter: active.read.filter.clone(),
                     range: (open.id, open.turn),
                     altered: active.altered,
                 });
@@ -270,11 +278,11 @@ impl Inner {
             // Of less than two values there is no half.
             (!open.is_read && until - read >= 4).then_some((until - read, read + (until - read) / 2))
         };
-        let all = self.reads.values().flat_map(|a| a.ranges.iter().map(|open| (a.work.id, open)));
-        let widest = all.filter_map(|(work, open)| Some((width(open)?, work, open.id))).max_by_key(|((width, _), ..)| *width);
-        let Some(((_, middle), work, id)) = widest else { return };
-        let Some(open) = self.reads.get_mut(&work).and_then(|a| a.ranges.iter_mut().find(|open| open.id == id)) else { return };
+        let all = self.reads.values().flat_map(|a| a.ranges.iter().map(|open| (a.read.id, open)));
+        let widest = all.filter_map(|(read, open)| Some((width(open)?, read, open.id))).max_by_key(|((width, _), ..)| *width);
+        let Some(((_, middle), read, id)) = widest else { return };
+        let Some(open) = self.reads.get_mut(&read).and_then(|a| a.ranges.iter_mut().find(|open| open.id == id)) else { return };
         let until = open.range.until.replace(middle);
-        self.push(work, Range { after: vec![middle.to_string()], until });
+        self.push(read, Range { after: vec![middle.to_string()], until });
     }
 }

@@ -19,9 +19,10 @@ use tokio::task::JoinSet;
 
 pub use self::board::{Board, Done};
 pub use self::table::TablePlan;
-use super::{Origin, Source, SourceError};
+use super::mysql::{ReadSession, SentRows};
+use super::{Failure, Origin, Source, SourceError};
 use crate::position::Position;
-use to_read::{Key, ToRead};
+use to_read::{Key, Range, ToRead};
 
 /// A boundary that the stream has passed, and the stamp since which touched keys are noted.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub struct Stand {
 
 /// Rows of one table that were read by one statement.
 pub struct Chunk {
-    pub work: u64,
+    pub read: u64,
     /// Which of the board's ranges it is of, and how often that was begun.
     pub range: (u64, u32),
     pub table: Arc<TablePlan>,
@@ -81,7 +82,54 @@ pub struct Readers {
     _tasks: JoinSet<()>,
 }
 
+/// The rows of a table without a key, as they were at one position.
+pub struct WholeTable {
+    source: Arc<str>,
+    session: ReadSession,
+    pub table: Arc<TablePlan>,
+    pub position: Position,
+    sent: SentRows,
+    has_more: bool,
+}
+
+impl WholeTable {
+    /// The next rows, as sent, and whether they are the last.
+    pub async fn next(&mut self) -> Result<(&[u8], u64, bool), SourceError> {
+        if self.has_more {
+            self.has_more = self.session.more(CHUNK_BYTES_MAX / 4, &mut self.sent).await.map_err(|f| f.of(&self.source))?;
+        }
+        Ok((&self.sent.data, self.sent.rows, !self.has_more))
+    }
+}
+
 impl Source {
+    /// Opens a table that has no key. `None`: it is gone, or has a key.
+    pub async fn whole_table(&self, read: &ToRead) -> Result<Option<WholeTable>, SourceError> {
+        let Origin::MySql(server) = &self.origin else { return Ok(None) };
+        let open = async {
+            let mut session = server.read_session().await?;
+            let Some(info) = server.table(&read.schema, &read.table).await? else { return Ok(None) };
+            if !info.primary_key.is_empty() || !info.unique_key.is_empty() {
+                return Ok(None);
+            }
+            let position = session.view_exactly().await?;
+            let table = TablePlan::new(&info, &read.schema, &read.table, read.estimate).map_err(|column| {
+                Failure::definite(
+                    format!("table {read}: the type of column `{column}` is not known"),
+                    "leave the table out of `tables`",
+                )
+            })?;
+            let mut sent = SentRows::default();
+            let sql = table.select(&Range::default(), read.filter.as_deref(), 0, false);
+            session.begin_select(&sql, &mut sent).await?;
+            if !table.is_sent_as(&sent.wires) {
+                return Err(Failure::transient(format!("table {read} was altered")));
+            }
+            Ok(Some(WholeTable { source: Arc::clone(&self.name), session, table: Arc::new(table), position, sent, has_more: true }))
+        };
+        open.await.map_err(|f: Failure| f.of(&self.name))
+    }
+
     /// Begins to read tables. `None`: the source is not a server.
     pub fn read_tables(&self, reads: Vec<ToRead>, pace: Pace, stand: Stand) -> Option<Readers> {
         let Origin::MySql(server) = &self.origin else { return None };

@@ -84,7 +84,7 @@ impl Reader {
             self.session = Some(self.server.read_session().await?);
         }
         let Some(table) = self.describe(job).await? else {
-            self.board.give_up(job.work);
+            self.board.give_up(job.read);
             return Ok(Page::Over);
         };
         let Some(range) = self.board.page(job) else { return Ok(Page::Over) };
@@ -135,9 +135,9 @@ impl Reader {
         if !self.board.has_read(job, last.as_ref(), is_last) {
             return Ok(Page::Over);
         }
-        let (work, range, board) = (job.work, job.range, Arc::clone(&self.board));
+        let (read, range, board) = (job.read, job.range, Arc::clone(&self.board));
         Ok(Page::Chunk(Box::new(Chunk {
-            work,
+            read,
             range,
             table,
             described,
@@ -155,8 +155,8 @@ impl Reader {
 
     /// The table as it is. `None`: it is no longer there.
     async fn describe(&mut self, job: &Job) -> Result<Option<Arc<TablePlan>>, Failure> {
-        if let Some((work, described, table)) = &self.table
-            && *work == job.work
+        if let Some((read, described, table)) = &self.table
+            && *read == job.read
             && *described >= job.altered
         {
             return Ok(Some(Arc::clone(table)));
@@ -188,7 +188,7 @@ impl Reader {
         }
         let table = Arc::new(table);
         self.limit = self.board.pace.chunk_rows;
-        self.table = Some((job.work, described, Arc::clone(&table)));
+        self.table = Some((job.read, described, Arc::clone(&table)));
         Ok(Some(table))
     }
 }

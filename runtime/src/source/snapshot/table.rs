@@ -7,7 +7,7 @@ use crate::source::TableInfo;
 use crate::source::binlog::plan::{self, ColumnPlan, Draft, KeyPart, Width};
 use crate::source::binlog::value::Decode;
 use crate::source::binlog::values::charset::Charset;
-use crate::source::mysql::Wire;
+use crate::source::mysql::{Wire, quoted};
 use crate::temporal;
 
 use super::to_read::{Key, Range};
@@ -169,10 +169,6 @@ fn beyond(key: &[String], after: &Key) -> String {
         or.push(and.join(" AND "));
     }
     format!("(({}))", or.join(") OR ("))
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }
 
 fn sent_column(name: &str, source_type: &SourceType) -> Option<SentColumn> {

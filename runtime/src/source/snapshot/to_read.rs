@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::position::Position;
+
 /// The values of a key as SQL literals.
 pub type Key = Vec<String>;
 
@@ -22,9 +24,19 @@ pub struct ToRead {
     pub rows: u64,
     /// Rows that the server thinks the table has; 0: not known yet.
     pub estimate: u64,
-    /// A table without a key has been begun: it cannot be gone on with.
-    #[serde(default)]
-    pub is_begun: bool,
+    /// Of a table without a key, which is read in one go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Whole>,
+}
+
+/// How far a table without a key is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whole {
+    /// What was read has all changes before it: the stream's are left out up to there.
+    pub position: Position,
+    /// False: it was begun, and nobody knows which of its rows the target has.
+    pub is_done: bool,
 }
 
 /// The rows with keys beyond `after` and up to `until`.
@@ -49,7 +61,7 @@ impl ToRead {
             rest: vec![Range::default()],
             rows: 0,
             estimate: 0,
-            is_begun: false,
+            whole: None,
         }
     }
 }

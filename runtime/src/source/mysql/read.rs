@@ -36,7 +36,12 @@ pub(crate) struct ReadSession {
     host: usize,
     connection: Connection,
     settings: Settings,
+    /// The last error says that the table is not what it was described as.
+    pub is_altered: bool,
 }
+
+/// No such schema or table, unknown column, definition changed since the snapshot.
+const ALTERED: [u16; 5] = [1049, 1051, 1054, 1146, 1412];
 
 /// How a column of an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +84,7 @@ impl Server {
         // A consistent snapshot wants REPEATABLE READ; locks of rows are to be held no longer than needed.
         let isolation = if settings.mariadb { "REPEATABLE READ" } else { "READ COMMITTED" };
         connection.query(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}")).await?;
-        Ok(ReadSession { host, connection, settings })
+        Ok(ReadSession { host, connection, settings, is_altered: false })
     }
 }
 
@@ -277,11 +282,17 @@ impl ReadSession {
         Ok(statement)
     }
 
+    fn server_error(&mut self, packet: &[u8]) -> Failure {
+        let code = packet.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
+        self.is_altered = ALTERED.contains(&code);
+        self.connection.server_error(packet)
+    }
+
     async fn answer(&mut self) -> Result<bytes::Bytes, Failure> {
         let packet = timeout(ROWS_TIMEOUT, self.connection.packet()).await;
         let packet = packet.map_err(|_| self.connection.lost(&"no answer within 300 s"))??;
         if packet.first() == Some(&0xff) {
-            return Err(self.connection.server_error(&packet));
+            return Err(self.server_error(&packet));
         }
         Ok(packet)
     }
@@ -310,7 +321,10 @@ impl ReadSession {
             }
             if !in_row {
                 match data.get(at + ROW_HEADER) {
-                    Some(0xff) => return Err(self.connection.server_error(&data[at + ROW_HEADER..end])),
+                    Some(0xff) => {
+                        let packet = data[at + ROW_HEADER..end].to_vec();
+                        return Err(self.server_error(&packet));
+                    }
                     Some(0xfe) if len < 9 => {
                         data.truncate(at);
                         return Ok(false);

@@ -27,13 +27,18 @@ pub(super) struct Reader {
     limit: usize,
 }
 
+/// Times in a row that a table is described anew before it counts as an error.
+const ALTERED_MAX: u32 = 5;
+
+const UNSENT: &str = "leave the table out of `tables`, or begin with start = \"now\"";
+
 /// What a page came to.
 enum Page {
     Chunk(Box<Chunk>),
     /// Nothing is left of the range, or it is begun again.
     Over,
-    /// The table is not what it was described as; describe it again.
-    Altered,
+    /// The table is not what it was described as; describe it again. What the server said.
+    Altered(Failure),
 }
 
 impl Reader {
@@ -60,7 +65,11 @@ impl Reader {
                         }
                     }
                     Ok(Page::Over) => break,
-                    Ok(Page::Altered) => {
+                    Ok(Page::Altered(failure)) if backoff.tries() >= ALTERED_MAX => {
+                        let _ = chunks.send(Err(failure.of(&self.name))).await;
+                        return;
+                    }
+                    Ok(Page::Altered(_)) => {
                         self.table = None;
                         tokio::time::sleep(backoff.next_delay()).await;
                     }
@@ -105,7 +114,13 @@ impl Reader {
         let sql = table.select(&range, job.filter.as_deref(), limit, locks);
         let mut sent = SentRows { data: self.board.buffer(), wires: std::mem::take(&mut self.wires), ..SentRows::default() };
         let read_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-        session.select(&sql, CHUNK_BYTES_MAX, &mut sent).await?;
+        if let Err(failure) = session.select(&sql, CHUNK_BYTES_MAX, &mut sent).await {
+            if std::mem::take(&mut session.is_altered) {
+                session.end().await?;
+                return Ok(Page::Altered(failure));
+            }
+            return Err(failure);
+        }
         let high = match at {
             Some(at) => {
                 session.end().await?;
@@ -117,7 +132,8 @@ impl Reader {
         let SentRows { wires, data, rows, is_cut } = sent;
         self.wires = wires;
         if !table.is_sent_as(&self.wires) {
-            return Ok(Page::Altered);
+            let name = format!("{}.{}", job.schema, job.table);
+            return Ok(Page::Altered(Failure::definite(format!("table {name} is not sent as it is described"), UNSENT)));
         }
         let last = last_row(&data, rows).map(|row| {
             table.key_of(row).ok_or_else(|| {

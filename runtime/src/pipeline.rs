@@ -355,6 +355,7 @@ impl Running {
                 until,
                 until_levelled,
                 pace: self.pipeline.source.pace(),
+                reads_tables: self.pipeline.source.reads_tables(),
                 reads_whole: self.pipeline.source.without_key() == WithoutKey::WholeRow,
             },
             executed: position,

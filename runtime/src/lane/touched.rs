@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// More keys than this are forgotten: what was read before them has to be looked through first.
-pub const KEYS_MAX: usize = 250_000;
+pub const KEYS_MAX: usize = 400_000;
 
 #[derive(Debug)]
 pub struct Touched {
@@ -17,8 +17,8 @@ pub struct Touched {
     stamp: u64,
     /// Keys that were touched before are forgotten.
     known_since: u64,
-    /// Relations of which a change had not all columns: it does not stand for the row.
-    partial: HashSet<u32>,
+    /// Tables, by the hash of their names, of which a change had not all columns: it does not stand for the row.
+    partial: HashSet<u64>,
     /// Tables that a DDL has changed, and when.
     altered: HashMap<(Box<str>, Box<str>), u64>,
 }
@@ -48,8 +48,8 @@ impl Touched {
         self.keys.insert(key, self.stamp);
     }
 
-    pub fn note_partial(&mut self, relation: u32) {
-        self.partial.insert(relation);
+    pub fn note_partial(&mut self, table: u64) {
+        self.partial.insert(table);
     }
 
     pub fn note_altered(&mut self, schema: &str, table: &str) {
@@ -71,8 +71,8 @@ impl Touched {
         self.keys.get(&key).is_some_and(|stamp| *stamp >= since)
     }
 
-    pub fn is_partial(&self, relation: u32) -> bool {
-        self.partial.contains(&relation)
+    pub fn is_partial(&self, table: u64) -> bool {
+        self.partial.contains(&table)
     }
 
     pub fn is_altered(&self, schema: &str, table: &str, since: u64) -> bool {

@@ -106,6 +106,8 @@ pub struct FeedOptions {
     pub until_levelled: bool,
     /// How tables are read.
     pub pace: Pace,
+    /// Tables that begin to be followed are read.
+    pub reads_tables: bool,
     /// Tables without a key are read, too.
     pub reads_whole: bool,
 }

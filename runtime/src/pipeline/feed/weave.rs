@@ -89,6 +89,18 @@ impl Reading {
         Ok(None)
     }
 
+    /// Tables that got the name of a followed one have rows that the stream never had under that name.
+    pub(super) fn read_renamed(&mut self) -> Result<(), PipelineError> {
+        for (schema, table) in self.feed.decoder.take_renamed() {
+            if self.feed.options.reads_tables {
+                let read = ToRead::new(self.feed.store.next_read_id()?, &schema, &table, None);
+                self.feed.store.add_reads(&self.feed.status.name, std::slice::from_ref(&read))?;
+                self.asked.push(read);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a table without a key, in one go: its rows are told apart by nothing, so that they have to be those of one position, and the
     /// stream stands still meanwhile.
     async fn whole_table(&mut self, mut read: ToRead) -> Result<Keyed, PipelineError> {
@@ -195,6 +207,12 @@ impl Reading {
             {
                 weave.told = Instant::now();
                 let stand = Stand { stamp: touched.begin_stamp(), passed: self.feed.executed.clone() };
+                weave.readers.stands.send_replace(Arc::new(stand));
+            }
+            if let Some(touched) = self.feed.lanes.touched.as_mut().filter(|touched| touched.is_full()) {
+                // The stream is far behind what was read: it goes first.
+                weave.waiting.drain(..).for_each(|chunk| weave.readers.board.begin_again(&chunk, 0));
+                let stand = Stand { stamp: touched.forget(), passed: self.feed.executed.clone() };
                 weave.readers.stands.send_replace(Arc::new(stand));
             }
             for gone in weave.readers.board.take_gone() {

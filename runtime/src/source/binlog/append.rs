@@ -109,7 +109,10 @@ impl<'a> Appender<'a> {
             (*at, *row) = (end, *row + 1);
             if looks {
                 let key = self.key(in_block, false)?;
-                if self.lanes.touched.as_ref().is_some_and(|touched| touched.is_touched(key, since)) {
+                if let Some(touched) = self.lanes.touched.as_ref().filter(|touched| touched.is_touched(key, since)) {
+                    if touched.is_partial(self.plan.seed) {
+                        return Err(Box::new(Problem::ReadPartial));
+                    }
                     continue;
                 }
             }
@@ -225,7 +228,7 @@ impl<'a> Appender<'a> {
         if let Some(touched) = &mut self.lanes.touched {
             touched.note(key);
             if !is_whole {
-                touched.note_partial(self.plan.relation.id);
+                touched.note_partial(self.plan.seed);
             }
         }
         Ok(())

@@ -80,6 +80,10 @@ pub enum Problem {
         "{0}\nhint: the binlog is damaged: compare it with the server's own, copy the transaction's rows by hand, and go on after it with {{after}}"
     )]
     Truncated(#[from] Truncated),
+    #[error(
+        "a row changed while it was read from its table, and the change has not all its columns (binlog_row_image is not FULL)\nhint: set binlog_row_image = 'FULL' at the server, let sessions that are open connect again, and start again: reading goes on where it was"
+    )]
+    ReadPartial,
     #[error(transparent)]
     TableMap(#[from] TableMapError),
     #[error(transparent)]

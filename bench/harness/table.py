@@ -10,6 +10,9 @@ APPLY = ((2.0, 1.0), (1.0, None))
 ZSTD_ROWS_MIN = 3_000_000
 IDLE_BYTES_MAX, DRAIN_BYTES_MAX = 30e6, 120e6
 LATENCY_MS_MAX = (5.0, 25.0)
+# Goals of a snapshot: rows a second against mysqldump and mydumper, and memory.
+SNAPSHOT = (1.5, 1.0)
+SNAPSHOT_BYTES_MAX = 150e6
 
 INTRODUCTION = """# Benchmarks
 
@@ -42,7 +45,7 @@ def document(results):
     for name, title in DRAINED.items():
         if name in results:
             parts.append(drain(title, name, results[name]))
-    for name, section in (("zstd", zstd), ("apply", applied), ("latency", latency), ("memory", memory), ("allocations", allocations)):
+    for name, section in (("zstd", zstd), ("snapshot", snapshot), ("apply", applied), ("latency", latency), ("memory", memory), ("allocations", allocations)):
         if name in results:
             parts.append(section(results[name]))
     parts.append(HOW)
@@ -100,6 +103,21 @@ def zstd(part):
         f" medians of {part['rounds']} rounds. {about(part)}\n"
         f"Tidegate: {rate / 1e6:.2f} M rows a CPU second ({of['cpu']:.2f} s of CPU, {of['wall']:.1f} s); goal ≥ {ZSTD_ROWS_MIN / 1e6:.0f} M:"
         f" {'met' if rate >= ZSTD_ROWS_MIN else 'missed'}.\n"
+    )
+
+
+def snapshot(part):
+    table = [["reader", "rows/s", "to mysqldump", "to mydumper", "own CPU s", "peak", "goal"]]
+    for reader, of in part["readers"].items():
+        goal = ""
+        if reader == "Tidegate":
+            said = [verdict(of["to_mysqldump"], SNAPSHOT[0], less_is_better=False), verdict(of["to_mydumper"], SNAPSHOT[1], less_is_better=False)]
+            goal = f"mysqldump: {said[0]}; mydumper: {said[1]}; memory: {verdict(of['peak'] / 1e6, SNAPSHOT_BYTES_MAX / 1e6)}"
+        ratios = [f"{of['to_mysqldump']:.2f}", f"{of['to_mydumper']:.2f}"]
+        table.append([reader, f"{of['rows_per_second'] / 1e3:,.0f} k", *ratios, f"{of['cpu']:.2f}", megabytes(of["peak"]), goal])
+    return (
+        f"## Reading full tables\n\nOne table of {part['rows']:,} rows and 11 columns in MySQL, in its buffer pool; wall time, with that of starting and"
+        f" connecting, medians of {part['rounds']} rounds. Server and reader share the machine's cores. {about(part)}\n{rows(table)}"
     )
 
 

@@ -286,3 +286,73 @@ impl Inner {
         self.push(read, Range { after: vec![middle.to_string()], until });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(readers: usize) -> Board {
+        let pace = Pace { readers, chunk_rows: 10, rows_per_second: None };
+        Board::new(vec![ToRead::new(1, "s", "t", None)], pace)
+    }
+
+    /// Readers that take pages in any order, of a table with keys as they come: every key is read, and what is kept is always what is
+    /// left.
+    #[test]
+    fn every_key_is_read_once_or_more() {
+        for (keys, readers) in
+            [((0..1000).collect::<Vec<i128>>(), 3), ((0..40).map(|n| n * n * n - 9000).collect(), 4), (vec![5], 2)]
+        {
+            let board = board(readers);
+            let mut jobs: Vec<Job> = Vec::new();
+            let mut seen = std::collections::BTreeSet::new();
+            let mut turn = 0usize;
+            loop {
+                let next = if jobs.len() < readers { board.lock().job() } else { None };
+                if jobs.is_empty() && next.is_none() {
+                    break;
+                }
+                if let Some(job) = next {
+                    if board.page(&job).is_some_and(|range| range == Range::default()) {
+                        board.set_bounds(&job, keys[0], keys[keys.len() - 1]);
+                    }
+                    jobs.push(job);
+                }
+                turn += 7;
+                let at = turn % jobs.len();
+                let Some(range) = board.page(&jobs[at]) else {
+                    jobs.remove(at);
+                    continue;
+                };
+                let after = range.after.first().map_or(i128::MIN, |k| k.parse().unwrap());
+                let until = range.until.unwrap_or(i128::MAX);
+                let page: Vec<i128> = keys.iter().copied().filter(|k| *k > after && *k <= until).take(10).collect();
+                let last = page.last().map(|k| vec![k.to_string()]);
+                let is_last = page.len() < 10;
+                assert!(board.has_read(&jobs[at], last.as_ref(), is_last));
+                seen.extend(page);
+                if is_last {
+                    jobs.remove(at);
+                }
+            }
+            assert_eq!(seen.into_iter().collect::<Vec<_>>(), keys);
+        }
+    }
+
+    #[test]
+    fn a_range_that_is_begun_again_is_no_longer_the_readers() {
+        let board = board(1);
+        let job = board.lock().job().unwrap();
+        assert!(board.has_read(&job, Some(&vec!["5".to_owned()]), true));
+        assert_eq!(board.page(&job), None);
+        {
+            let mut inner = board.lock();
+            let open = inner.open(&job).unwrap();
+            (open.turn, open.is_taken, open.is_read) = (1, false, false);
+            open.read = open.range.after.clone();
+        }
+        assert!(!board.has_read(&job, None, true));
+        let again = board.lock().job().unwrap();
+        assert_eq!((again.range.0, again.range.1, board.page(&again)), (job.range.0, 1, Some(Range::default())));
+    }
+}

@@ -221,3 +221,77 @@ fn sent_column(name: &str, source_type: &SourceType) -> Option<SentColumn> {
     };
     Some(SentColumn { expression, wire, decode })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ColumnInfo;
+
+    fn info(columns: &[(&str, &str, Option<u16>)], key: &[u16]) -> TableInfo {
+        let column = |(name, column_type, collation): &(&str, &str, Option<u16>)| ColumnInfo {
+            name: (*name).into(),
+            column_type: (*column_type).into(),
+            collation: *collation,
+            nullable: false,
+            virtual_generated: false,
+            invisible: false,
+        };
+        TableInfo { columns: columns.iter().map(column).collect(), primary_key: key.to_vec(), unique_key: Vec::new() }
+    }
+
+    #[test]
+    fn a_page_begins_behind_the_last_key() {
+        let table = info(&[("a", "int", None), ("b`", "varchar(9)", Some(45)), ("e", "enum('x')", Some(45))], &[0, 1]);
+        let plan = TablePlan::new(&table, "s", "t", 0).unwrap();
+        let begin = "SELECT `a`, `b```, CAST(`e` AS UNSIGNED) FROM `s`.`t` FORCE INDEX (PRIMARY)";
+        let end = "ORDER BY `a`, `b``` LIMIT 5";
+        let select = |after: &[&str], until: Option<i128>, filter: Option<&str>| {
+            let range = Range { after: after.iter().map(|s| (*s).to_owned()).collect(), until };
+            plan.select(&range, filter, 5, false)
+        };
+        assert_eq!(select(&[], None, None), format!("{begin} {end}"));
+        let after = "((`a` = 7 AND `b``` > x'00') OR (`a` > 7))";
+        assert_eq!(select(&["7", "x'00'"], Some(9), None), format!("{begin} WHERE {after} AND `a` <= 9 {end}"));
+        // A range that was divided begins with the first column alone.
+        assert_eq!(select(&["7"], None, Some("a > 1 -- x")), format!("{begin} WHERE ((`a` > 7)) AND (a > 1 -- x\n) {end}"));
+        assert!(plan.select(&Range::default(), None, 5, true).ends_with("LIMIT 5 LOCK IN SHARE MODE"));
+    }
+
+    #[test]
+    fn keys_are_literals_that_give_back_their_values() {
+        let table = info(
+            &[
+                ("i", "int", None),
+                ("u", "bigint unsigned", None),
+                ("d", "decimal(5,2)", None),
+                ("l", "varchar(9)", Some(8)),
+                ("b", "binary(3)", None),
+                ("t", "datetime(3)", None),
+                ("f", "float", None),
+            ],
+            &[0, 1, 2, 3, 4, 5, 6],
+        );
+        let plan = TablePlan::new(&table, "s", "t", 0).unwrap();
+        let mut row = vec![0, 0, 0];
+        row.extend_from_slice(&(-5i32).to_le_bytes());
+        row.extend_from_slice(&u64::MAX.to_le_bytes());
+        row.extend_from_slice(b"\x04-1.5\x02\xe9'\x03\x00\x01\x00");
+        row.extend_from_slice(&[11, 0xe8, 0x07, 2, 29, 12, 0, 1, 0x08, 0xe2, 0x01, 0]);
+        row.extend_from_slice(&0.1f32.to_le_bytes());
+        let key = plan.key_of(&row).unwrap();
+        assert_eq!(
+            key,
+            [
+                "-5",
+                "18446744073709551615",
+                "-1.5",
+                "_latin1 x'e927'",
+                "x'000100'",
+                "'2024-02-29 12:00:01.123'",
+                "1.0000000149011612e-1"
+            ]
+        );
+        // A row that ends too early has no key, and does not panic.
+        assert!((0..row.len()).all(|len| plan.key_of(&row[..len]).is_none()));
+    }
+}

@@ -499,6 +499,13 @@ pub struct Batch {
     pub ends_transaction: bool,
 }
 
+impl Batch {
+    /// True if its rows were read from a table. They share no batch with changes.
+    pub fn is_read(&self) -> bool {
+        self.relations.iter().any(|rows| rows.ops.first() == Some(&Op::Snapshot))
+    }
+}
+
 /// The rows of one relation that go to one topic of one sink: what a sink writes.
 #[derive(Clone, Debug)]
 pub struct Slice<'a> {

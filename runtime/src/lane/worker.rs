@@ -293,6 +293,10 @@ impl Worker {
 
     /// The mark of a batch that is written up to the row `id`.
     fn mark_at(&self, batch: &Batch, id: RowId) -> Mark {
+        if batch.is_read() {
+            // No mark covers such rows, and all changes before them are in earlier batches.
+            return self.new_mark(Arc::clone(&batch.resume), None);
+        }
         let transaction = batch.transactions.iter().find(|t| t.number == id.transaction);
         let partial = transaction.map(|t| Partial {
             gtid: t.gtid.as_ref().map(ToString::to_string),

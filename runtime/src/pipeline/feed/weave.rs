@@ -24,6 +24,9 @@ use crate::source::snapshot::{Chunk, Done, Readers, Stand, TablePlan};
 /// How often readers are told where the stream stands.
 const STAND_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Times in a row that chunks are read again because of changes without all columns, before it is an error.
+const AGAIN_MAX: u32 = 100;
+
 /// The tables that are being read.
 pub(super) struct Weave {
     readers: Readers,
@@ -32,6 +35,8 @@ pub(super) struct Weave {
     /// Plans of tables as they were described last.
     plans: Vec<(Arc<TablePlan>, Option<Arc<Plan>>)>,
     told: Instant,
+    /// Chunks in a row that were read again because of changes without all columns.
+    again: u32,
 }
 
 impl Weave {
@@ -85,7 +90,7 @@ impl Reading {
         let Some(readers) = self.feed.source.read_tables(reads, self.feed.options.pace, stand) else { return Ok(None) };
         self.feed.lanes.touched = Some(touched);
         self.feed.status.set_tables(Some(readers.board.progress()));
-        self.weave = Some(Weave { readers, waiting: VecDeque::new(), plans: Vec::new(), told: Instant::now() });
+        self.weave = Some(Weave { readers, waiting: VecDeque::new(), plans: Vec::new(), told: Instant::now(), again: 0 });
         Ok(None)
     }
 
@@ -266,6 +271,9 @@ impl Reading {
         let (mut at, mut row) = (0, 0);
         while at < chunk.data.len() {
             let read = self.feed.decoder.read_rows(&plan, &chunk.data, &mut at, &mut row, chunk.stand.stamp, &mut self.feed.lanes);
+            if matches!(read, Err(Problem::ReadPartial)) && self.begin_again(chunk) {
+                return self.send_everything().await;
+            }
             read.map_err(|problem| read_error(&self.feed.executed, &chunk.table.relation, problem))?;
             failpoint::pass("chunk-decoded");
             self.open_batches();
@@ -280,9 +288,18 @@ impl Reading {
         self.take_over(chunk)
     }
 
+    /// A change touched the chunk that does not stand for a whole row: it is read once more, in the hope of a quieter moment.
+    fn begin_again(&mut self, chunk: &Chunk) -> bool {
+        let Some(weave) = self.weave.as_mut().filter(|weave| weave.again < AGAIN_MAX) else { return false };
+        weave.again += 1;
+        weave.readers.board.begin_again(chunk, 0);
+        true
+    }
+
     /// The chunk is in the lanes: what is left of its table settles after it.
     fn take_over(&mut self, chunk: &Chunk) -> Result<Option<Ended>, PipelineError> {
         let Some(weave) = &mut self.weave else { return Ok(None) };
+        weave.again = 0;
         let (id, rest) = match weave.readers.board.take_over(chunk) {
             Some(Done::Progress(read)) => (read.id, Some(read)),
             Some(Done::Table(read)) => {

@@ -192,11 +192,11 @@ impl ReadSession {
     /// no transaction is on its way.
     pub(crate) async fn view_exactly(&mut self) -> Result<Position, Failure> {
         if self.settings.mariadb {
-            let begin = Position { file: "".into(), offset: 0, gtids: None };
+            let begin = Position { file: "".into(), offset: 0, gtids: None, home: None };
             let View::Exactly(file, offset) = self.view(&begin).await? else { return Err(self.connection.malformed()) };
             let gtids = self.connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(&file))).await?;
             let gtids = gtids.first().and_then(|row| GtidSet::parse(row.at(0)?).ok());
-            return Ok(Position { file, offset, gtids });
+            return Ok(Position { file, offset, gtids, home: None });
         }
         if !self.settings.has_gtids() {
             return Err(Failure::definite(
@@ -228,7 +228,7 @@ impl ReadSession {
         let rows = self.connection.query(if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }).await?;
         let position = rows.first().and_then(|row| {
             let gtids = GtidSet::parse(row.get("Executed_Gtid_Set")?).ok()?;
-            Some(Position { file: row.at(0)?.into(), offset: row.at(1)?.parse().ok()?, gtids: Some(gtids) })
+            Some(Position { file: row.at(0)?.into(), offset: row.at(1)?.parse().ok()?, gtids: Some(gtids), home: None })
         });
         position.ok_or_else(|| self.connection.malformed())
     }

@@ -20,7 +20,7 @@ use crate::lane::worker::Work;
 use crate::metrics::{PipelineStatus, State};
 use crate::position::{Home, Position, Progress, file_number};
 use crate::prepared::{Prepared, PreparedError, Replay};
-use crate::schema::history::{self, Ddl, History, HistoryError};
+use crate::schema::history::{self, Applied, Ddl, History, HistoryError};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::binlog::error::{After, DecodeError, Problem};
 use crate::source::binlog::statement;
@@ -439,7 +439,8 @@ impl Reading {
         let mut progress = Progress::default();
         progress.pass(self.feed.decoder.transaction().gtid.as_ref(), (&segment.file, segment.home.as_ref()), ddl.next);
         after.advance(progress);
-        let touched = self.feed.history.apply(ddl, &self.feed.executed, &after)?.touched;
+        let Applied { touched, renamed_in, .. } = self.feed.history.apply(ddl, &self.feed.executed, &after)?;
+        self.read_renamed(&renamed_in)?;
         let followed: Vec<_> = touched.iter().filter(|name| self.feed.history.follows(name)).collect();
         if let Some(marks) = &mut self.feed.lanes.touched {
             followed.iter().for_each(|name| marks.note_altered(&name.schema, &name.table));

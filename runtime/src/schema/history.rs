@@ -96,6 +96,8 @@ pub struct Applied {
     pub altered: Vec<Altered>,
     /// The tables that it names, altered or not.
     pub touched: Vec<Name>,
+    /// Followed tables that it makes of others, which are not followed: rows that were never seen have come with them.
+    pub renamed_in: Vec<Name>,
 }
 
 /// Why the columns of a table are not known.
@@ -208,6 +210,7 @@ impl History {
         let shown = shown(&ddl.text);
         let mut before = BTreeMap::new();
         let mut touched = named(statement::parse_tokens(&ddl.text, &tokens), &ddl.schema);
+        let mut renamed_in = Vec::new();
         let made: BTreeMap<Name, State> = match ddl::read(&tokens, &dialect, &ddl.schema) {
             Ok(Some(Change::DropSchema(schema))) => {
                 let mut tables = self.kept.tables_of(&schema)?;
@@ -217,6 +220,7 @@ impl History {
             }
             Ok(Some(change)) => {
                 touched.extend(apply::touches(&change));
+                renamed_in = self.renamed_in(&change);
                 for name in apply::looks_at(&change) {
                     if let Some(state) = self.state(&name, executed)? {
                         before.insert(name, state);
@@ -263,7 +267,19 @@ impl History {
         touched.extend(altered.iter().map(|a| a.name.clone()));
         touched.sort();
         touched.dedup();
-        Ok(Applied { altered, touched })
+        Ok(Applied { altered, touched, renamed_in })
+    }
+
+    /// See [`Applied::renamed_in`]; not those that replace a followed table, as the copy of a table that is altered does.
+    fn renamed_in(&self, change: &Change) -> Vec<Name> {
+        let pairs: Vec<(&Name, &Name)> = match change {
+            Change::Rename(pairs) => pairs.iter().map(|(old, new)| (old, new)).collect(),
+            Change::Alter { table, rename: Some(new), .. } => vec![(table, new)],
+            _ => Vec::new(),
+        };
+        let is_in =
+            |(old, new): &&(&Name, &Name)| !self.follows(old) && self.follows(new) && !pairs.iter().any(|(other, _)| other == new);
+        pairs.iter().filter(is_in).map(|(_, new)| (*new).clone()).collect()
     }
 
     /// Writes a version, unless a user or the server has told what the table was from there on.

@@ -15,6 +15,7 @@ use crate::lane::Held;
 use crate::lane::touched::Touched;
 use crate::pipeline::PipelineError;
 use crate::position::{Position, file_number};
+use crate::schema::ddl::Name;
 use crate::source::SourceError;
 use crate::source::binlog::error::{DecodeError, Problem};
 use crate::source::binlog::plan::Plan;
@@ -95,10 +96,10 @@ impl Reading {
     }
 
     /// Tables that got the name of a followed one have rows that the stream never had under that name.
-    pub(super) fn read_renamed(&mut self) -> Result<(), PipelineError> {
-        for (schema, table) in self.feed.decoder.take_renamed() {
+    pub(super) fn read_renamed(&mut self, renamed: &[Name]) -> Result<(), PipelineError> {
+        for Name { schema, table } in renamed {
             if self.feed.options.reads_tables {
-                let read = ToRead::new(self.feed.store.next_read_id()?, &schema, &table, None);
+                let read = ToRead::new(self.feed.store.next_read_id()?, schema, table, None);
                 self.feed.store.add_reads(&self.feed.status.name, std::slice::from_ref(&read))?;
                 self.asked.push(read);
             }

@@ -44,7 +44,7 @@ pub enum PlanError {
     #[error("column `{column}`: a member of its ENUM or SET is not valid in its character set")]
     Member { column: Box<str> },
     #[error(
-        "column `{column}` has fractions of a second in the format of MariaDB 5.3, whose length the binlog does not say\nhint: `ALTER TABLE … FORCE` at the source, while mysql56_temporal_format is ON, and go on after this transaction with {{after}}"
+        "column `{column}` has fractions of a second in the format of MariaDB 5.3 (mysql56_temporal_format = OFF), whose length the binlog does not say\nhint: `ALTER TABLE … FORCE` at the source, while mysql56_temporal_format is ON, and go on after this transaction with {{after}}"
     )]
     OldFractions { column: Box<str> },
     #[error("column `{column}`: its logged type has impossible metadata {meta} for type {code}")]

@@ -243,7 +243,7 @@ mod tests {
     fn a_page_begins_behind_the_last_key() {
         let table = info(&[("a", "int", None), ("b`", "varchar(9)", Some(45)), ("e", "enum('x')", Some(45))], &[0, 1]);
         let plan = TablePlan::new(&table, "s", "t", 0).unwrap();
-        let begin = "SELECT `a`, `b```, CAST(`e` AS UNSIGNED) FROM `s`.`t` FORCE INDEX (PRIMARY)";
+        let begin = "SELECT `a`, `b```, CAST(`e` AS UNSIGNED) | 0 FROM `s`.`t` FORCE INDEX (PRIMARY)";
         let end = "ORDER BY `a`, `b``` LIMIT 5";
         let select = |after: &[&str], until: Option<i128>, filter: Option<&str>| {
             let range = Range { after: after.iter().map(|s| (*s).to_owned()).collect(), until };

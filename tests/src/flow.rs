@@ -48,9 +48,17 @@ impl Flow {
         Run { child: command.spawn().expect("start tidegate"), log }
     }
 
-    /// Runs `tidegate` to its end: exit code, standard output, standard error.
+    /// Runs `tidegate` to its end: exit code, standard output, standard error. One that does not end is told to stop after ten minutes.
     pub fn call(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = self.command(arguments).output().expect("start tidegate");
+        let tidegate = self.command(arguments);
+        let mut command = Command::new("timeout");
+        command
+            .arg("600")
+            .arg(tidegate.get_program())
+            .args(tidegate.get_args())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        let output = command.output().expect("start tidegate");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }

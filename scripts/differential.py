@@ -14,12 +14,14 @@ bytes of its own character set. Such values are counted and left out.
 import argparse
 import base64
 import gzip
+import ipaddress
 import json
 import re
 import struct
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
@@ -214,6 +216,12 @@ def same_bytes(value, printed):
         return SKIP
     if value.encode() == printed:
         return True
+    for binary in (lambda: uuid.UUID(value).bytes, lambda: ipaddress.ip_address(value).packed):
+        try:
+            # MariaDB's addresses; the binlog has them without the zero bytes at their end.
+            return True if binary().rstrip(b"\0") == printed.rstrip(b"\0") else SKIP
+        except ValueError:
+            pass
     try:
         bytes_ = base64.b64decode(value, validate=True)
         # The binlog has BINARY without the zero bytes at its end.

@@ -49,17 +49,17 @@ def plugin(load):
 def manifest(work, source, sink, plugin="", pipeline=""):
     """Writes a manifest with an empty data_dir into the folder `work` and returns its path. `pipeline`: more keys of the pipeline.
 
-    What is compiled of plugins stays, as it does between runs of a user: a run that is not measured comes first.
+    What is compiled of plugins stays, as it does between runs of a user: a run that is not measured comes first. The identity stays, too:
+    to the server, a data_dir of another one is another reader with the same server id, which waits until the last one is gone.
     """
     folder = work / "tidegate"
-    compiled, kept = folder / "data" / "plugins", work / "compiled"
-    if compiled.exists():
-        shutil.rmtree(kept, ignore_errors=True)
-        compiled.rename(kept)
-    shutil.rmtree(folder, ignore_errors=True)
-    compiled.parent.mkdir(parents=True)
-    if kept.exists():
-        shutil.copytree(kept, compiled)
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    for path in [folder / "log", *data.iterdir()]:
+        if path.is_dir() and path.name != "plugins":
+            shutil.rmtree(path)
+        elif path.is_file() and path.name != "identity":
+            path.unlink()
     routes = '[[pipeline.bench.routes]]\ntopics = ["*"]\nsink = "target"\n' if plugin else ""
     flow = '[pipeline.bench]\nsource = "load"\n' + ('plugins = ["bench"]\n' if plugin else 'sink = "target"\n') + pipeline + "\n"
     path = folder / "tidegate.toml"

@@ -19,6 +19,8 @@ pub mod pipeline;
 pub mod plugin;
 pub mod position;
 pub mod prepared;
+#[cfg(test)]
+mod random;
 pub mod retry;
 pub mod router;
 pub mod schema;

@@ -108,8 +108,6 @@ struct Unopened {
     pipeline: Arc<model::Pipeline>,
     shared: Arc<Shared>,
     store: Store,
-    /// For prepared XA transactions.
-    prepared: PathBuf,
     data_dir: PathBuf,
     status: Arc<PipelineStatus>,
     until_caught_up: bool,
@@ -123,8 +121,6 @@ struct Running {
     /// By sink index.
     sinks: Vec<(String, Arc<dyn Sink>)>,
     store: Store,
-    /// For prepared XA transactions.
-    prepared: PathBuf,
     data_dir: PathBuf,
     status: Arc<PipelineStatus>,
     until_caught_up: bool,
@@ -141,7 +137,6 @@ impl Run {
             pipeline: Arc::clone(pipeline),
             shared: Arc::clone(&shared),
             store: store.clone(),
-            prepared: Prepared::folder(&manifest.data_dir, &pipeline.name),
             data_dir: manifest.data_dir.clone(),
             status: Arc::new(PipelineStatus::new(&pipeline.name)),
             until_caught_up: options.until_caught_up,
@@ -196,7 +191,7 @@ impl Unopened {
 
     /// What can be wrong with the pipeline itself comes first: its source may be away for long. Sinks are connected later.
     async fn open(self) -> Result<Running, PipelineError> {
-        let Unopened { pipeline, shared, store, prepared, data_dir, status, until_caught_up } = self;
+        let Unopened { pipeline, shared, store, data_dir, status, until_caught_up } = self;
         let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
         for route in &pipeline.routes {
             if !sinks.iter().any(|(name, _)| *name == route.sink.name) {
@@ -213,7 +208,7 @@ impl Unopened {
         status.set_state(State::Waiting(pipeline.source.place()));
         let source = shared.source(&pipeline.source).await?;
         status.set_state(State::Starting);
-        Ok(Running { pipeline, source, plugins, sinks, store, prepared, data_dir, status, until_caught_up })
+        Ok(Running { pipeline, source, plugins, sinks, store, data_dir, status, until_caught_up })
     }
 }
 
@@ -288,7 +283,7 @@ impl Running {
         tracing::info!(pipeline = name, lanes = count, "begins at {position}");
         let Some(history) = self.history(&stop, &position).await? else { return Ok(Ended::Stopped) };
         let store = self.store_number()?;
-        let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared.clone(), &position)?));
+        let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared_folder(), &position)?));
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
         let order = Arc::new(SourceOrder::new(count));
         let lane_done = Arc::new(Notify::new());
@@ -377,6 +372,11 @@ impl Running {
         Ok(ended)
     }
 
+    /// Where prepared XA transactions are kept.
+    fn prepared_folder(&self) -> PathBuf {
+        Prepared::folder(&self.data_dir, &self.pipeline.name)
+    }
+
     /// Takes up what `tidegate snapshot` has left, now and from now on.
     async fn take_requests(&self, stop: &watch::Receiver<bool>) -> Result<mpsc::Receiver<Vec<ToRead>>, PipelineError> {
         let (sender, requests) = mpsc::channel(1);
@@ -429,7 +429,7 @@ impl Running {
             }
             if self.store.is_moved(name)? {
                 // What was prepared before the place that a user has chosen may have been decided unseen, and its id used again.
-                Prepared::clear(&self.prepared)?;
+                Prepared::clear(&self.prepared_folder())?;
             }
             self.store.set_moved_done(name)?;
             return Ok(Some(fresh(position)));
@@ -454,7 +454,7 @@ impl Running {
         let followed = Followed::new(self.pipeline.source.tables());
         let open = || {
             let kept = self.store.history(&self.pipeline.name);
-            History::open(kept, Arc::clone(&self.source), followed.clone(), position, false)
+            History::open(kept, Arc::clone(&self.source), followed.clone(), position)
         };
         let mut backoff = source_backoff();
         loop {

@@ -7,6 +7,32 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::program::tidegate;
+use crate::servers::{Kind, Server};
+
+/// A manifest that copies the schema `name` of one server into the database `name` of another. `pipeline`: more keys of the pipeline.
+pub fn copying(name: &str, source: &Server, target: &Server, pipeline: &str) -> String {
+    let (kind, user) = if target.kind == Kind::Postgres { ("postgres", "postgres") } else { ("mysql", "root") };
+    format!(
+        r#"
+[source.here]
+type = "mysql"
+url = "{}"
+tables = ["{name}.*"]
+start = "earliest"
+
+[sink.there]
+type = "{kind}"
+url = "{}"
+
+[pipeline.copy]
+source = "here"
+sink = "there"
+{pipeline}
+"#,
+        source.url("root", ""),
+        target.url(user, name),
+    )
+}
 
 /// A manifest with its data folder; removed when dropped.
 pub struct Flow {

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -142,18 +142,7 @@ impl Server {
     pub fn sql_past_errors(&self, database: &str, statements: &str) -> String {
         let mut command =
             self.command(&["client", "--batch", "--skip-column-names", "--force", "--default-character-set=utf8mb4", database]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let mut pipe = child.stdin.take().expect("piped");
-        let output = std::thread::scope(|scope| {
-            scope.spawn(move || pipe.write_all(statements.as_bytes()));
-            child.wait_with_output().expect("wait for the client")
-        });
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        String::from_utf8_lossy(&talk(&mut command, statements).stdout).into_owned()
     }
 
     /// [`Server::sql`] as rows of columns.
@@ -228,6 +217,13 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Runs a command to its end; panics with its standard error if it fails.
 pub fn run(mut command: Command, input: &str) -> String {
+    let output = talk(&mut command, input);
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command to its end.
+fn talk(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -235,13 +231,11 @@ pub fn run(mut command: Command, input: &str) -> String {
         .spawn()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let mut pipe = child.stdin.take().expect("piped");
-    let output = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         // A program that fails early closes its input: its message says more than the broken pipe.
         scope.spawn(move || pipe.write_all(input.as_bytes()));
         child.wait_with_output().expect("wait for a child")
-    });
-    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    })
 }
 
 /// The folder of this process's instances, and the watcher that removes it.

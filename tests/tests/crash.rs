@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_tests::flow::Flow;
+use tidegate_tests::flow::{Flow, copying};
 use tidegate_tests::load::{Load, MYSQL_TABLES, Random};
 use tidegate_tests::servers::{self, Kind, Server};
 
@@ -149,27 +149,5 @@ fn make_target(target: &Server, name: &str) {
 }
 
 fn manifest(name: &str, source: &Server, target: &Server, delivery: &str, lanes: usize) -> String {
-    let (kind, user) = if target.kind == Kind::Postgres { ("postgres", "postgres") } else { ("mysql", "root") };
-    format!(
-        r#"
-[source.here]
-type = "mysql"
-url = "{}"
-tables = ["{name}.*"]
-start = "earliest"
-
-[sink.there]
-type = "{kind}"
-url = "{}"
-
-[pipeline.copy]
-source = "here"
-sink = "there"
-lanes = {lanes}
-delivery = "{delivery}"
-batch = {{ rows = 50 }}
-"#,
-        source.url("root", ""),
-        target.url(user, name),
-    )
+    copying(name, source, target, &format!("lanes = {lanes}\ndelivery = \"{delivery}\"\nbatch = {{ rows = 50 }}"))
 }

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use tidegate_tests::flow::Flow;
+use tidegate_tests::flow::{Flow, copying};
 use tidegate_tests::load::Random;
 use tidegate_tests::servers::{self, Server};
 
@@ -236,26 +236,7 @@ fn soak(name: &str, source: &Server, target: &Server) {
     let lenient = "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'; SET NAMES utf8mb4;\n";
     source.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
     target.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
-    let flow = Flow::new(&format!(
-        r#"
-[source.here]
-type = "mysql"
-url = "{}"
-tables = ["{name}.*"]
-start = "earliest"
-
-[sink.there]
-type = "mysql"
-url = "{}"
-
-[pipeline.copy]
-source = "here"
-sink = "there"
-lanes = 2
-"#,
-        source.url("root", ""),
-        target.url("root", name),
-    ));
+    let flow = Flow::new(&copying(name, source, target, "lanes = 2"));
     let mut model = Model::new(seed);
     let (end, mut rounds, mut kills, mut ddls) = (Instant::now() + Duration::from_secs(seconds), 0, 0, 0);
     while Instant::now() < end {

@@ -413,13 +413,8 @@ mod tests {
             "\u{1f600}",
             "\0",
         ];
-        let mut random = 0x9e37_79b9_7f4a_7c15u64;
-        let mut below = |bound: usize| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            (random % bound as u64) as usize
-        };
+        let mut random = crate::random::Random::new(1);
+        let mut below = |bound: usize| random.below(bound);
         let collations = Collations::default();
         let mut states = BTreeMap::new();
         let (mut read, mut refused) = (0, 0);

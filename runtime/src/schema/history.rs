@@ -124,13 +124,12 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a pipeline that begins to read at `position`. `eager`: the tables are wanted whatever TABLE_MAPs say.
+    /// The history of a pipeline that begins to read at `position`.
     pub async fn open(
         kept: Histories,
         source: Arc<Source>,
         followed: Followed,
         position: &Position,
-        eager: bool,
     ) -> Result<History, HistoryError> {
         let dialect = Dialect::of_version(&source.version().await?);
         let server = source.server().cloned();
@@ -157,7 +156,7 @@ impl History {
         history.kept.clear()?;
         history.kept.set_span(&Span { since: position.clone(), reached: position.clone() })?;
         if let Some(server) = server
-            && (eager || server.has_minimal_metadata().await.map_err(|f| source.error(f))?)
+            && server.has_minimal_metadata().await.map_err(|f| source.error(f))?
         {
             let end = server.end().await.map_err(|f| source.error(f))?;
             if end.file == position.file && end.offset.saturating_sub(position.offset) < AHEAD_BYTES_MAX {

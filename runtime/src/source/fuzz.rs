@@ -20,6 +20,7 @@ use crate::batcher::Wanted;
 use crate::lane::Lanes;
 use crate::manifest::model::Ordering;
 use crate::position::Position;
+use crate::random::Random;
 
 /// Inputs of an ordinary test run.
 const INPUTS: u64 = 10_000;
@@ -66,23 +67,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Xorshift.
-struct Random(u64);
-
-impl Random {
-    fn of(seed: u64) -> Random {
-        // Neighbouring seeds must not begin alike.
-        Random((seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d) | 1)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
-}
 
 /// A transaction as a file holds it: the events of its file's head, then its own.
 struct Input {
@@ -369,7 +353,7 @@ fn no_file_panics_hangs_or_takes_memory_without_end() {
     let (mut stopped, mut rows, mut most, mut longest) = (0, 0, 0, Duration::ZERO);
     for seed in seeds.clone() {
         let named = Named(seed);
-        let data = mutated(&corpus, &mut Random::of(seed));
+        let data = mutated(&corpus, &mut Random::new(seed));
         let (live, _) = LIVE.get();
         LIVE.set((live, live));
         let began = Instant::now();

@@ -194,13 +194,8 @@ async fn subscribers_that_come_and_go_get_everything_once() {
                 let subscriber = |number: u64| {
                     let (hub, from) = (Arc::clone(&hub), from.clone());
                     tokio::spawn(async move {
-                        let mut random = (round * 97 + number * 31 + 7) | 1;
-                        let mut next = move |below: u64| {
-                            random ^= random << 13;
-                            random ^= random >> 7;
-                            random ^= random << 17;
-                            random % below
-                        };
+                        let mut random = crate::random::Random::new(round * 97 + number * 31);
+                        let mut next = move |below: usize| random.below(below) as u64;
                         let mut places: Vec<(Arc<str>, u64, u64, u8)> = Vec::new();
                         let mut subscription = hub.subscribe(from);
                         if number % 2 == 1 {

@@ -112,6 +112,11 @@ fn copy(from: &Path, to: &Path) {
     servers::run(copy, "");
 }
 
+/// Gives the source a server id.
+fn number(flow: &Flow, server_id: u32) {
+    flow.write(&flow.manifest().replace("start =", &format!("server_id = {server_id}\nstart =")));
+}
+
 #[test]
 fn a_number_that_another_program_reads_under_is_refused() {
     for server in [servers::shared_mysql(), servers::shared_mariadb()] {
@@ -120,13 +125,9 @@ fn a_number_that_another_program_reads_under_is_refused() {
             // Without it nobody may ask for the replicas of a server.
             server.sql("GRANT REPLICATION MASTER ADMIN ON *.* TO numbered@'%'");
         }
-        let numbered = |flow: &Flow| {
-            let manifest = fs::read_to_string(flow.folder().join("tidegate.toml")).expect("read the manifest");
-            flow.write(&manifest.replace("start =", "server_id = 4714\nstart ="));
-        };
         let (first, second) = (flow(&shop, &[server.port]), flow(&shop, &[server.port]));
-        numbered(&first);
-        numbered(&second);
+        number(&first, 4714);
+        number(&second, 4714);
         let mut run = first.start(&[], &[]);
         insert(&mut shop, 5);
         arrives("the first one reads", &first, &shop);
@@ -156,13 +157,9 @@ fn a_number_that_another_program_reads_under_is_refused() {
 fn a_reading_that_another_one_ends_says_so() {
     let server = servers::shared_mariadb();
     let mut shop = Shop::new(server, "ended");
-    let manifest = |flow: &Flow| {
-        let manifest = fs::read_to_string(flow.folder().join("tidegate.toml")).expect("read the manifest");
-        flow.write(&manifest.replace("start =", "server_id = 4715\nstart ="));
-    };
     let (first, second) = (flow(&shop, &[server.port]), flow(&shop, &[server.port]));
-    manifest(&first);
-    manifest(&second);
+    number(&first, 4715);
+    number(&second, 4715);
     let mut run = first.start(&[], &[]);
     insert(&mut shop, 5);
     arrives("the first one reads", &first, &shop);

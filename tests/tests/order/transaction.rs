@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use tidegate_tests::flow::Flow;
+use tidegate_tests::flow::{Flow, copying};
 use tidegate_tests::load::Random;
 use tidegate_tests::servers::{self, Kind, Server};
 
@@ -31,27 +31,8 @@ fn whole_transactions(name: &str, target: &Server, delivery: &str) {
     target.sql_in(name, table);
     let rows: Vec<String> = (1..=ACCOUNTS).map(|id| format!("({id}, 100)")).collect();
     source.sql_in(name, &format!("INSERT INTO accounts VALUES {}", rows.join(", ")));
-    let (kind, user) = if target.kind == Kind::Postgres { ("postgres", "postgres") } else { ("mysql", "root") };
-    let flow = Flow::new(&format!(
-        r#"
-[source.here]
-type = "mysql"
-url = "{}"
-tables = ["{name}.*"]
-start = "earliest"
-[sink.there]
-type = "{kind}"
-url = "{}"
-[pipeline.copy]
-source = "here"
-sink = "there"
-ordering = "transaction"
-delivery = "{delivery}"
-batch = {{ rows = 20 }}
-"#,
-        source.url("root", ""),
-        target.url(user, name),
-    ));
+    let pipeline = format!("ordering = \"transaction\"\ndelivery = \"{delivery}\"\nbatch = {{ rows = 20 }}");
+    let flow = Flow::new(&copying(name, source, target, &pipeline));
     let mut random = Random::new(3);
     let mut looks = 0;
     for round in 0..12 {

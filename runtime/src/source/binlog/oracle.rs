@@ -17,6 +17,7 @@ use crate::change::{Batch, Column, KeyOrigin, Kind, Op, Relation, Rows, SourceTy
 use crate::lane::Lanes;
 use crate::manifest::model::Ordering;
 use crate::position::Position;
+use crate::random::Random;
 use crate::source::{Boundary, ColumnInfo, Framed, Segment, TableInfo};
 use crate::temporal;
 
@@ -437,13 +438,8 @@ fn an_event_that_cannot_be_decoded_leaves_nothing_in_any_lane() {
 #[test]
 fn no_bytes_panic() {
     const ROUNDS: usize = 10_000;
-    let mut random = 0x9e37_79b9_7f4a_7c15u64;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut random = Random::new(1);
+    let mut below = |bound: usize| random.below(bound);
     let mut stopped = 0;
     for server in ["mysql97", "mariadb10"] {
         let segment = recorded(server);

@@ -40,17 +40,26 @@ enum BatchProblem {
 }
 
 /// A growing bitmap that stays unallocated while every bit is set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bits {
     bytes: Vec<u8>,
     /// Rows covered by `bytes`; 0 while unallocated.
     len: usize,
+    /// To make room for.
+    rows: usize,
 }
 
 impl Bits {
+    fn new(rows: usize) -> Bits {
+        Bits { bytes: Vec::new(), len: 0, rows }
+    }
+
     /// `count` rows from `row` on have clear bits; rows between the last call and this one have set ones.
     #[inline]
     fn clear(&mut self, row: usize, count: usize) {
+        if self.bytes.is_empty() {
+            self.bytes.reserve_exact(self.rows.div_ceil(8));
+        }
         self.extend(row);
         self.len = row + count;
         self.bytes.resize(self.len.div_ceil(8), 0);
@@ -119,7 +128,7 @@ impl ColumnBuilder {
         } else {
             (Vec::new(), Vec::with_capacity(rows + 1), Vec::with_capacity(bytes))
         };
-        let mut builder = ColumnBuilder { words, data, offsets, nulls: Bits::default(), absents: Bits::default(), is_word };
+        let mut builder = ColumnBuilder { words, data, offsets, nulls: Bits::new(rows), absents: Bits::new(rows), is_word };
         if !is_word {
             builder.offsets.push(0);
         }
@@ -567,9 +576,11 @@ impl Batcher {
             relations.push(rows);
         }
         self.has_shared = false;
+        let expected = self.transactions.len();
+        let transactions = std::mem::replace(&mut self.transactions, Vec::with_capacity(expected));
         let batch = Batch {
             relations,
-            transactions: std::mem::take(&mut self.transactions),
+            transactions,
             rows,
             bytes,
             first: self.first,

@@ -480,6 +480,17 @@ pub struct Topics {
     pub of_row: Vec<u16>,
 }
 
+impl Topics {
+    /// For each of `lists`, the rows that have it, growing.
+    pub fn picks(&self) -> impl Iterator<Item = Vec<u32>> {
+        let mut counts = vec![0; self.lists.len()];
+        self.of_row.iter().for_each(|&list| counts[usize::from(list)] += 1);
+        let mut picks: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
+        (0..).zip(&self.of_row).for_each(|(row, &list)| picks[usize::from(list)].push(row));
+        picks.into_iter()
+    }
+}
+
 /// The changes of one lane that settle together.
 #[derive(Clone, Debug)]
 pub struct Batch {

@@ -57,19 +57,15 @@ impl Router {
                     routed.add(rows, topic, &takers, (0..rows.len() as u32).collect());
                 }
                 Some(topics) => {
-                    for (list, names) in topics.lists.iter().enumerate() {
-                        let picks: Vec<u32> =
-                            (0u32..).zip(&topics.of_row).filter(|(_, of)| usize::from(**of) == list).map(|(row, _)| row).collect();
-                        if picks.is_empty() {
-                            continue;
-                        }
+                    for (names, picks) in topics.lists.iter().zip(topics.picks()).filter(|(_, picks)| !picks.is_empty()) {
+                        let count = picks.len();
                         let mut taken = false;
-                        for topic in names {
+                        for (topic, picks) in names.iter().zip(std::iter::repeat_n(picks, names.len())) {
                             let takers = self.takers(topic)?;
                             taken |= !takers.is_empty();
-                            routed.push(rows, topic, &takers, &picks);
+                            routed.push(rows, topic, &takers, picks);
                         }
-                        routed.dropped += if taken { 0 } else { picks.len() };
+                        routed.dropped += if taken { 0 } else { count };
                     }
                 }
             }
@@ -108,12 +104,12 @@ impl<'a> Routed<'a> {
         if takers.is_empty() {
             self.dropped += picks.len();
         }
-        self.push(rows, &topic, takers, &picks);
+        self.push(rows, &topic, takers, picks);
     }
 
-    fn push(&mut self, rows: &'a Rows, topic: &Arc<str>, takers: &[usize], picks: &[u32]) {
-        for sink in takers {
-            self.slices[*sink].push(Slice { rows, topic: Arc::clone(topic), picks: picks.to_vec() });
+    fn push(&mut self, rows: &'a Rows, topic: &Arc<str>, takers: &[usize], picks: Vec<u32>) {
+        for (sink, picks) in takers.iter().zip(std::iter::repeat_n(picks, takers.len())) {
+            self.slices[*sink].push(Slice { rows, topic: Arc::clone(topic), picks });
         }
     }
 }

@@ -42,6 +42,8 @@ enum Deed {
     LogFlood,
     /// The same 16 MiB in 64 assignments.
     Overlap,
+    /// 6 MiB, the same for every row.
+    LargeConstant,
     // Plans.
     ReadBeyond,
     DropKey,
@@ -179,6 +181,13 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
                 Buffer::Packed(Varlen { offsets: ends(0).iter().flat_map(|o| o.to_le_bytes()).collect(), data })
             };
             outcome.assigns = (0..64).map(|_| assign(1, 0, vector(4, same()))).collect();
+        }
+        Deed::LargeConstant => {
+            let text = Buffer::Packed(Varlen {
+                offsets: [0, 6 << 20].iter().flat_map(|o: &u32| o.to_le_bytes()).collect(),
+                data: vec![b'x'; 6 << 20],
+            });
+            outcome.assigns = vec![Assign { index: 1, image: 0, rows: Vec::new(), values: Values::Constant(vector(4, text)) }];
         }
         Deed::ShortKeep => outcome.keep = vec![0xff; rows.div_ceil(8) + 1],
         Deed::ShortWords => outcome.assigns = vec![assign(0, 0, vector(1, words(rows - 1)))],

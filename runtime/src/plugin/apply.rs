@@ -51,7 +51,14 @@ impl<'a> Seen<'a> {
 }
 
 /// Applies an outcome and returns the rows that the plugin could not process: index in `rows` and message.
-pub(super) fn apply(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, outcome: Outcome) -> Result<Vec<(usize, String)>, Fault> {
+/// A column that a constant fills has at most `bytes_max` bytes of values.
+pub(super) fn apply(
+    plan: &Plan,
+    rows: &mut Rows,
+    seen: &Seen<'_>,
+    outcome: Outcome,
+    bytes_max: usize,
+) -> Result<Vec<(usize, String)>, Fault> {
     let Outcome { keep, ops, assigns, routing, errors, attributes } = outcome;
     if let Some(attribute) = attributes.first() {
         return Err(malformed("attributes", format!("{:?} is not known to this version of tidegate", attribute.name)));
@@ -62,7 +69,7 @@ pub(super) fn apply(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, outcome: Outc
         change_ops(plan, rows, seen, &ops)?;
     }
     for (i, assign) in assigns.into_iter().enumerate() {
-        self::assign(plan, rows, seen, assign).map_err(|e| malformed(&format!("assigns[{i}]"), e))?;
+        self::assign(plan, rows, seen, assign, bytes_max).map_err(|e| malformed(&format!("assigns[{i}]"), e))?;
     }
     let errors = row_errors(errors, seen)?;
     route(rows, seen, keep, routing, &errors)?;
@@ -117,7 +124,7 @@ fn change_ops(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, codes: &[u8]) -> Re
     Ok(())
 }
 
-fn assign(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, assign: Assign) -> Result<(), String> {
+fn assign(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, assign: Assign, bytes_max: usize) -> Result<(), String> {
     let index = usize::from(assign.index);
     let kind = *plan.kinds.get(index).ok_or_else(|| format!("column {index} of {}", plan.kinds.len()))?;
     let image = Image::from_code(assign.image).ok_or_else(|| format!("image code {}", assign.image))?;
@@ -126,6 +133,9 @@ fn assign(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, assign: Assign) -> Resu
         Values::Constant(vector) => (vector, true),
     };
     let patch = vector::column(vector, kind, if is_constant { 1 } else { seen.len })?;
+    if is_constant && vector::bytes(&patch, kind).saturating_mul(seen.len) > bytes_max {
+        return Err(format!("a constant that takes more than {bytes_max} bytes in {} rows", seen.len));
+    }
     let set =
         if assign.rows.is_empty() { None } else { Some(bitmap_of(assign.rows, seen.len).map_err(|e| format!("`rows`: {e}"))?) };
     let Some(at) = plan.origin.iter().position(|&c| c == index) else { return Ok(()) };

@@ -144,5 +144,5 @@ fn step(
         return Ok(Vec::new());
     }
     let outcome = lower::call(instance, plan, rows, transactions, picks.as_deref())?;
-    apply::apply(plan, rows, &Seen::new(picks.as_deref(), rows.len()), outcome)
+    apply::apply(plan, rows, &Seen::new(picks.as_deref(), rows.len()), outcome, instance.memory_bytes_max())
 }

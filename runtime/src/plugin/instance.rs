@@ -113,6 +113,11 @@ impl Instance {
         &self.shared.name
     }
 
+    /// What a guest may hold, and make the host hold.
+    pub(super) fn memory_bytes_max(&self) -> usize {
+        self.shared.memory_bytes_max
+    }
+
     pub(super) fn bind(&mut self, relation: types::Relation<'_>) -> Result<Option<wit::Plan>, Fault> {
         self.call("bind", |store, guest| guest.call_bind(store, relation))?.map_err(|message| Fault::Bind(short(message)))
     }

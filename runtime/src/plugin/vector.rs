@@ -300,9 +300,11 @@ pub(super) fn merge(
     (relation, at): (&Relation, usize),
 ) -> Result<Column, BatchError> {
     let kind = relation.columns[at].kind();
-    let mut builder = ColumnBuilder::new(kind, rows, base.unwrap_or(patch).values.get_buffer_memory_size());
     let patch = Values::new(patch, kind);
     let base = base.map(|base| Values::new(base, kind));
+    // A constant may be one value for all rows.
+    let bytes = base.as_ref().map_or(patch.bytes() * rows / patch.column.values.len().max(1), |base| base.bytes() + patch.bytes());
+    let mut builder = ColumnBuilder::new(kind, rows, bytes);
     for row in 0..rows {
         match (pick(row), &base) {
             (Some(from), _) => patch.append(from, &mut builder),
@@ -311,6 +313,11 @@ pub(super) fn merge(
         }
     }
     builder.finish(kind, rows, relation, at)
+}
+
+/// The bytes of a column's values of variable length.
+pub(super) fn bytes(column: &Column, kind: Kind) -> usize {
+    Values::new(column, kind).bytes()
 }
 
 /// A column of which no row knows the value.
@@ -349,6 +356,14 @@ impl<'a> Values<'a> {
             _ => ValuesData::Words(ScalarBuffer::from(word_buffer(array, kind).clone())),
         };
         Values { column, data }
+    }
+
+    /// Of all values of variable length.
+    fn bytes(&self) -> usize {
+        match &self.data {
+            ValuesData::Words(_) | ValuesData::Bits(_) => 0,
+            ValuesData::Bytes(offsets, _) => (offsets[offsets.len() - 1] - offsets[0]) as usize,
+        }
     }
 
     #[inline]

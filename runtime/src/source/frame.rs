@@ -668,13 +668,13 @@ impl Framer {
         if let Some(before) = before
             && !self.events.is_empty()
         {
-            let room = self.events.len();
+            let room = (self.events.len(), self.transactions.len());
             self.closed.push(Piece {
                 file: self.file.clone(),
                 home: self.home.clone(),
                 before,
-                events: std::mem::replace(&mut self.events, Vec::with_capacity(room)),
-                transactions: std::mem::take(&mut self.transactions),
+                events: std::mem::replace(&mut self.events, Vec::with_capacity(room.0)),
+                transactions: std::mem::replace(&mut self.transactions, Vec::with_capacity(room.1)),
                 learned: self.learned.take(),
                 copied,
             });

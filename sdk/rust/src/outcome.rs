@@ -1,6 +1,7 @@
 //! The patches that a batch collects, as the host wants them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::bindings::exports::tidegate::plugin::transform as wit;
 use crate::bindings::tidegate::plugin::types::{Buffer, Varlen, Vector};
@@ -197,10 +198,30 @@ impl Packed {
 #[derive(Default)]
 struct Routes {
     lists: Vec<Vec<String>>,
-    single: BTreeMap<String, u16>,
+    single: HashMap<String, u16, BuildHasherDefault<Fnv>>,
     several: BTreeMap<(u16, u16), u16>,
     /// A list a row; empty until the first is set.
     rows: Vec<u16>,
+}
+
+/// FNV-1a: topics are short, and a guest has no hash instructions.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Routes {

@@ -223,6 +223,7 @@ fn malformed_plans_and_outcomes_say_what_is_wrong() {
         ("short-ops", "ops: 1 for 4 rows"),
         ("op-beyond", "ops: row 0: operation code 4"),
         ("short-nulls", "assigns[0]: `nulls`: a bitmap of 4 bytes for 4 rows, which take 1"),
+        ("large-constant", "assigns[0]: a constant that takes more than 67108864 bytes in 4 rows"),
         ("overlap", "it holds more than 67108864 bytes"),
     ];
     for (deed, expected) in cases {

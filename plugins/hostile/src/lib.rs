@@ -42,7 +42,7 @@ enum Deed {
     LogFlood,
     /// The same 16 MiB in 64 assignments.
     Overlap,
-    /// 6 MiB, the same for every row.
+    /// 20 MiB, the same for every row.
     LargeConstant,
     // Plans.
     ReadBeyond,
@@ -174,7 +174,7 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
     match deed {
         Deed::RowError => outcome.errors = vec![RowError { row: 1, message: "bad on purpose".to_owned() }],
         Deed::Overlap => {
-            let data = vec![b'x'; 16 << 20].leak();
+            let data = vec![b'x'; 120 << 20].leak();
             let same = || {
                 // SAFETY: none: the copies are freed more than once. The host must refuse the answer before that.
                 let data = unsafe { Vec::from_raw_parts(data.as_ptr().cast_mut(), data.len(), data.len()) };
@@ -184,8 +184,8 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
         }
         Deed::LargeConstant => {
             let text = Buffer::Packed(Varlen {
-                offsets: [0, 6 << 20].iter().flat_map(|o: &u32| o.to_le_bytes()).collect(),
-                data: vec![b'x'; 6 << 20],
+                offsets: [0, 20 << 20].iter().flat_map(|o: &u32| o.to_le_bytes()).collect(),
+                data: vec![b'x'; 20 << 20],
             });
             outcome.assigns = vec![Assign { index: 1, image: 0, rows: Vec::new(), values: Values::Constant(vector(4, text)) }];
         }

@@ -174,7 +174,7 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
     match deed {
         Deed::RowError => outcome.errors = vec![RowError { row: 1, message: "bad on purpose".to_owned() }],
         Deed::Overlap => {
-            let data = vec![b'x'; 120 << 20].leak();
+            let data = vec![b'x'; 16 << 20].leak();
             let same = || {
                 // SAFETY: none: the copies are freed more than once. The host must refuse the answer before that.
                 let data = unsafe { Vec::from_raw_parts(data.as_ptr().cast_mut(), data.len(), data.len()) };

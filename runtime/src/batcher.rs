@@ -578,16 +578,7 @@ impl Batcher {
         self.has_shared = false;
         let expected = self.transactions.len();
         let transactions = std::mem::replace(&mut self.transactions, Vec::with_capacity(expected));
-        let batch = Batch {
-            relations,
-            transactions,
-            rows,
-            bytes,
-            first: self.first,
-            last: self.last,
-            resume,
-            ends_transaction,
-        };
+        let batch = Batch { relations, transactions, rows, bytes, first: self.first, last: self.last, resume, ends_transaction };
         Ok(Some(batch))
     }
 }

@@ -4,6 +4,7 @@
 //! ack tracker → cursor store. ARCHITECTURE.md has the words and the invariants.
 
 pub mod ack;
+pub mod alteration;
 pub mod batcher;
 pub mod change;
 pub mod check;

@@ -36,10 +36,11 @@ use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Source, SourceError, Start};
 
 mod feed;
+mod follow;
 mod open;
 mod requests;
 
-use feed::{Ended, Feed, FeedOptions, LANE_DEPTH};
+use feed::{Due, Ended, Feed, FeedOptions, Follow, LANE_DEPTH};
 use open::Shared;
 pub use requests::Request;
 use requests::RequestError;
@@ -254,7 +255,7 @@ impl Running {
         loop {
             let settled = self.status.rows_settled.load(std::sync::atomic::Ordering::Relaxed);
             match self.round(stop.clone(), unfold, until.clone()).await {
-                Ok(Ended::Levelled) => {}
+                Ok(Ended::Levelled | Ended::Altering(_)) => {}
                 Ok(Ended::Stopped | Ended::LaneFailed) | Err(PipelineError::Lane(LaneError::Stopped)) => return Ok(()),
                 Err(PipelineError::Lane(LaneError::TransactionLost { sink, unfold: next })) => {
                     tracing::warn!(pipeline = self.pipeline.name, sink, "reading the open transaction again");
@@ -283,6 +284,7 @@ impl Running {
         tracing::info!(pipeline = name, lanes = count, "begins at {position}");
         let Some(history) = self.history(&stop, &position).await? else { return Ok(Ended::Stopped) };
         let store = self.store_number()?;
+        let Some(follow) = self.follow(&stop, &store).await? else { return Ok(Ended::Stopped) };
         let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared_folder(), &position)?));
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
         let order = Arc::new(SourceOrder::new(count));
@@ -353,6 +355,7 @@ impl Running {
                 reads_tables: self.pipeline.source.reads_tables(),
                 reads_whole: self.pipeline.source.without_key() == WithoutKey::WholeRow,
             },
+            follow,
             executed: position,
             reads: self.store.reads(name)?,
             store: self.store.clone(),
@@ -364,12 +367,20 @@ impl Running {
         let kept = keeper_ended(&mut tasks.keeper).await;
         let (ended, executed) = outcome?;
         kept?;
-        if ended == Ended::Levelled {
+        let begins_anew = match ended {
+            Ended::Levelled => Ended::Levelled,
+            Ended::Altering(due) if !*stop.borrow() => match self.alter(&stop, due).await? {
+                Some(due) => Ended::Altering(due),
+                None => return Ok(Ended::Stopped),
+            },
+            ended => return Ok(ended),
+        };
+        if keeps_marks {
             let Some(layout) = self.layout(&stop).await? else { return Ok(Ended::Stopped) };
             let relabelled = self.relabel_marks(&stop, &executed, &layout).await?;
-            return Ok(if relabelled.is_some() { ended } else { Ended::Stopped });
+            return Ok(if relabelled.is_some() { begins_anew } else { Ended::Stopped });
         }
-        Ok(ended)
+        Ok(begins_anew)
     }
 
     /// Where prepared XA transactions are kept.
@@ -454,7 +465,8 @@ impl Running {
         let followed = Followed::new(self.pipeline.source.tables());
         let open = || {
             let kept = self.store.history(&self.pipeline.name);
-            History::open(kept, Arc::clone(&self.source), followed.clone(), position)
+            let whole = self.pipeline.ddl == OnDdl::Follow;
+            History::open(kept, Arc::clone(&self.source), followed.clone(), position, whole)
         };
         let mut backoff = source_backoff();
         loop {

@@ -3,6 +3,7 @@
 mod crash;
 mod demo;
 mod faults;
+mod follow;
 mod layout;
 mod manifests;
 mod order;

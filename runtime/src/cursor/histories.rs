@@ -15,6 +15,9 @@ pub struct Span {
     pub since: Position,
     /// At least to here; to the pipeline's cursor in any case.
     pub reached: Position,
+    /// All tables were taken down that were known at `since`, or later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_whole: bool,
 }
 
 /// The history of one pipeline.

@@ -72,7 +72,7 @@ pub(super) struct PipelineConfig {
     #[serde(default)]
     pub unrouted: Unrouted,
     /// What happens at a statement that defines a followed table: CREATE, ALTER, RENAME, DROP. One that takes rows away without logging them
-    /// (TRUNCATE, DROP PARTITION) always stops the pipeline.
+    /// (DROP PARTITION; TRUNCATE, unless it is followed) always stops the pipeline.
     #[serde(default)]
     pub ddl: OnDdl,
 }

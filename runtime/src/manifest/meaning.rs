@@ -201,6 +201,17 @@ impl<'a> Meaning<'a> {
             self.error(&lanes.node.span, what, "leave out lanes, or write ordering = \"key\" or \"table\"");
         }
         let names: BTreeSet<&str> = sinks.iter().filter_map(|s| s.text()).collect();
+        let kind = |name: &str| self.root.get("sink").and_then(|s| s.get(name)).and_then(|s| s.get("type")).and_then(Node::text);
+        if let Some(ddl) = entry("ddl", "follow") {
+            for name in names.iter().filter(|name| kind(name).is_some_and(|kind| !TRANSACTIONAL.contains(&kind))) {
+                let what = format!("`{path}`: ddl = \"follow\" needs a sink with tables, and `{}` has none", printable(name));
+                self.problems.push(Problem::error(
+                    ddl.node.span.clone(),
+                    what,
+                    "such sinks are of type mysql, postgres and sqlite; make a pipeline of its own for the other one",
+                ));
+            }
+        }
         let modes = [("ordering", "transaction"), ("delivery", "exactly-once")];
         for mode in modes.iter().filter_map(|(key, value)| entry(key, value)) {
             let written = format!("{} = \"{}\"", mode.key, mode.node.text().unwrap_or_default());
@@ -212,8 +223,7 @@ impl<'a> Meaning<'a> {
                 );
             }
             for name in &names {
-                let kind = self.root.get("sink").and_then(|s| s.get(name)).and_then(|s| s.get("type")).and_then(Node::text);
-                if kind.is_some_and(|kind| !TRANSACTIONAL.contains(&kind)) {
+                if kind(name).is_some_and(|kind| !TRANSACTIONAL.contains(&kind)) {
                     let what = format!("`{path}`: {written} needs a sink with transactions, and `{}` has none", printable(name));
                     self.error(&mode.node.span, what, "such sinks are of type mysql, postgres and sqlite");
                 }

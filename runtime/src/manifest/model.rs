@@ -127,13 +127,15 @@ pub enum Unrouted {
 /// What happens at a statement that defines a followed table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(extend("x-later" = later(&["follow"], "this version stops (\"stop\") or goes on (\"ignore\"); change the target by hand")))]
 pub enum OnDdl {
     /// It is logged, and the rows behind it arrive with their new columns; the target's tables are left as they are.
     #[default]
     Ignore,
     /// The pipeline stops in front of it, with all before it settled, and tells the command to go on after it.
     Stop,
+    /// The same is done at the target, behind all rows before it and in front of all rows after it; what cannot be done there exactly stops
+    /// the pipeline. For sinks of type mysql, postgres and sqlite.
+    Follow,
 }
 
 /// When a lane hands what it has collected to the sink: at the first of the three.

@@ -20,6 +20,7 @@ use crate::lane::worker::Work;
 use crate::metrics::{PipelineStatus, State};
 use crate::position::{Home, Position, Progress, file_number};
 use crate::prepared::{Prepared, PreparedError, Replay};
+use crate::schema::ddl::Change;
 use crate::schema::history::{self, Applied, Ddl, History, HistoryError};
 use crate::source::binlog::decode::{Decoder, Step};
 use crate::source::binlog::error::{After, DecodeError, Problem};
@@ -30,8 +31,10 @@ use crate::source::snapshot::Pace;
 use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Boundary, Event, Segment, Source, SourceError, Subscription, TableInfo};
 
+mod follow;
 mod weave;
 
+pub use follow::{Due, Follow};
 use weave::Weave;
 
 /// Batches that may wait in front of a lane.
@@ -50,7 +53,7 @@ const MARK_INTERVAL: Duration = Duration::from_secs(1);
 const IDLES_AT_END: u32 = 3;
 
 /// Why reading ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Ended {
     /// Asked to, or caught up as asked to.
     Stopped,
@@ -58,6 +61,8 @@ pub enum Ended {
     LaneFailed,
     /// All marks of an earlier run are passed, and everything read is handed on.
     Levelled,
+    /// The targets are to be altered before anything more is read; everything before it is handed on.
+    Altering(Box<Due>),
 }
 
 /// What reading goes on with.
@@ -83,6 +88,8 @@ pub struct Feed {
     pub status: Arc<PipelineStatus>,
     pub stop: watch::Receiver<bool>,
     pub options: FeedOptions,
+    /// Statements that define tables are made at the targets.
+    pub follow: Option<Follow>,
     /// Everything before it is read.
     pub executed: Position,
     /// Tables to read.
@@ -358,7 +365,12 @@ impl Reading {
                     let Some(info) = info else { return Ok(ControlFlow::Break(Ended::Stopped)) };
                     self.feed.decoder.provide(info);
                 }
-                Step::Ddl(ddl) => self.ddl(&ddl, segment, index)?,
+                Step::Ddl(ddl) => {
+                    if let Some(due) = self.ddl(&ddl, segment, index)? {
+                        let ended = self.send_everything().await?;
+                        return Ok(ControlFlow::Break(ended.unwrap_or(Ended::Altering(due))));
+                    }
+                }
                 Step::More => {
                     self.open_batches();
                     if let Some(ended) = self.send_full().await? {
@@ -433,14 +445,21 @@ impl Reading {
         })
     }
 
-    /// Takes in a statement that defines tables.
-    fn ddl(&mut self, ddl: &Ddl, segment: &Segment, index: usize) -> Result<(), PipelineError> {
+    /// Takes in a statement that defines tables. Returns what the targets have to have before anything more is read.
+    fn ddl(&mut self, ddl: &Ddl, segment: &Segment, index: usize) -> Result<Option<Box<Due>>, PipelineError> {
         let mut after = self.feed.executed.clone();
         let mut progress = Progress::default();
         progress.pass(self.feed.decoder.transaction().gtid.as_ref(), (&segment.file, segment.home.as_ref()), ddl.next);
         after.advance(progress);
-        let Applied { touched, renamed_in, .. } = self.feed.history.apply(ddl, &self.feed.executed, &after)?;
-        self.read_renamed(&renamed_in)?;
+        let applied = self.feed.history.apply(ddl, &self.feed.executed, &after)?;
+        if let Some(due) = self.due(&applied, ddl, segment, index)? {
+            failpoint::pass("ddl-read");
+            return Ok(Some(due));
+        }
+        let Applied { touched, renamed_in, change, .. } = applied;
+        if self.feed.follow.is_none() {
+            self.read_renamed(&renamed_in)?;
+        }
         let followed: Vec<_> = touched.iter().filter(|name| self.feed.history.follows(name)).collect();
         if let Some(marks) = &mut self.feed.lanes.touched {
             followed.iter().for_each(|name| marks.note_altered(&name.schema, &name.table));
@@ -454,7 +473,8 @@ impl Reading {
                 table,
                 "DDL at a followed table: {what}"
             );
-            if ddl.empties || self.feed.options.stop_at_ddl {
+            let is_emptied = ddl.empties && !(self.feed.follow.is_some() && matches!(change, Some(Change::Truncate(_))));
+            if is_emptied || self.feed.options.stop_at_ddl {
                 // Whoever goes on after it by hand needs what became of the table.
                 self.feed.history.flush()?;
             }
@@ -462,12 +482,12 @@ impl Reading {
                 let statement = history::shown(&ddl.text);
                 return Err(self.stopped(segment, index, "QUERY", Problem::Ddl { table, statement }));
             }
-            if ddl.empties {
+            if is_emptied {
                 return Err(self.stopped(segment, index, "QUERY", Problem::Emptied { table }));
             }
         }
         self.feed.decoder.pass_ddl(&touched);
-        Ok(())
+        Ok(None)
     }
 
     fn stopped(&self, segment: &Segment, index: usize, event: &'static str, problem: Problem) -> PipelineError {

@@ -106,7 +106,7 @@ pub fn apply(change: &Change, before: &BTreeMap<Name, State>, context: &Context<
                 after.insert(table.clone(), context.unknown());
             }
         },
-        Change::Alter { table, specs, rename } => {
+        Change::Alter { table, specs, rename, .. } => {
             let altered = match before.get(table) {
                 Some(State::Known(known)) => {
                     alter(known, specs, context).map_or_else(|NotUnderstood| context.unknown(), State::Known)

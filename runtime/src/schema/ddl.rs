@@ -43,6 +43,8 @@ pub enum Change {
         table: Name,
         specs: Vec<Spec>,
         rename: Option<Name>,
+        /// IGNORE: rows that are in the way of a key are taken away.
+        ignore: bool,
     },
     /// One after the other.
     Rename(Vec<(Name, Name)>),
@@ -391,7 +393,7 @@ impl<'t, 'a> Reader<'t, 'a> {
             let table = self.name()?;
             self.wait();
             self.algorithm_and_lock();
-            return Ok(Some(Change::Alter { table, specs: vec![Spec::DropKey(key)], rename: None }));
+            return Ok(Some(Change::Alter { table, specs: vec![Spec::DropKey(key)], rename: None, ignore: false }));
         }
         // A temporary table hides no other from the binlog.
         if !self.accept_any(&["TABLE", "TABLES"]) {
@@ -455,7 +457,7 @@ impl<'t, 'a> Reader<'t, 'a> {
         self.key_options()?;
         self.algorithm_and_lock();
         let specs = if unique { vec![Spec::AddKey(NewKey { name, parts, guarded })] } else { Vec::new() };
-        Ok(Some(Change::Alter { table, specs, rename: None }))
+        Ok(Some(Change::Alter { table, specs, rename: None, ignore: false }))
     }
 
     fn schema_options(&mut self) -> Result<TextAttributes, NotUnderstood> {

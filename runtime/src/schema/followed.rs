@@ -30,6 +30,14 @@ impl Followed {
         originals(table).any(|original| self.tables.matches(schema, original))
     }
 
+    /// The followed tables that a helper's name may belong to.
+    pub fn originals(&self, schema: &str, table: &str) -> Vec<Box<str>> {
+        if self.follows(schema, table) {
+            return Vec::new();
+        }
+        originals(table).filter(|original| self.tables.matches(schema, original)).map(Into::into).collect()
+    }
+
     fn is_named(&self, schema: &str, table: &str) -> bool {
         self.named.iter().any(|(s, t)| s == schema && t == table)
     }

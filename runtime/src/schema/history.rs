@@ -18,7 +18,8 @@ use super::followed::Followed;
 use super::names::Collations;
 use super::scan::{Ahead, Place, named, place};
 use super::token::{Dialect, tokens};
-use super::{State, Table};
+use super::{State, Table, follow};
+use crate::change::Relation;
 use crate::cursor::CursorError;
 use crate::cursor::histories::{Histories, Span, VersionKey};
 use crate::position::{Position, file_number};
@@ -80,6 +81,8 @@ pub struct Ddl {
     pub next: u64,
     /// It takes rows away that are not logged one by one.
     pub empties: bool,
+    /// With which it ended at the source; 0: it succeeded.
+    pub error: u16,
 }
 
 /// What a statement does to a table. `before`: `None` if it was not known, or was not there.
@@ -93,6 +96,8 @@ pub struct Altered {
 /// What became of a statement.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
+    /// `None`: it is not understood.
+    pub change: Option<Change>,
     pub altered: Vec<Altered>,
     /// The tables that it names, altered or not.
     pub touched: Vec<Name>,
@@ -124,12 +129,13 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a pipeline that begins to read at `position`.
+    /// The history of a pipeline that begins to read at `position`. `whole`: it has to know the tables that no row asks about.
     pub async fn open(
         kept: Histories,
         source: Arc<Source>,
         followed: Followed,
         position: &Position,
+        whole: bool,
     ) -> Result<History, HistoryError> {
         let dialect = Dialect::of_version(&source.version().await?);
         let server = source.server().cloned();
@@ -149,13 +155,24 @@ impl History {
             is_dirty: false,
             is_first_asked: span.is_some(),
         };
-        if span.is_some() {
+        if let Some(span) = span {
             history.compact_all()?;
+            if whole && !span.is_whole {
+                if let Some(server) = server {
+                    history.ask_first(&server, position).await?;
+                }
+                history.kept.set_span(&Span { is_whole: true, ..span })?;
+                history.kept.flush()?;
+            }
             return Ok(history);
         }
         history.kept.clear()?;
-        history.kept.set_span(&Span { since: position.clone(), reached: position.clone() })?;
+        history.kept.set_span(&Span { since: position.clone(), reached: position.clone(), is_whole: whole })?;
         if let Some(server) = server
+            && whole
+        {
+            history.ask_first(&server, position).await?;
+        } else if let Some(server) = history.source.server().cloned()
             && server.has_minimal_metadata().await.map_err(|f| source.error(f))?
         {
             let end = server.end().await.map_err(|f| source.error(f))?;
@@ -210,17 +227,18 @@ impl History {
         let mut before = BTreeMap::new();
         let mut touched = named(statement::parse_tokens(&ddl.text, &tokens), &ddl.schema);
         let mut renamed_in = Vec::new();
-        let made: BTreeMap<Name, State> = match ddl::read(&tokens, &dialect, &ddl.schema) {
-            Ok(Some(Change::DropSchema(schema))) => {
-                let mut tables = self.kept.tables_of(&schema)?;
-                tables.extend(self.now.keys().filter(|name| name.schema == schema).map(|name| name.table.to_string()));
+        let change = ddl::read(&tokens, &dialect, &ddl.schema).unwrap_or(None);
+        let made: BTreeMap<Name, State> = match &change {
+            Some(Change::DropSchema(schema)) => {
+                let mut tables = self.kept.tables_of(schema)?;
+                tables.extend(self.now.keys().filter(|name| name.schema == *schema).map(|name| name.table.to_string()));
                 touched.extend(tables.into_iter().map(|t| Name { schema: schema.clone(), table: t.into() }));
                 touched.iter().map(|name| (name.clone(), State::Dropped)).collect()
             }
-            Ok(Some(change)) => {
-                touched.extend(apply::touches(&change));
-                renamed_in = self.renamed_in(&change);
-                for name in apply::looks_at(&change) {
+            Some(change) => {
+                touched.extend(apply::touches(change));
+                renamed_in = self.renamed_in(change);
+                for name in apply::looks_at(change) {
                     if let Some(state) = self.state(&name, executed)? {
                         before.insert(name, state);
                     }
@@ -234,9 +252,11 @@ impl History {
                     statement: &shown,
                     at: &at,
                 };
-                apply::apply(&change, &before, &context)
+                let mut made = apply::apply(change, &before, &context);
+                self.recognize(change, &mut made, executed)?;
+                made
             }
-            Ok(None) | Err(ddl::NotUnderstood) => {
+            None => {
                 let unknown = State::Unknown { statement: shown.as_str().into(), at: at.as_str().into() };
                 touched.iter().map(|name| (name.clone(), unknown.clone())).collect()
             }
@@ -260,13 +280,58 @@ impl History {
             let after = self.put(&name, version)?;
             altered.push(Altered { name, before: was, after });
         }
-        let span = self.kept.span()?.map_or_else(|| after.clone(), |span| span.since);
-        self.kept.set_span(&Span { since: span, reached: after.clone() })?;
+        let (since, is_whole) = self.kept.span()?.map_or_else(|| (after.clone(), false), |span| (span.since, span.is_whole));
+        self.kept.set_span(&Span { since, reached: after.clone(), is_whole })?;
         self.is_dirty = true;
         touched.extend(altered.iter().map(|a| a.name.clone()));
         touched.sort();
         touched.dedup();
-        Ok(Applied { altered, touched, renamed_in })
+        Ok(Applied { change, altered, touched, renamed_in })
+    }
+
+    /// A helper table of an online change that is written out is a copy all the same, as pt-online-schema-change makes it: its columns are
+    /// those of the followed table.
+    fn recognize(&mut self, change: &Change, made: &mut BTreeMap<Name, State>, executed: &Position) -> Result<(), CursorError> {
+        let Change::Create { table: name, .. } = change else { return Ok(()) };
+        for original in self.followed.originals(&name.schema, &name.table) {
+            let original = Name { schema: name.schema.clone(), table: original };
+            let known = self.state(&original, executed)?;
+            if let (Some(State::Known(original)), Some(State::Known(copy))) = (known, made.get_mut(name)) {
+                for column in &mut copy.columns {
+                    if let Some(at) = original.column(&column.name) {
+                        column.id = original.columns[at].id;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The followed tables that there are where reading stands.
+    pub fn tables(&mut self, executed: &Position) -> Result<Vec<Name>, CursorError> {
+        let mut names: Vec<Name> = Vec::new();
+        for (key, _) in self.kept.all()? {
+            names.extend(key.table().map(|(schema, table)| Name { schema: schema.into(), table: table.into() }));
+        }
+        names.dedup();
+        let mut known = Vec::new();
+        for name in names {
+            let is_there = self.follows(&name) && !name.table.is_empty();
+            if is_there && self.state(&name, executed)?.is_some_and(|state| state != State::Dropped) {
+                known.push(name);
+            }
+        }
+        Ok(known)
+    }
+
+    /// A table where reading stands, if it is known.
+    pub fn relation(&mut self, name: &Name, executed: &Position) -> Result<Option<Relation>, CursorError> {
+        Ok(self.state(name, executed)?.and_then(|state| follow::known(name, &state)))
+    }
+
+    /// See [`Followed::is_shadow`].
+    pub fn is_shadow(&self, name: &Name) -> bool {
+        !self.follows(name) && self.followed.is_shadow(&name.schema, &name.table)
     }
 
     /// See [`Applied::renamed_in`]; not those that replace a followed table, as the copy of a table that is altered does.

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod ddl;
+pub mod follow;
 pub mod followed;
 pub mod history;
 pub mod kept;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::check::{Finding, Severity};
 
+use crate::alteration::Alteration;
 use crate::change::{Relation, RowId, Slice, Transaction};
 use crate::lane::bonds::Bonds;
 use crate::manifest::model::{Ordering, SinkConfig};
@@ -144,6 +145,22 @@ pub trait Sink: Send + Sync {
 
     /// Replaces all marks of this pipeline in one transaction.
     async fn set_marks(&self, pipeline: &str, marks: &[Mark]) -> Result<(), SinkError>;
+
+    /// [`Alteration::key`] of the last one that was made wholly.
+    async fn altered(&self) -> Result<Option<String>, SinkError> {
+        Ok(None)
+    }
+
+    /// Makes a change of the target's tables, or what is left of it; nothing if it was the last that was made. No writer has rows that
+    /// are not committed. Any error but [`SinkError::Retry`] says why it cannot be made, and in its hint what to do by hand.
+    async fn alter(&self, _alteration: &Alteration) -> Result<(), SinkError> {
+        Err(SinkError::Configuration { reason: "the sink has no tables".to_owned(), hint: String::new() })
+    }
+
+    /// What would stop [`Sink::alter`] at these relations: rights.
+    async fn check_alter(&self, _relations: &[Arc<Relation>]) -> Vec<Finding> {
+        Vec::new()
+    }
 }
 
 /// One lane's way into a sink. Calls never overlap.

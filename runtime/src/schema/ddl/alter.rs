@@ -16,7 +16,7 @@ impl Reader<'_, '_> {
             return Ok(Some(Change::Schema { schema, text: self.schema_options()?, is_new: false }));
         }
         self.accept("ONLINE");
-        self.accept("IGNORE");
+        let ignore = self.accept("IGNORE");
         if !self.accept("TABLE") {
             return Ok(None);
         }
@@ -33,7 +33,7 @@ impl Reader<'_, '_> {
             // Options stand side by side without a comma.
             while self.accept_punct(',') {}
         }
-        Ok(Some(Change::Alter { table, specs, rename }))
+        Ok(Some(Change::Alter { table, specs, rename, ignore }))
     }
 
     /// What is about partitions alone: always the last of a statement, and no column changes by it.

@@ -6,29 +6,35 @@ use super::table::{quoted, quoted_name};
 use crate::change::{Address, ColumnDef, Kind, Relation, SourceType};
 use crate::manifest::template::TableName;
 
-/// The source's own types. `collations`: the target's (collation, character set) names by id.
-pub(super) fn mysql(name: &TableName, relation: &Relation, collations: &HashMap<u16, (String, String)>) -> String {
-    let column = |(i, def): (usize, &ColumnDef)| {
-        let mut sql = match &def.source_type {
-            // Exactly as long as its text may be, and compared as the source does: byte by byte, as the text has one form only.
-            SourceType::Address(address) => {
-                format!("{} VARCHAR({}) CHARACTER SET ascii COLLATE ascii_bin", quoted(&def.name, '`'), address.text_len())
-            }
-            source_type => format!("{} {source_type}", quoted(&def.name, '`')),
-        };
-        if let Some(id) = def.source_type.collation() {
-            match collations.get(&id) {
-                Some((collation, charset)) => sql.push_str(&format!(" CHARACTER SET {charset} COLLATE {collation}")),
-                // A collation that the target lacks: byte order keeps apart all that the source keeps apart.
-                None => sql.push_str(" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
-            }
-        }
-        // NULL is said, too: it is not the default of a TIMESTAMP everywhere.
-        sql.push_str(if is_not_null(relation, i) { " NOT NULL" } else { " NULL" });
-        sql
-    };
-    let table = create(name, relation, '`', column);
+/// The target's (collation, character set) names by id.
+pub(super) type Collations = HashMap<u16, (String, String)>;
+
+/// The source's own types.
+pub(super) fn mysql(name: &TableName, relation: &Relation, collations: &Collations) -> String {
+    let table = create(name, relation, '`', |(i, _)| mysql_column(relation, i, collations));
     format!("{table} ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4")
+}
+
+/// The definition of a column, its name before it.
+pub(super) fn mysql_column(relation: &Relation, column: usize, collations: &Collations) -> String {
+    let def = &relation.columns[column];
+    let mut sql = match &def.source_type {
+        // Exactly as long as its text may be, and compared as the source does: byte by byte, as the text has one form only.
+        SourceType::Address(address) => {
+            format!("{} VARCHAR({}) CHARACTER SET ascii COLLATE ascii_bin", quoted(&def.name, '`'), address.text_len())
+        }
+        source_type => format!("{} {source_type}", quoted(&def.name, '`')),
+    };
+    if let Some(id) = def.source_type.collation() {
+        match collations.get(&id) {
+            Some((collation, charset)) => sql.push_str(&format!(" CHARACTER SET {charset} COLLATE {collation}")),
+            // A collation that the target lacks: byte order keeps apart all that the source keeps apart.
+            None => sql.push_str(" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+        }
+    }
+    // NULL is said, too: it is not the default of a TIMESTAMP everywhere.
+    sql.push_str(if is_not_null(relation, column) { " NOT NULL" } else { " NULL" });
+    sql
 }
 
 pub(super) fn postgres(name: &TableName, relation: &Relation) -> String {
@@ -57,11 +63,11 @@ fn create(name: &TableName, relation: &Relation, quote: char, column: impl Fn((u
 }
 
 /// Key columns only: what else is NOT NULL at the source may still be absent from a row image.
-fn is_not_null(relation: &Relation, column: usize) -> bool {
+pub(super) fn is_not_null(relation: &Relation, column: usize) -> bool {
     relation.key.iter().any(|k| usize::from(*k) == column)
 }
 
-fn postgres_type(source: &SourceType) -> String {
+pub(super) fn postgres_type(source: &SourceType) -> String {
     let with_fsp = |name: &str, fsp: u8| format!("{name}({fsp})");
     match source {
         SourceType::Int { bits: 8 | 16, unsigned: false } | SourceType::Int { bits: 8, unsigned: true } | SourceType::Year => {
@@ -103,7 +109,7 @@ fn postgres_type(source: &SourceType) -> String {
     }
 }
 
-fn sqlite_type(source: &SourceType) -> &'static str {
+pub(super) fn sqlite_type(source: &SourceType) -> &'static str {
     match source {
         SourceType::Int { bits: 64, unsigned: true } | SourceType::Bit { bits: 64 } | SourceType::Plugin(Kind::UInt64) => "",
         SourceType::Int { .. } | SourceType::Bit { .. } | SourceType::Year | SourceType::Plugin(Kind::Int64 | Kind::Boolean) => {

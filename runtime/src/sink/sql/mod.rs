@@ -19,6 +19,7 @@ use super::{Delivery, Mark, SinkError, Writer};
 use crate::check::{Finding, Severity};
 use crate::manifest::template::{TableName, TableTemplate};
 
+mod alter;
 mod ddl;
 pub mod fold;
 mod marks;
@@ -373,7 +374,13 @@ mod tests {
         }
 
         async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
-            let table = Table { sql: String::new(), columns: Vec::new(), unique: Vec::new(), ignores_case: false };
+            let table = Table {
+                sql: String::new(),
+                columns: Vec::new(),
+                unique: Vec::new(),
+                unique_names: Vec::new(),
+                ignores_case: false,
+            };
             self.tables.insert(unit.target.clone(), Arc::new(table));
             Ok(())
         }

@@ -13,6 +13,8 @@ pub(crate) struct Table {
     pub columns: Vec<TargetColumn>,
     /// Column names of the primary key and of each unique key; keys over expressions or prefixes have an empty list.
     pub unique: Vec<Vec<String>>,
+    /// How those keys are called; `PRIMARY` in MySQL.
+    pub unique_names: Vec<String>,
     /// Names are equal whatever the case of their ASCII letters (MySQL, SQLite).
     pub ignores_case: bool,
 }
@@ -85,7 +87,7 @@ impl Table {
     }
 
     /// A key of the same columns, in any order.
-    fn is_key(&self, unique: &[String], relation: &Relation) -> bool {
+    pub fn is_key(&self, unique: &[String], relation: &Relation) -> bool {
         let mut names = relation.key.iter().map(|k| &*relation.columns[usize::from(*k)].name);
         unique.len() == relation.key.len() && names.all(|name| unique.iter().any(|u| self.is_same(u, name)))
     }

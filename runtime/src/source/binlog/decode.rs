@@ -448,6 +448,7 @@ impl Decoder {
             }
             return Ok(Step::Ddl(Box::new(Ddl {
                 empties: matches!(statement, Statement::Empties(_)),
+                error: query.error,
                 text: query.text.into_owned(),
                 schema: query.schema.into_owned(),
                 sql_mode: query.sql_mode,

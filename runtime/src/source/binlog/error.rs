@@ -153,6 +153,8 @@ pub enum Problem {
         "defines `{table}`: `{statement}`\nhint: do the same at the target if it needs it, then go on after this statement with {{after}}"
     )]
     Ddl { table: String, statement: String },
+    #[error(transparent)]
+    NotFollowed(Box<NotFollowed>),
     #[error(
         "rolls back rows that are in the binlog, as statements on tables with and without transactions in one transaction do\nhint: compare the tables, then go on after this transaction with {{after}}"
     )]
@@ -169,6 +171,18 @@ pub enum Problem {
     OtherTransaction,
     #[error("the framing of this event does not fit its segment\nhint: this is a defect of Tidegate; please report it")]
     Framing,
+}
+
+/// A statement that cannot be carried over to a target (`ddl = "follow"`). `by_hand`: what to do there instead.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "defines `{table}`: `{statement}`, which is not made at the target: {reason}\nhint: {by_hand}; then go on after this statement with {{after}}"
+)]
+pub struct NotFollowed {
+    pub table: String,
+    pub statement: String,
+    pub reason: String,
+    pub by_hand: String,
 }
 
 #[cfg(test)]

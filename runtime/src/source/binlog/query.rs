@@ -16,6 +16,8 @@ pub struct Query<'a> {
     /// The default schema; may be empty.
     pub schema: Cow<'a, str>,
     pub text: Cow<'a, str>,
+    /// With which it ended at the source; 0: it succeeded.
+    pub error: u16,
     pub sql_mode: u64,
     /// collation_server of the session; 0: not told.
     pub server_collation: u16,
@@ -28,14 +30,14 @@ pub fn parse(body: &[u8], extra: usize) -> Result<Query<'_>, Truncated> {
     let mut reader = Reader::new(body);
     reader.bytes(8)?;
     let schema_len = usize::from(reader.u8()?);
-    reader.u16()?;
+    let error = reader.u16()?;
     let variables_len = usize::from(reader.u16()?);
     reader.bytes(extra)?;
     let variables = reader.bytes(variables_len)?;
     let schema = String::from_utf8_lossy(reader.bytes(schema_len)?);
     reader.u8()?;
     let text = reader.bytes(reader.len())?;
-    let mut query = Query { schema, text: Cow::default(), sql_mode: 0, server_collation: 0, collations: Vec::new() };
+    let mut query = Query { schema, text: Cow::default(), error, sql_mode: 0, server_collation: 0, collations: Vec::new() };
     let mut client = 0;
     // Variables of later servers come behind those that are known; what they say is not needed.
     let _ = query.variables(Reader::new(variables), &mut client);

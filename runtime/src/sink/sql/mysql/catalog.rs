@@ -44,17 +44,19 @@ pub(super) async fn table(conn: &mut Conn, name: &TableName) -> Result<Option<Ta
         )
         .await
         .map_err(|e| failure(&e))?;
-    let mut unique: Vec<Vec<String>> = Vec::new();
+    let (mut unique, mut unique_names): (Vec<Vec<String>>, Vec<String>) = (Vec::new(), Vec::new());
     for index in keys.chunk_by(|a, b| a.0 == b.0) {
         let names: Option<Vec<String>> = index.iter().map(|(_, column, _)| column.clone()).collect();
         unique.push(names.unwrap_or_default());
+        unique_names.push(index[0].0.clone());
         if index.iter().any(|(_, _, is_prefix)| *is_prefix) {
             // A key of prefixes makes more rows equal than the relation's key does: it counts as another one, too.
             unique.push(Vec::new());
+            unique_names.push(index[0].0.clone());
         }
     }
     let columns = columns.into_iter().map(column).collect();
-    Ok(Some(Table { sql: quoted_name(name, '`'), columns, unique, ignores_case: true }))
+    Ok(Some(Table { sql: quoted_name(name, '`'), columns, unique, unique_names, ignores_case: true }))
 }
 
 /// Tables with several unique keys, and tables that foreign keys connect.
@@ -90,7 +92,7 @@ pub(super) async fn collations(conn: &mut Conn) -> Result<HashMap<u16, (String, 
 }
 
 /// Why a column of this source type may not arrive in the target column.
-pub(super) fn fits(source: &SourceType, target: &TargetColumn) -> Option<String> {
+pub(in crate::sink::sql) fn fits(source: &SourceType, target: &TargetColumn) -> Option<String> {
     let full = target.full.to_ascii_lowercase();
     let base = target.base.to_ascii_lowercase();
     let unsigned = full.contains("unsigned");

@@ -16,8 +16,8 @@ const COLUMNS: &str = "SELECT a.attname::text, format_type(CASE WHEN t.typtype =
      WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 /// Only keys that ON CONFLICT can name: not deferrable. Keys over expressions and of a part of the rows come without names.
-const KEYS: &str = "SELECT i.indexrelid::bigint, CASE WHEN i.indpred IS NULL THEN a.attname::text END \
-     FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(number, place) \
+const KEYS: &str = "SELECT i.indexrelid::bigint, CASE WHEN i.indpred IS NULL THEN a.attname::text END, c.relname::text \
+     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(number, place) \
      LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
      WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indimmediate AND i.indisvalid AND k.place <= i.indnkeyatts \
      ORDER BY i.indexrelid, k.place";
@@ -41,12 +41,15 @@ pub(super) async fn table(conn: &mut PgConnection, name: &TableName) -> Result<O
     };
     let columns = rows.iter().map(column).collect::<Result<Vec<_>, _>>().map_err(|e| failure(&e))?;
     let rows = sqlx::query(KEYS).bind(&sql).fetch_all(&mut *conn).await.map_err(|e| failure(&e))?;
-    let key =
-        |row: &sqlx::postgres::PgRow| -> Result<(i64, Option<String>), sqlx::Error> { Ok((row.try_get(0)?, row.try_get(1)?)) };
+    let key = |row: &sqlx::postgres::PgRow| -> Result<(i64, Option<String>, String), sqlx::Error> {
+        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    };
     let keys = rows.iter().map(key).collect::<Result<Vec<_>, _>>().map_err(|e| failure(&e))?;
-    let names = |index: &[(i64, Option<String>)]| index.iter().map(|(_, name)| name.clone()).collect::<Option<Vec<_>>>();
-    let unique = keys.chunk_by(|a, b| a.0 == b.0).map(|index| names(index).unwrap_or_default()).collect();
-    Ok(Some(Table { sql, columns, unique, ignores_case: false }))
+    let names = |index: &[(i64, Option<String>, String)]| index.iter().map(|(_, name, _)| name.clone()).collect::<Option<Vec<_>>>();
+    let indexes = || keys.chunk_by(|a, b| a.0 == b.0);
+    let unique = indexes().map(|index| names(index).unwrap_or_default()).collect();
+    let unique_names = indexes().map(|index| index[0].2.clone()).collect();
+    Ok(Some(Table { sql, columns, unique, unique_names, ignores_case: false }))
 }
 
 /// Tables with several unique keys or an exclusion constraint.
@@ -85,7 +88,7 @@ pub(super) fn is_text(base: &str) -> bool {
 }
 
 /// Why a column of this source type may not arrive in the target column.
-pub(super) fn fits(source: &SourceType, target: &TargetColumn) -> Option<String> {
+pub(in crate::sink::sql) fn fits(source: &SourceType, target: &TargetColumn) -> Option<String> {
     let base = &*target.base;
     let bits = match base {
         "smallint" => Some(16u8),

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
 use super::{Catalog, Commit, Door, Failure, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table};
+use crate::alteration::Alteration;
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
@@ -21,10 +22,12 @@ use crate::manifest::model::{ServerSink, Tls};
 use crate::manifest::template::{TableName, TableTemplate};
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
 
+mod alter;
 mod catalog;
 mod error;
 mod statement;
 
+pub(super) use catalog::fits;
 use error::failure;
 
 /// Rows in one statement, at most.
@@ -174,6 +177,20 @@ impl Sink for PostgresSink {
             run.await.map_err(|e| failure(&e))
         };
         write.await.map_err(Failure::into_error)
+    }
+
+    async fn altered(&self) -> Result<Option<String>, SinkError> {
+        let read = async {
+            let mut conn = self.target.connect().await?;
+            let made = self.made(&mut conn).await?;
+            let _ = conn.close().await;
+            Ok(made.filter(|made| made.steps.is_empty()).map(|made| made.key))
+        };
+        read.await.map_err(Failure::into_error)
+    }
+
+    async fn alter(&self, alteration: &Alteration) -> Result<(), SinkError> {
+        self.make(alteration).await.map_err(Failure::into_error)
     }
 }
 

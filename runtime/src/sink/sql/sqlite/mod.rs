@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::fold::{Group, Unit};
 use super::table::{Table, TargetColumn, plain_name, quoted};
 use super::{Commit, Door, Failure, Refusal, Session, SqlWriter, ddl, marks, table};
+use crate::alteration::Alteration;
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
@@ -24,10 +25,12 @@ use crate::manifest::model;
 use crate::manifest::template::{TableName, TableTemplate};
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
 
+mod alter;
 mod error;
 mod statement;
 
 use error::failure;
+pub(super) use statement::fits;
 
 /// Rows in one statement, at most: SQLite gains nothing from more.
 const STATEMENT_ROWS_MAX: usize = 128;
@@ -142,9 +145,10 @@ async fn read_table(conn: &mut SqliteConnection, name: &TableName) -> Result<Opt
         columns.push(TargetColumn { name, base: full.clone(), full, generated: hidden >= 2, nullable: !not_null, has_default });
     }
     primary.sort();
-    let mut unique = Vec::new();
+    let (mut unique, mut unique_names) = (Vec::new(), Vec::new());
     if !primary.is_empty() {
         unique.push(primary.into_iter().map(|(_, name)| name).collect());
+        unique_names.push(String::new());
     }
     let indexes = "SELECT l.name, i.name, l.partial FROM pragma_index_list(?) l, pragma_index_info(l.name) i \
                    WHERE l.\"unique\" AND l.origin <> 'pk' ORDER BY l.seq, i.seqno";
@@ -156,13 +160,14 @@ async fn read_table(conn: &mut SqliteConnection, name: &TableName) -> Result<Opt
         let partial: i64 = row.try_get(2).map_err(|e| failure(&e))?;
         if last.as_deref() != Some(&*index) {
             unique.push(Vec::new());
+            unique_names.push(index.clone());
             last = Some(index);
         }
         if let (Some(names), Some(column), 0) = (unique.last_mut(), column, partial) {
             names.push(column);
         }
     }
-    Ok(Some(Table { sql: quoted(&plain, '"'), columns, unique, ignores_case: true }))
+    Ok(Some(Table { sql: quoted(&plain, '"'), columns, unique, unique_names, ignores_case: true }))
 }
 
 #[async_trait]
@@ -234,6 +239,21 @@ impl Sink for SqliteSink {
             run.await.map_err(|e| failure(&e))
         };
         write.await.map_err(Failure::into_error)
+    }
+
+    async fn altered(&self) -> Result<Option<String>, SinkError> {
+        let read = async {
+            let _turn = self.turn.lock().await;
+            let mut conn = connect(&self.path).await?;
+            let made = self.made(&mut conn).await?;
+            let _ = conn.close().await;
+            Ok(made.filter(|made| made.steps.is_empty()).map(|made| made.key))
+        };
+        read.await.map_err(Failure::into_error)
+    }
+
+    async fn alter(&self, alteration: &Alteration) -> Result<(), SinkError> {
+        self.make(alteration).await.map_err(Failure::into_error)
     }
 }
 

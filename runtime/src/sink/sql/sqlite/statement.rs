@@ -36,7 +36,7 @@ fn affinity(declared: &str) -> Affinity {
 }
 
 /// Why a column of this source type may not arrive exactly in the target column.
-pub(super) fn fits(source: &SourceType, target: &TargetColumn) -> Option<String> {
+pub(in crate::sink::sql) fn fits(source: &SourceType, target: &TargetColumn) -> Option<String> {
     let numeric = matches!(affinity(&target.base), Affinity::Integer | Affinity::Real | Affinity::Numeric);
     match source.kind() {
         Kind::Decimal if numeric => Some("SQLite would round it to a double: declare the column TEXT".to_owned()),

@@ -1,0 +1,81 @@
+//! Changes of tables, step by step: each statement commits by itself.
+
+use std::collections::HashMap;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error};
+
+use super::super::Failure;
+use super::super::alter::{self, Dialect, Found, Made, Step};
+use super::error::failure;
+use super::{MysqlSink, catalog};
+use crate::alteration::Alteration;
+use crate::failpoint;
+
+impl MysqlSink {
+    pub(super) async fn made(&self, conn: &mut Conn) -> Result<Option<Made>, Failure> {
+        conn.query_drop(alter::MYSQL.create).await.map_err(|e| failure(&e))?;
+        let text: Option<String> =
+            conn.exec_first(alter::MYSQL.select, (self.pipeline.as_str(),)).await.map_err(|e| failure(&e))?;
+        text.map(|text| Made::parse(&text)).transpose()
+    }
+
+    async fn keep(&self, conn: &mut Conn, made: &Made) -> Result<(), Failure> {
+        conn.exec_drop(alter::MYSQL.upsert, (self.pipeline.as_str(), made.text())).await.map_err(|e| failure(&e))
+    }
+
+    pub(super) async fn make(&self, alteration: &Alteration) -> Result<(), Failure> {
+        let mut conn = self.target.connect().await?;
+        let mut made = match self.made(&mut conn).await? {
+            Some(made) if made.key == alteration.key => made,
+            _ => {
+                let steps = self.plan(&mut conn, alteration).await?;
+                let made = Made { key: alteration.key.clone(), steps };
+                self.keep(&mut conn, &made).await?;
+                made
+            }
+        };
+        while !made.steps.is_empty() {
+            let step = made.steps.remove(0);
+            failpoint::pass("ddl-step");
+            if !is_done(&mut conn, &step).await? {
+                tracing::info!(sink = self.target.place, "{}", step.shown());
+                if let Err(error) = conn.query_drop(step.sql.as_str()).await {
+                    return Err(refused(&mut conn, &step, &error).await);
+                }
+            }
+            failpoint::pass("ddl-step-done");
+            self.keep(&mut conn, &made).await?;
+        }
+        self.catalog.lock().await.clear();
+        let _ = conn.disconnect().await;
+        Ok(())
+    }
+
+    async fn plan(&self, conn: &mut Conn, alteration: &Alteration) -> Result<Vec<Step>, Failure> {
+        let mut found = HashMap::new();
+        for name in alter::targets(alteration, &self.template) {
+            if let Some(table) = catalog::table(conn, &name).await? {
+                let one: Option<u8> =
+                    conn.query_first(format!("SELECT 1 FROM {} LIMIT 1", table.sql)).await.map_err(|e| failure(&e))?;
+                found.insert(name, Found { table, has_rows: one.is_some() });
+            }
+        }
+        let dialect = Dialect::Mysql(catalog::collations(conn).await?);
+        alter::plan(alteration, &self.template, self.target.create, &dialect, found)
+    }
+}
+
+async fn is_done(conn: &mut Conn, step: &Step) -> Result<bool, Failure> {
+    let Some(name) = step.done.table() else { return Ok(false) };
+    let found = catalog::table(conn, name).await?;
+    Ok(step.done.is_done(found.as_ref()))
+}
+
+/// A statement that an earlier run began may have ended meanwhile.
+async fn refused(conn: &mut Conn, step: &Step, error: &Error) -> Failure {
+    match is_done(conn, step).await {
+        Ok(true) => Failure::Retry("the statement of an earlier run has just ended".to_owned()),
+        _ => alter::refused(step, failure(error)),
+    }
+}

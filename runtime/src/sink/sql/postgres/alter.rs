@@ -1,0 +1,51 @@
+//! Changes of tables, all of one change in one transaction.
+
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::super::Failure;
+use super::super::alter::{self, Dialect, Found, Made};
+use super::error::failure;
+use super::{PostgresSink, catalog};
+use crate::alteration::Alteration;
+use crate::failpoint;
+
+impl PostgresSink {
+    pub(super) async fn made(&self, conn: &mut PgConnection) -> Result<Option<Made>, Failure> {
+        sqlx::query(alter::POSTGRES.create).execute(&mut *conn).await.map_err(|e| failure(&e))?;
+        let row = sqlx::query_scalar::<_, String>(alter::POSTGRES.select).bind(&self.pipeline).fetch_optional(conn).await;
+        row.map_err(|e| failure(&e))?.map(|text| Made::parse(&text)).transpose()
+    }
+
+    pub(super) async fn make(&self, alteration: &Alteration) -> Result<(), Failure> {
+        let mut conn = self.target.connect().await?;
+        if self.made(&mut conn).await?.is_some_and(|made| made.key == alteration.key) {
+            return Ok(());
+        }
+        let mut found = HashMap::new();
+        for name in alter::targets(alteration, &self.template) {
+            if let Some(table) = catalog::table(&mut conn, &name).await? {
+                let sql = format!("SELECT EXISTS (SELECT FROM {})", table.sql);
+                let has_rows = sqlx::query_scalar::<_, bool>(AssertSqlSafe(sql)).fetch_one(&mut conn).await;
+                found.insert(name, Found { table, has_rows: has_rows.map_err(|e| failure(&e))? });
+            }
+        }
+        let steps = alter::plan(alteration, &self.template, self.target.create, &Dialect::Postgres, found)?;
+        let mut transaction = conn.begin().await.map_err(|e| failure(&e))?;
+        for step in steps {
+            failpoint::pass("ddl-step");
+            tracing::info!(sink = self.target.place, "{}", step.shown());
+            let run = sqlx::raw_sql(AssertSqlSafe(step.sql.clone())).execute(&mut *transaction).await;
+            run.map_err(|e| alter::refused(&step, failure(&e)))?;
+            failpoint::pass("ddl-step-done");
+        }
+        let made = Made { key: alteration.key.clone(), steps: Vec::new() };
+        let kept = sqlx::query(alter::POSTGRES.upsert).bind(&self.pipeline).bind(made.text()).execute(&mut *transaction).await;
+        kept.map_err(|e| failure(&e))?;
+        transaction.commit().await.map_err(|e| failure(&e))?;
+        self.catalog.lock().await.clear();
+        let _ = conn.close().await;
+        Ok(())
+    }
+}

@@ -10,6 +10,8 @@ unpack_server() {
   unpack bookworm "$ROOT" mydumper
   mkdir -p "$PREFIX/bin"
   wrap "$ROOT" "$ROOT/usr/bin/mydumper" "$PREFIX/bin/mydumper"
+  # Without it, it looks for what MySQL's logins need where Debian would have it.
+  sed -i "2i export MARIADB_PLUGIN_DIR='$(dirname "$(find "$ROOT" -name caching_sha2_password.so)")'" "$PREFIX/bin/mydumper"
   "$PREFIX/bin/mydumper" --version
 }
 

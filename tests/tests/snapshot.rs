@@ -10,13 +10,18 @@ use tidegate_tests::load::Random;
 use tidegate_tests::servers::{self, Kind, Server};
 
 /// Every kind of key. `version` tells one state of a row from the next.
-const TABLES: [(&str, &str, &str); 7] = [
+const TABLES: [(&str, &str, &str); 8] = [
     ("numbers", "id BIGINT PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "id"),
     ("pairs", "a INT NOT NULL, b VARCHAR(20) NOT NULL, v INT NOT NULL, note VARCHAR(60), PRIMARY KEY (a, b)", "a, b"),
     ("names", "name VARCHAR(40) PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "name"),
     ("bytes", "id BINARY(8) PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "id"),
     ("amounts", "amount DECIMAL(20,5) PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "amount"),
     ("times", "at DATETIME(6) NOT NULL, day DATE NOT NULL, v INT NOT NULL, note VARCHAR(60), PRIMARY KEY (day, at)", "day, at"),
+    (
+        "kinds",
+        "kind ENUM('small', 'big', 'odd') NOT NULL, n DOUBLE NOT NULL, v INT NOT NULL, note VARCHAR(60), PRIMARY KEY (kind, n)",
+        "kind, n",
+    ),
     ("uniques", "code VARCHAR(20) CHARACTER SET latin1 NOT NULL UNIQUE, v INT NOT NULL, note VARCHAR(60)", "code"),
 ];
 
@@ -31,6 +36,7 @@ fn key(table: &str, n: u64) -> String {
         "bytes" => format!("x'{:016x}'", n << 13),
         "amounts" => format!("{}.{:05}", n as i64 - 500, n % 100_000),
         "times" => format!("'2024-01-01 00:00:00.{:06}', '2024-01-{:02}'", n, 1 + n % 28),
+        "kinds" => format!("'{}', {}.5", ["small", "big", "odd", "big"][n as usize % 4], n as i64 - 1000),
         "uniques" => format!("'Größe {n}'"),
         _ => panic!("{table}"),
     }
@@ -354,6 +360,50 @@ fn tables_are_read_again_when_asked() {
     ] {
         let (code, _, stderr) = snapshot.flow.call(&arguments);
         assert!(code != 0 && stderr.contains(message), "{arguments:?}: {code} {stderr}");
+    }
+}
+
+/// Whatever the key, no reader is left with most of a table.
+#[test]
+fn readers_share_a_table_of_any_key() {
+    let source = servers::mysql(&["--general-log=ON", "--log-output=TABLE"]);
+    const KEYS: [(&str, &str, &str); 6] = [
+        ("texts", "k VARCHAR(60) COLLATE utf8mb4_0900_ai_ci PRIMARY KEY", "CONCAT('Order ', SUBSTR(SHA2(i, 256), 1, 32))"),
+        ("alike", "k VARCHAR(60) CHARACTER SET latin1 PRIMARY KEY", "CONCAT(REPEAT('ä', 40), LPAD(i, 9, '0'))"),
+        ("uuids", "k BINARY(16) PRIMARY KEY", "UNHEX(SUBSTR(SHA2(i, 256), 1, 32))"),
+        ("amounts", "k DECIMAL(40,10) PRIMARY KEY", "POW(i, 4) / 7"),
+        ("one_large", "t INT NOT NULL, k BIGINT NOT NULL, PRIMARY KEY (t, k)", "IF(i % 20 = 0, i, 7), i * 1000003"),
+        ("far_out", "k BIGINT PRIMARY KEY", "IF(i % 1000 = 0, i * 100000000000000, i)"),
+    ];
+    let rows = 20_000;
+    source.sql("CREATE DATABASE snap_share; SET GLOBAL cte_max_recursion_depth = 1000000");
+    for (table, key, values) in KEYS {
+        source.sql_in(
+            "snap_share",
+            &format!(
+                "CREATE TABLE {table} ({key}, note VARCHAR(200)); INSERT INTO {table} WITH RECURSIVE n(i) AS \
+                 (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT {values}, REPEAT('x', 100) FROM n; ANALYZE TABLE {table}"
+            ),
+        );
+    }
+    source.sql("SET GLOBAL general_log = OFF; TRUNCATE mysql.general_log; SET GLOBAL general_log = ON");
+    for (table, ..) in KEYS {
+        let flow = Flow::new(&format!(
+            "[source.here]\ntype = \"mysql\"\nurl = \"{}\"\ntables = [\"snap_share.{table}\"]\n\
+             snapshot = {{ chunk_rows = 200, readers = 4 }}\n[sink.there]\ntype = \"jsonl\"\npath = \"rows.jsonl\"\n\
+             [pipeline.copy]\nsource = \"here\"\nsink = \"there\"\n",
+            source.url("root", "")
+        ));
+        flow.catch_up();
+        let lines = std::fs::read_to_string(flow.folder().join("rows.jsonl")).expect("the rows");
+        assert_eq!(lines.lines().count(), rows, "{table}: each row once");
+        let counted = source.rows(&format!(
+            "SELECT COUNT(*) FROM mysql.general_log WHERE command_type = 'Execute' AND argument LIKE '%FROM `snap_share`.`{table}`%' \
+             GROUP BY thread_id"
+        ));
+        let pages: Vec<usize> = counted.iter().map(|row| row[0].parse().expect("a number")).collect();
+        let (most, all) = (pages.iter().max().expect("readers"), pages.iter().sum::<usize>());
+        assert!(pages.len() == 4 && most * 2 < all && all < 250, "{table}: pages by reader: {pages:?}");
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 
-use super::board::{Board, Job};
+use super::board::{Board, HasRead, Job};
 use super::table::TablePlan;
+use super::to_read::Range;
 use super::{CHUNK_BYTES_MAX, Chunk, Stand};
 use crate::retry::Backoff;
 use crate::source::mysql::{ReadSession, SentRows, Server, View};
@@ -37,6 +38,8 @@ enum Page {
     Chunk(Box<Chunk>),
     /// Nothing is left of the range, or it is begun again.
     Over,
+    /// To be read once more.
+    Again,
     /// The table is not what it was described as; describe it again. What the server said.
     Altered(Failure),
 }
@@ -65,6 +68,7 @@ impl Reader {
                         }
                     }
                     Ok(Page::Over) => break,
+                    Ok(Page::Again) => {}
                     Ok(Page::Altered(failure)) if backoff.tries() >= ALTERED_MAX => {
                         let _ = chunks.send(Err(failure.of(&self.name))).await;
                         return;
@@ -97,6 +101,9 @@ impl Reader {
             return Ok(Page::Over);
         };
         let Some(range) = self.board.page(job) else { return Ok(Page::Over) };
+        if let Some(ahead) = job.ahead {
+            return self.divide(job, &table, &range, ahead.rows).await;
+        }
         let described = self.table.as_ref().map_or(0, |(_, described, _)| *described);
         let stand = Arc::clone(&self.stand.borrow());
         let Some(session) = &mut self.session else { return Ok(Page::Over) };
@@ -148,8 +155,10 @@ impl Reader {
         if let Some(per_row) = (data.len() as u64).checked_div(rows) {
             self.limit = (CHUNK_BYTES_MAX as u64 / 2 / per_row.max(1)).max(1) as usize;
         }
-        if !self.board.has_read(job, last.as_ref(), is_last) {
-            return Ok(Page::Over);
+        match self.board.has_read(job, rows, last.as_ref(), is_last) {
+            HasRead::Noted => {}
+            HasRead::TooFar => return Ok(Page::Again),
+            HasRead::Gone => return Ok(Page::Over),
         }
         let (read, range, board) = (job.read, job.range, Arc::clone(&self.board));
         Ok(Page::Chunk(Box::new(Chunk {
@@ -167,6 +176,19 @@ impl Reader {
             read_us,
             board,
         })))
+    }
+
+    /// Asks for the key that has `rows` rows of a range in front of it, and divides the range there.
+    async fn divide(&mut self, job: &Job, table: &TablePlan, range: &Range, rows: u64) -> Result<Page, Failure> {
+        let Some(session) = &mut self.session else { return Ok(Page::Over) };
+        let mut sent = SentRows::default();
+        // A table that is altered is for its reader to describe anew.
+        if let Err(failure) = session.select(&table.select_ahead(range, rows), CHUNK_BYTES_MAX, &mut sent).await {
+            return if std::mem::take(&mut session.is_altered) { Ok(Page::Over) } else { Err(failure) };
+        }
+        let at = last_row(&sent.data, sent.rows).and_then(|row| table.key_ahead(row));
+        self.board.divide_at(job, at);
+        Ok(Page::Over)
     }
 
     /// The table as it is. `None`: it is no longer there.
@@ -188,6 +210,7 @@ impl Reader {
         );
         let rows = session.query(&sql).await?;
         let estimate = rows.first().and_then(|row| row.at(0)?.parse().ok()).unwrap_or(0);
+        self.board.set_estimate(job, estimate);
         let table = TablePlan::new(&info, &job.schema, &job.table, estimate).map_err(|column| {
             Failure::definite(
                 format!("table {}.{}: the type of column `{column}` is not known", job.schema, job.table),

@@ -65,33 +65,55 @@ impl TablePlan {
             sql.push_str(if i > 0 { ", " } else { "" });
             sql.push_str(&column.expression);
         }
-        let _ = write!(sql, " FROM {}.{}", quoted(&self.relation.schema), quoted(&self.relation.table));
-        match self.relation.key_origin {
-            KeyOrigin::Primary => sql.push_str(" FORCE INDEX (PRIMARY)"),
-            KeyOrigin::Unique => {}
-            KeyOrigin::WholeRow => {
-                filter.iter().for_each(|filter| sql.push_str(&format!(" WHERE ({filter}\n)")));
-                return sql;
-            }
+        self.write_from(&mut sql);
+        if self.relation.key_origin == KeyOrigin::WholeRow {
+            filter.iter().for_each(|filter| sql.push_str(&format!(" WHERE ({filter}\n)")));
+            return sql;
         }
+        self.write_range(&mut sql, range, filter);
+        let _ = write!(sql, " LIMIT {limit}");
+        if locks {
+            sql.push_str(" LOCK IN SHARE MODE");
+        }
+        sql
+    }
+
+    /// The key that has `rows` rows of the range in front of it. The server looks at keys alone, and sends one.
+    pub(super) fn select_ahead(&self, range: &Range, rows: u64) -> String {
+        let mut sql = String::from("SELECT ");
+        for (i, &column) in self.relation.key.iter().enumerate() {
+            sql.push_str(if i > 0 { ", " } else { "" });
+            sql.push_str(&self.columns[usize::from(column)].expression);
+        }
+        self.write_from(&mut sql);
+        self.write_range(&mut sql, range, None);
+        let _ = write!(sql, " LIMIT 1 OFFSET {rows}");
+        sql
+    }
+
+    fn write_from(&self, sql: &mut String) {
+        let _ = write!(sql, " FROM {}.{}", quoted(&self.relation.schema), quoted(&self.relation.table));
+        if self.relation.key_origin == KeyOrigin::Primary {
+            sql.push_str(" FORCE INDEX (PRIMARY)");
+        }
+    }
+
+    /// The rows of a range in the order of the key.
+    fn write_range(&self, sql: &mut String, range: &Range, filter: Option<&str>) {
         let key: Vec<String> = self.relation.key.iter().map(|c| quoted(&self.relation.columns[usize::from(*c)].name)).collect();
         let mut conditions = Vec::new();
         if !range.after.is_empty() {
-            conditions.push(beyond(&key, &range.after));
+            conditions.push(compared(&key, &range.after, ">", ">"));
         }
         if let Some(until) = &range.until {
-            conditions.push(format!("{} <= {until}", key[0]));
+            conditions.push(compared(&key, until, "<", "<="));
         }
         // The line break ends a comment in the filter.
         filter.iter().for_each(|filter| conditions.push(format!("({filter}\n)")));
         if !conditions.is_empty() {
             let _ = write!(sql, " WHERE {}", conditions.join(" AND "));
         }
-        let _ = write!(sql, " ORDER BY {} LIMIT {limit}", key.join(", "));
-        if locks {
-            sql.push_str(" LOCK IN SHARE MODE");
-        }
-        sql
+        let _ = write!(sql, " ORDER BY {}", key.join(", "));
     }
 
     /// The first and the last value of a key that begins with a whole number; it can be divided without looking at the rows.
@@ -105,29 +127,16 @@ impl TablePlan {
 
     /// The key of a row that was sent, as literals.
     pub fn key_of(&self, row: &[u8]) -> Option<Key> {
-        let nulls_len = (self.columns.len() + 9) / 8;
-        let nulls = row.get(1..1 + nulls_len)?;
-        let mut at = 1 + nulls_len;
-        let mut cells = Vec::with_capacity(self.columns.len());
-        for (i, column) in self.columns.iter().enumerate() {
-            if nulls[(i + 2) / 8] >> ((i + 2) % 8) & 1 == 1 {
-                cells.push(None);
-                continue;
-            }
-            let rest = row.get(at..)?;
-            let (head, len) = match column.wire {
-                Wire::Fixed(bytes) => (0, usize::from(bytes)),
-                Wire::Temporal => (1, usize::from(*rest.first()?)),
-                Wire::String => {
-                    let (len, tail) = crate::source::gtid_event::lenenc(rest)?;
-                    (rest.len() - tail.len(), usize::try_from(len).ok()?)
-                }
-            };
-            cells.push(Some(rest.get(head..head + len)?));
-            at += head + len;
-        }
+        let cells = cells(self.columns.iter().map(|c| c.wire), row)?;
         let literal = |&c: &u16| self.literal(usize::from(c), cells[usize::from(c)]?);
         self.relation.key.iter().map(literal).collect()
+    }
+
+    /// As [`TablePlan::key_of`], of a row that has the key alone.
+    pub(super) fn key_ahead(&self, row: &[u8]) -> Option<Key> {
+        let key = || self.relation.key.iter().map(|c| usize::from(*c));
+        let cells = cells(key().map(|c| self.columns[c].wire), row)?;
+        key().zip(cells).map(|(column, cell)| self.literal(column, cell?)).collect()
     }
 
     fn literal(&self, column: usize, cell: &[u8]) -> Option<String> {
@@ -160,12 +169,40 @@ impl TablePlan {
     }
 }
 
-/// `(a, b) > (x, y)`, so written that servers use the index for it.
-fn beyond(key: &[String], after: &Key) -> String {
+/// The cells of a row that was sent; `None` in it: NULL.
+fn cells(wires: impl ExactSizeIterator<Item = Wire>, row: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+    let nulls_len = (wires.len() + 9) / 8;
+    let nulls = row.get(1..1 + nulls_len)?;
+    let mut at = 1 + nulls_len;
+    let mut cells = Vec::with_capacity(wires.len());
+    for (i, wire) in wires.enumerate() {
+        if nulls[(i + 2) / 8] >> ((i + 2) % 8) & 1 == 1 {
+            cells.push(None);
+            continue;
+        }
+        let rest = row.get(at..)?;
+        let (head, len) = match wire {
+            Wire::Fixed(bytes) => (0, usize::from(bytes)),
+            Wire::Temporal => (1, usize::from(*rest.first()?)),
+            Wire::String => {
+                let (len, tail) = crate::source::gtid_event::lenenc(rest)?;
+                (rest.len() - tail.len(), usize::try_from(len).ok()?)
+            }
+        };
+        cells.push(Some(rest.get(head..head + len)?));
+        at += head + len;
+    }
+    Some(cells)
+}
+
+/// `(a, b) > (x, y)`, or another comparison, so written that servers use the index for it. `last` compares the last column, `others` those
+/// before it.
+fn compared(key: &[String], with: &Key, others: &str, last: &str) -> String {
+    let columns = key.len().min(with.len());
     let mut or = Vec::new();
-    for last in (0..key.len().min(after.len())).rev() {
-        let mut and: Vec<String> = (0..last).map(|i| format!("{} = {}", key[i], after[i])).collect();
-        and.push(format!("{} > {}", key[last], after[last]));
+    for column in (0..columns).rev() {
+        let mut and: Vec<String> = (0..column).map(|i| format!("{} = {}", key[i], with[i])).collect();
+        and.push(format!("{} {} {}", key[column], if column + 1 == columns { last } else { others }, with[column]));
         or.push(and.join(" AND "));
     }
     format!("(({}))", or.join(") OR ("))
@@ -245,13 +282,16 @@ mod tests {
         let plan = TablePlan::new(&table, "s", "t", 0).unwrap();
         let begin = "SELECT `a`, `b```, CAST(`e` AS UNSIGNED) | 0 FROM `s`.`t` FORCE INDEX (PRIMARY)";
         let end = "ORDER BY `a`, `b``` LIMIT 5";
-        let select = |after: &[&str], until: Option<i128>, filter: Option<&str>| {
-            let range = Range { after: after.iter().map(|s| (*s).to_owned()).collect(), until };
+        let owned = |key: &[&str]| key.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let select = |after: &[&str], until: Option<&[&str]>, filter: Option<&str>| {
+            let range = Range { after: owned(after), until: until.map(owned) };
             plan.select(&range, filter, 5, false)
         };
         assert_eq!(select(&[], None, None), format!("{begin} {end}"));
         let after = "((`a` = 7 AND `b``` > x'00') OR (`a` > 7))";
-        assert_eq!(select(&["7", "x'00'"], Some(9), None), format!("{begin} WHERE {after} AND `a` <= 9 {end}"));
+        assert_eq!(select(&["7", "x'00'"], Some(&["9"]), None), format!("{begin} WHERE {after} AND ((`a` <= 9)) {end}"));
+        let until = "((`a` = 9 AND `b``` <= x'01') OR (`a` < 9))";
+        assert_eq!(select(&[], Some(&["9", "x'01'"]), None), format!("{begin} WHERE {until} {end}"));
         // A range that was divided begins with the first column alone.
         assert_eq!(select(&["7"], None, Some("a > 1 -- x")), format!("{begin} WHERE ((`a` > 7)) AND (a > 1 -- x\n) {end}"));
         assert!(plan.select(&Range::default(), None, 5, true).ends_with("LIMIT 5 LOCK IN SHARE MODE"));

@@ -46,9 +46,9 @@ pub struct Range {
     /// Empty: from the first row.
     #[serde(default)]
     pub after: Key,
-    /// A whole number, which the first column of the key is compared with; `None`: to the last row.
+    /// A key, or its first columns; `None`: to the last row.
     #[serde(default)]
-    pub until: Option<i128>,
+    pub until: Option<Key>,
 }
 
 impl ToRead {

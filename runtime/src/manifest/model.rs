@@ -212,7 +212,7 @@ pub struct Snapshot {
     /// Connections that read side by side. Default 2.
     #[schemars(range(min = 1, max = 64))]
     pub readers: usize,
-    /// Most rows that one SELECT asks for; fewer where rows are long. Default 10000.
+    /// Most rows that one SELECT asks for; fewer where rows are long. Default 20000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub chunk_rows: usize,
     /// Most rows that are read in a second, by all readers together. Default: as fast as the pipeline takes them.
@@ -222,7 +222,7 @@ pub struct Snapshot {
 
 impl Default for Snapshot {
     fn default() -> Snapshot {
-        Snapshot { readers: 2, chunk_rows: 10_000, rows_per_second: None }
+        Snapshot { readers: 2, chunk_rows: 20_000, rows_per_second: None }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::source::snapshot::to_read::{ToRead, Whole};
 use crate::source::snapshot::{Chunk, Done, Readers, Stand, TablePlan};
 
 /// How often readers are told where the stream stands.
-const STAND_INTERVAL: Duration = Duration::from_millis(5);
+const STAND_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Times in a row that chunks are read again because of changes without all columns, before it is an error.
 const AGAIN_MAX: u32 = 100;

@@ -69,17 +69,7 @@ struct Open {
 impl Open {
     fn new(id: u64, range: Range) -> Open {
         let read = range.after.clone();
-        Open {
-            id,
-            turn: 0,
-            is_taken: false,
-            is_read: false,
-            range,
-            read,
-            rows: 0,
-            is_measured: false,
-            rows_max: u64::MAX,
-        }
+        Open { id, turn: 0, is_taken: false, is_read: false, range, read, rows: 0, is_measured: false, rows_max: u64::MAX }
     }
 }
 

@@ -153,7 +153,7 @@ impl Reader {
         let last = last.transpose()?;
         let is_last = !is_cut && rows < limit as u64;
         if let Some(per_row) = (data.len() as u64).checked_div(rows) {
-            self.limit = (CHUNK_BYTES_MAX as u64 / 2 / per_row.max(1)).max(1) as usize;
+            self.limit = rows_of(per_row);
         }
         match self.board.has_read(job, rows, last.as_ref(), is_last) {
             HasRead::Noted => {}
@@ -204,12 +204,13 @@ impl Reader {
         let Some(info) = self.server.table(&job.schema, &job.table).await? else { return Ok(None) };
         let Some(session) = &mut self.session else { return Ok(None) };
         let sql = format!(
-            "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+            "SELECT TABLE_ROWS, AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
             crate::source::mysql::literal(&job.schema),
             crate::source::mysql::literal(&job.table)
         );
         let rows = session.query(&sql).await?;
-        let estimate = rows.first().and_then(|row| row.at(0)?.parse().ok()).unwrap_or(0);
+        let number = |at: usize| rows.first().and_then(|row| row.at(at)?.parse::<u64>().ok());
+        let (estimate, per_row) = (number(0).unwrap_or(0), number(1).unwrap_or(0));
         self.board.set_estimate(job, estimate);
         let table = TablePlan::new(&info, &job.schema, &job.table, estimate).map_err(|column| {
             Failure::definite(
@@ -226,10 +227,15 @@ impl Reader {
             }
         }
         let table = Arc::new(table);
-        self.limit = self.board.pace.chunk_rows;
+        self.limit = rows_of(per_row);
         self.table = Some((job.read, described, Arc::clone(&table)));
         Ok(Some(table))
     }
+}
+
+/// Rows of a page, if each has so many bytes: what does not fit into a chunk is sent in vain.
+fn rows_of(per_row: u64) -> usize {
+    (CHUNK_BYTES_MAX as u64 / 2 / per_row.max(1)).max(1) as usize
 }
 
 /// The last of `rows` rows, each of which has its length in front.

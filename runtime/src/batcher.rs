@@ -440,6 +440,8 @@ pub struct Batcher {
     /// By [`Relation::slot`].
     expected: Vec<Expected>,
     transactions: Vec<Transaction>,
+    /// See [`Batch::ends`].
+    ends: Vec<(u64, Arc<Position>)>,
     rows: usize,
     bytes: usize,
     first: RowId,
@@ -457,6 +459,7 @@ impl Batcher {
             has_shared: false,
             expected: Vec::new(),
             transactions: Vec::new(),
+            ends: Vec::new(),
             rows: 0,
             bytes: 0,
             first: RowId::default(),
@@ -561,6 +564,11 @@ impl Batcher {
         retracted
     }
 
+    /// The transaction of the last row ends at `resume`, as its target transaction is to do.
+    pub fn end_transaction(&mut self, resume: Arc<Position>) {
+        self.ends.push((self.last.transaction, resume));
+    }
+
     /// Takes the open batch; `None` if it has no rows. After an error its rows are gone. For the parameters see [`Batch`].
     pub fn finish(&mut self, resume: Arc<Position>, ends_transaction: bool) -> Result<Option<Batch>, BatchError> {
         let (rows, bytes) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
@@ -578,7 +586,9 @@ impl Batcher {
         self.has_shared = false;
         let expected = self.transactions.len();
         let transactions = std::mem::replace(&mut self.transactions, Vec::with_capacity(expected));
-        let batch = Batch { relations, transactions, rows, bytes, first: self.first, last: self.last, resume, ends_transaction };
+        let ends = std::mem::take(&mut self.ends);
+        let (first, last) = (self.first, self.last);
+        let batch = Batch { relations, transactions, rows, bytes, first, last, resume, ends, ends_transaction };
         Ok(Some(batch))
     }
 }

@@ -506,6 +506,8 @@ pub struct Batch {
     /// The last transaction boundary read when the batch was closed: all rows of the lane before it are in this batch or an
     /// earlier one.
     pub resume: Arc<Position>,
+    /// `ordering = "transaction"` alone: the transactions that end in the batch, by number, and the boundary behind each.
+    pub ends: Vec<(u64, Arc<Position>)>,
     /// The transaction of `last` ends at or before `resume`; else the batch was cut inside of it.
     pub ends_transaction: bool,
 }

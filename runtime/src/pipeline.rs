@@ -314,6 +314,7 @@ impl Running {
                 stop: stop.clone(),
                 unfold,
                 open: Vec::new(),
+                continues: false,
                 open_commit_time_us: 0,
                 resume: Arc::clone(&resume),
             };
@@ -348,7 +349,7 @@ impl Running {
                 stop_at_ddl: self.pipeline.ddl == OnDdl::Stop,
                 wait: batch.wait.0,
                 keeps_marks,
-                cut_at_transactions: ordering == Ordering::Transaction,
+                ends_transactions: ordering == Ordering::Transaction,
                 until,
                 until_levelled,
                 pace: self.pipeline.source.pace(),

@@ -74,6 +74,7 @@ fn batch(relation: &Arc<Relation>, ops: &[Op], emails: &[&str]) -> Batch {
         relations: vec![rows],
         transactions: vec![transaction],
         resume: Arc::new(position),
+        ends: Vec::new(),
         ends_transaction: true,
     }
 }

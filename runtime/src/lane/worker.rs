@@ -84,6 +84,8 @@ pub struct Worker {
     pub unfold: bool,
     /// Batches of the source transaction that is open in the targets, with their rows.
     pub open: Vec<(Token, usize)>,
+    /// What is being written goes on with it.
+    pub continues: bool,
     /// When the source committed the last of them; microseconds since the epoch.
     pub open_commit_time_us: i64,
     /// A transaction boundary before which the lane has settled everything.
@@ -141,23 +143,67 @@ impl Worker {
         failpoint::pass("plugin-done");
         let routed = self.router.route(&batch, self.targets.len())?;
         self.status.rows_dropped.fetch_add(routed.dropped as u64, std::sync::atomic::Ordering::Relaxed);
-        let commit = self.ordering != Ordering::Transaction || batch.ends_transaction;
-        let mark = (self.keeps_marks && commit).then(|| self.mark(&batch));
+        let parts = self.parts(&batch);
+        let unfold = self.unfold;
         for (target, slices) in routed.slices.into_iter().enumerate() {
-            if slices.is_empty() && self.open.is_empty() && mark.is_none() {
-                continue;
+            let mut deliveries = Vec::with_capacity(parts.len());
+            for (part, slices) in parts.iter().zip(split(slices, &parts)) {
+                let Part { mark, commit, .. } = part;
+                let continues = deliveries.is_empty() && !self.open.is_empty();
+                if !slices.is_empty() || continues || mark.is_some() {
+                    deliveries.push(Delivery { slices, transactions: &batch.transactions, mark: mark.as_ref(), commit: *commit });
+                }
             }
-            let delivery = Delivery { slices, transactions: &batch.transactions, mark: mark.as_ref(), commit };
             failpoint::pass("sink-before");
-            self.write(target, &delivery, &batch).await?;
+            self.unfold = unfold;
+            self.write_all(target, &deliveries, &batch).await?;
             failpoint::pass("sink-after");
+        }
+        if let Some((_, resume)) = batch.ends.last() {
+            self.settle();
+            self.resume = Arc::clone(resume);
         }
         self.open.push((token, rows));
         self.open_commit_time_us = batch.transactions.last().map_or(0, |t| t.commit_time_us);
-        if commit {
-            self.unfold = false;
+        if parts.last().is_some_and(|part| part.commit) {
             self.settle();
             self.resume = batch.resume;
+        }
+        Ok(())
+    }
+
+    /// A batch by target transactions.
+    fn parts(&self, batch: &Batch) -> Vec<Part> {
+        let whole = |(number, resume): &(u64, Arc<Position>)| Part {
+            through: *number,
+            mark: self.keeps_marks.then(|| self.new_mark(Arc::clone(resume), None)),
+            commit: true,
+        };
+        let mut parts: Vec<Part> = batch.ends.iter().map(whole).collect();
+        if parts.last().is_none_or(|last| last.through < batch.last.transaction) {
+            let commit = self.ordering != Ordering::Transaction || batch.ends_transaction;
+            let mark = (self.keeps_marks && commit).then(|| self.mark(batch));
+            parts.push(Part { through: u64::MAX, mark, commit });
+        }
+        parts
+    }
+
+    /// Writes what a batch has for one target: at once where the target can, else, or if that fails, one after the other.
+    async fn write_all(&mut self, target: usize, deliveries: &[Delivery<'_>], batch: &Batch) -> Result<(), LaneError> {
+        self.continues = !self.open.is_empty();
+        // What continues a transaction, or is to be written row by row, is written by itself.
+        let alone = usize::from(self.unfold || self.continues).min(deliveries.len());
+        let (first, rest) = deliveries.split_at(alone);
+        for delivery in first {
+            self.write(target, delivery, batch).await?;
+            self.unfold &= !delivery.commit;
+        }
+        self.continues = false;
+        if rest.len() > 1 && self.targets[target].writer.write_all(rest).await {
+            return Ok(());
+        }
+        for delivery in rest {
+            self.write(target, delivery, batch).await?;
         }
         Ok(())
     }
@@ -181,7 +227,7 @@ impl Worker {
         match self.attempt(target, delivery, Attempt::Folded).await {
             Err(LaneError::Sink { sink, error: SinkError::Conflict(_) }) => {
                 tracing::debug!(sink, lane = self.lane, "conflict: writing row by row in source order");
-                if !self.open.is_empty() {
+                if self.continues {
                     return Err(LaneError::TransactionLost { sink, unfold: true });
                 }
                 let is_last = self.ordering == Ordering::Transaction;
@@ -245,7 +291,7 @@ impl Worker {
                     }
                     return Ok(());
                 }
-                Err(SinkError::Retry(_)) if !self.open.is_empty() => {
+                Err(SinkError::Retry(_)) if self.continues => {
                     return Err(LaneError::TransactionLost { sink: name.clone(), unfold: self.unfold });
                 }
                 Err(SinkError::Retry(reason)) => {
@@ -277,6 +323,7 @@ impl Worker {
     async fn write_mark(&mut self, resume: Arc<Position>) -> Result<(), LaneError> {
         let mark = self.keeps_marks.then(|| self.new_mark(resume, None));
         let delivery = Delivery { slices: Vec::new(), transactions: &[], mark: mark.as_ref(), commit: true };
+        self.continues = !self.open.is_empty();
         for target in 0..self.targets.len() {
             self.attempt(target, &delivery, Attempt::Folded).await?;
         }
@@ -318,6 +365,34 @@ impl Worker {
             partial,
         }
     }
+}
+
+/// The rows of a batch that are one target transaction, or, without `commit`, the beginning of one.
+struct Part {
+    /// Number of the last source transaction that is in it.
+    through: u64,
+    mark: Option<Mark>,
+    commit: bool,
+}
+
+/// The slices by part.
+fn split<'a>(slices: Vec<Slice<'a>>, parts: &[Part]) -> Vec<Vec<Slice<'a>>> {
+    if parts.len() == 1 {
+        return vec![slices];
+    }
+    let mut of_parts: Vec<Vec<Slice<'a>>> = parts.iter().map(|_| Vec::new()).collect();
+    for Slice { rows, topic, picks } in slices {
+        let mut rest = &picks[..];
+        for (part, slices) in parts.iter().zip(&mut of_parts) {
+            let len = rest.partition_point(|row| rows.ids[*row as usize].transaction <= part.through);
+            let (picks, after) = rest.split_at(len);
+            if !picks.is_empty() {
+                slices.push(Slice { rows, topic: Arc::clone(&topic), picks: picks.to_vec() });
+            }
+            rest = after;
+        }
+    }
+    of_parts
 }
 
 #[derive(Clone, Copy)]

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::PipelineError;
 use crate::ack::{AckTracker, Token};
+use crate::change::RowId;
 use crate::cursor::Store;
 use crate::failpoint;
 use crate::lane::Lanes;
@@ -103,8 +104,8 @@ pub struct Feed {
 pub struct FeedOptions {
     pub wait: Duration,
     pub keeps_marks: bool,
-    /// A batch ends where its source transaction ends (`ordering = "transaction"`).
-    pub cut_at_transactions: bool,
+    /// A target transaction ends where its source transaction ends (`ordering = "transaction"`).
+    pub ends_transactions: bool,
     /// Stop there.
     pub until: Option<Position>,
     /// A statement that defines a followed table is an error.
@@ -169,8 +170,9 @@ impl Feed {
         };
         let ended = reading.run().await;
         reading.count();
-        if ended.is_err() && !(reading.feed.options.cut_at_transactions && reading.feed.decoder.is_in_transaction()) {
+        if ended.is_err() {
             // What was read before the fault is whole; if a lane has failed as well, its task tells why.
+            reading.forget_open_transaction();
             let _ = reading.send_everything().await;
         }
         Ok((ended?, reading.feed.executed))
@@ -536,7 +538,7 @@ impl Reading {
         self.prepared().passed(&self.feed.executed)?;
         self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).pass(&pass);
         self.mark_idle_lanes()?;
-        if self.feed.options.cut_at_transactions
+        if self.feed.options.ends_transactions
             && let Some(ended) = self.end_target_transaction().await?
         {
             return Ok(Some(ended));
@@ -557,9 +559,8 @@ impl Reading {
     async fn end_target_transaction(&mut self) -> Result<Option<Ended>, PipelineError> {
         if self.tokens[0].is_some() {
             self.is_cut = false;
-            return self.send(0).await;
-        }
-        if std::mem::take(&mut self.is_cut) {
+            self.feed.lanes.batchers[0].end_transaction(Arc::new(self.feed.executed.clone()));
+        } else if std::mem::take(&mut self.is_cut) {
             self.keep_all()?;
             let work = Work::Commit(Arc::new(self.feed.executed.clone()));
             tokio::select! {
@@ -570,6 +571,14 @@ impl Reading {
             }
         }
         Ok(None)
+    }
+
+    /// With `ordering = "transaction"`, what there is of a transaction that will not end does not leave.
+    fn forget_open_transaction(&mut self) {
+        if self.feed.options.ends_transactions && self.feed.decoder.is_in_transaction() {
+            let transaction = self.feed.decoder.transaction().number;
+            self.feed.lanes.retract(RowId { transaction, place: 0 });
+        }
     }
 
     fn has_reached_end(&self) -> bool {
@@ -624,7 +633,7 @@ impl Reading {
 
     fn send_to_idle_lanes(&mut self) -> Result<(), PipelineError> {
         for lane in 0..self.tokens.len() {
-            if self.tokens[lane].is_none() || (self.feed.options.cut_at_transactions && self.feed.decoder.is_in_transaction()) {
+            if self.tokens[lane].is_none() || (self.feed.options.ends_transactions && self.feed.decoder.is_in_transaction()) {
                 continue;
             }
             let sender = self.feed.senders[lane].clone();
@@ -648,7 +657,7 @@ impl Reading {
     async fn send_all_due(&mut self) -> Result<Option<Ended>, PipelineError> {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             self.deadline = None;
-            if !self.feed.options.cut_at_transactions || !self.feed.decoder.is_in_transaction() {
+            if !self.feed.options.ends_transactions || !self.feed.decoder.is_in_transaction() {
                 return self.send_everything().await;
             }
         }

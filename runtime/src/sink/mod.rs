@@ -171,6 +171,13 @@ pub trait Writer: Send {
     /// transaction remains, and the writer can be called again: it reconnects by itself.
     async fn write(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError>;
 
+    /// Writes several as [`write`](Self::write) writes one, each in a target transaction of its own, where that is faster than one after
+    /// the other; only the last may have no `commit`. False: each is to be written by itself; those that were committed all the same are left
+    /// out then, which their marks tell.
+    async fn write_all(&mut self, _deliveries: &[Delivery<'_>]) -> bool {
+        false
+    }
+
     /// The same without folding, in source order, one statement a row: what the lane does after a [`SinkError::Conflict`].
     /// A delivery here is usually one row.
     async fn write_unfolded(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError>;

@@ -20,6 +20,39 @@ fn a_reader_of_mysql_sees_whole_transactions() {
     whole_transactions("whole_my", servers::shared_mariadb(), "exactly-once");
 }
 
+#[test]
+fn what_postgres_refuses_keeps_back_nothing_before_it() {
+    refused("refused_pg", servers::shared_postgres());
+}
+
+#[test]
+fn what_mysql_refuses_keeps_back_nothing_before_it() {
+    refused("refused_my", servers::shared_mariadb());
+}
+
+/// Many small transactions leave together: what comes before the one that the target refuses is written, once, and nothing after it.
+fn refused(name: &str, target: &Server) {
+    let source = servers::shared_mysql();
+    source.sql(&format!("CREATE DATABASE {name}"));
+    target.sql(&format!("CREATE DATABASE {name}"));
+    // Without a key: a row that is written twice is there twice.
+    source.sql_in(name, "CREATE TABLE log (n INT NOT NULL)");
+    target.sql_in(name, "CREATE TABLE log (n INT NOT NULL, CONSTRAINT not_37 CHECK (n <> 37))");
+    let inserts: String = (1..=60).map(|n| format!("INSERT INTO log VALUES ({n});\n")).collect();
+    source.sql_in(name, &inserts);
+    let manifest = copying(name, source, target, "ordering = \"transaction\"\ndelivery = \"exactly-once\"");
+    let flow = Flow::new(&manifest.replacen("tables =", "without_key = \"whole-row\"\ntables =", 1));
+    let (code, _, error) = flow.call(&["run", "--until", "caught-up"]);
+    assert_ne!(code, 0, "{error}");
+    assert!(error.contains("log") && error.contains("not_37"), "{error}");
+    let written = |server: &Server| server.sql_in(name, "SELECT n FROM log ORDER BY n");
+    let before: Vec<String> = (1..37).map(|n| n.to_string()).collect();
+    assert_eq!(written(target).split_whitespace().collect::<Vec<_>>(), before);
+    target.sql_in(name, "ALTER TABLE log DROP CONSTRAINT not_37");
+    flow.catch_up();
+    assert_eq!(written(target), written(source));
+}
+
 /// Money moves between accounts, in transactions of 2 to 300 rows, with batches of 20 rows: at no time is any of it missing at the
 /// target, though the program is killed and its connections are cut.
 fn whole_transactions(name: &str, target: &Server, delivery: &str) {

@@ -86,6 +86,14 @@ impl Failure {
 
 const NO_ROW_HINT: &str = "look into the target server's log";
 
+/// A transaction, or the beginning of one.
+pub(crate) struct Part<'p, 'u, 'a> {
+    /// In the order in which they are written.
+    groups: Vec<Group<'u, 'a>>,
+    /// It ends there. `None`: only the last part stays open.
+    commit: Option<Commit<'p>>,
+}
+
 /// The end of a transaction.
 #[derive(Clone, Copy)]
 pub(crate) struct Commit<'a> {
@@ -95,7 +103,7 @@ pub(crate) struct Commit<'a> {
 
 /// What the target refused.
 pub(crate) struct Refusal {
-    /// Index of the group; `None`: it is about none of them.
+    /// Index of the group in its part; `None`: it is about none of them.
     group: Option<usize>,
     failure: Failure,
 }
@@ -121,8 +129,9 @@ pub(crate) trait Session: Send {
     /// Looks up the target table (and makes it, if it is to be made).
     async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure>;
 
-    /// Writes groups, in their order, and commits with the mark, if told to. The tables of their units were prepared.
-    async fn write(&mut self, groups: &[Group<'_, '_>], commit: Option<Commit<'_>>) -> Result<(), Refusal>;
+    /// Writes the parts in their order; each that commits ends a transaction, and the next one begins another. The tables of their
+    /// units were prepared.
+    async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal>;
 
     /// The text of a lane's mark as it is committed. Waits for a transaction that is writing it.
     async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure>;
@@ -181,20 +190,23 @@ pub(crate) struct SqlWriter<S> {
     open: bool,
     /// The target was told to commit, and has not answered yet.
     committing: bool,
-    /// The mark of a transaction of which nobody knows whether it was committed.
-    in_doubt: Option<String>,
+    /// The marks of transactions of which nobody knows whether they were committed, in their order,
+    in_doubt: Vec<String>,
+    /// and of those that were, as the target says.
+    committed: Vec<String>,
 }
 
 impl<S: Session> SqlWriter<S> {
     fn new(template: &TableTemplate, session: S) -> SqlWriter<S> {
         let door = session.door();
-        SqlWriter { template: template.clone(), session, door, open: false, committing: false, in_doubt: None }
+        let template = template.clone();
+        SqlWriter { template, session, door, open: false, committing: false, in_doubt: Vec::new(), committed: Vec::new() }
     }
 
-    async fn deliver(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
+    async fn deliver(&mut self, deliveries: &[Delivery<'_>], folded: bool) -> Result<(), SinkError> {
         let door = self.door.take();
         let answer = tokio::select! {
-            result = self.attempt_or_undo(delivery, folded) => Some(result),
+            result = self.attempt_or_undo(deliveries, folded) => Some(result),
             () = silence(door.as_deref()) => None,
         };
         self.door = door;
@@ -204,23 +216,18 @@ impl<S: Session> SqlWriter<S> {
             Err(SinkError::Retry("no answer".to_owned()))
         });
         if std::mem::take(&mut self.committing) && result.is_err() {
-            self.in_doubt = delivery.mark.map(marks::text);
+            self.in_doubt = deliveries.iter().filter_map(|delivery| delivery.mark.map(marks::text)).collect();
         }
         result
     }
 
-    async fn attempt_or_undo(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
-        if let (Some(text), Some(mark)) = (&self.in_doubt, delivery.mark)
-            && *text == marks::text(mark)
+    async fn attempt_or_undo(&mut self, deliveries: &[Delivery<'_>], folded: bool) -> Result<(), SinkError> {
+        if let [Delivery { mark: Some(mark), .. }] = deliveries
+            && self.was_committed(mark).await.map_err(Failure::into_error)?
         {
-            let committed = self.was_committed(mark).await;
-            if committed.map_err(Failure::into_error)? {
-                self.in_doubt = None;
-                return Ok(());
-            }
+            return Ok(());
         }
-        self.in_doubt = None;
-        let result = self.attempt(delivery, folded).await;
+        let result = self.attempt(deliveries, folded).await;
         if result.is_err() && self.open {
             self.session.rollback().await;
             self.open = false;
@@ -228,18 +235,29 @@ impl<S: Session> SqlWriter<S> {
         result
     }
 
-    /// Whether the target has a mark, which was written together with the rows that it is about.
+    /// Whether the delivery with this mark was committed when it could not be told: the target has its mark, or a later one.
     async fn was_committed(&mut self, mark: &Mark) -> Result<bool, Failure> {
-        self.session.begin().await?;
-        let marked = self.session.marked(mark.lane).await;
-        self.session.rollback().await;
-        Ok(marked?.is_some_and(|text| text == marks::text(mark)))
+        if self.in_doubt.is_empty() && self.committed.is_empty() {
+            return Ok(false);
+        }
+        let text = marks::text(mark);
+        if self.in_doubt.contains(&text) {
+            self.session.begin().await?;
+            let last = self.session.marked(mark.lane).await;
+            self.session.rollback().await;
+            let last = last?;
+            let count = self.in_doubt.iter().position(|mark| Some(mark) == last.as_ref()).map_or(0, |at| at + 1);
+            self.committed = std::mem::take(&mut self.in_doubt);
+            self.committed.truncate(count);
+        }
+        Ok(self.committed.contains(&text))
     }
 
-    async fn attempt(&mut self, delivery: &Delivery<'_>, folded: bool) -> Result<(), SinkError> {
-        let units = fold::units(&delivery.slices, &self.template)?;
-        make_room(self.session.tables(), units.len());
-        for unit in &units {
+    async fn attempt(&mut self, deliveries: &[Delivery<'_>], folded: bool) -> Result<(), SinkError> {
+        let units = deliveries.iter().map(|delivery| fold::units(&delivery.slices, &self.template));
+        let units = units.collect::<Result<Vec<_>, _>>()?;
+        make_room(self.session.tables(), units.iter().map(Vec::len).sum());
+        for unit in units.iter().flatten() {
             let prepared = self.session.prepare(unit).await;
             prepared.map_err(Failure::into_error)?;
         }
@@ -248,17 +266,22 @@ impl<S: Session> SqlWriter<S> {
             begun.map_err(Failure::into_error)?;
             self.open = true;
         }
-        let groups = if folded { folded_groups(&units) } else { unfolded_groups(&units) };
-        self.committing = delivery.commit;
-        let written = self.session.write(&groups, delivery.commit.then_some(Commit { mark: delivery.mark })).await;
-        match written {
-            Ok(()) => {
-                self.open = !delivery.commit;
+        let mut parts = Vec::with_capacity(deliveries.len());
+        for (delivery, units) in deliveries.iter().zip(&units) {
+            let groups = if folded { folded_groups(units) } else { unfolded_groups(units) };
+            parts.push(Part { groups, commit: delivery.commit.then_some(Commit { mark: delivery.mark }) });
+        }
+        self.committing = deliveries.iter().any(|delivery| delivery.commit);
+        let written = self.session.write(&parts).await;
+        match (written, &parts[..]) {
+            (Ok(()), _) => {
+                self.open = deliveries.last().is_some_and(|delivery| !delivery.commit);
                 self.committing = false;
+                self.committed.clear();
                 Ok(())
             }
-            Err(Refusal { group: Some(group), failure }) => Err(self.locate(&groups[group], failure).await),
-            Err(Refusal { group: None, failure }) => Err(failure.into_error()),
+            (Err(Refusal { group: Some(group), failure }), [part]) => Err(self.locate(&part.groups[group], failure).await),
+            (Err(Refusal { failure, .. }), _) => Err(failure.into_error()),
         }
     }
 
@@ -287,7 +310,8 @@ impl<S: Session> SqlWriter<S> {
                 }
                 self.open = true;
                 for at in 0..group.rows.len() {
-                    match self.session.write(&[group.single(at)], None).await.map_err(|refusal| refusal.failure) {
+                    let part = Part { groups: vec![group.single(at)], commit: None };
+                    match self.session.write(&[part]).await.map_err(|refusal| refusal.failure) {
                         Ok(()) => {}
                         Err(Failure::Row { reason, .. }) => return row(at, reason),
                         Err(other) => return other.within(&place).into_error(),
@@ -323,11 +347,16 @@ fn unfolded_groups<'u, 'a>(units: &'u [Unit<'a>]) -> Vec<Group<'u, 'a>> {
 #[async_trait]
 impl<S: Session> Writer for SqlWriter<S> {
     async fn write(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
-        self.deliver(delivery, true).await
+        self.deliver(std::slice::from_ref(delivery), true).await
+    }
+
+    async fn write_all(&mut self, deliveries: &[Delivery<'_>]) -> bool {
+        let written = self.deliver(deliveries, true).await;
+        written.inspect_err(|error| tracing::debug!("{error}: writing one transaction after the other")).is_ok()
     }
 
     async fn write_unfolded(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
-        self.deliver(delivery, false).await
+        self.deliver(std::slice::from_ref(delivery), false).await
     }
 }
 
@@ -385,9 +414,9 @@ mod tests {
             Ok(())
         }
 
-        async fn write(&mut self, groups: &[Group<'_, '_>], _: Option<Commit<'_>>) -> Result<(), Refusal> {
+        async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {
             let has_table = |group: &Group<'_, '_>| self.tables.contains_key(&group.unit.target);
-            assert!(groups.iter().all(has_table), "a table of this delivery was forgotten");
+            assert!(parts.iter().flat_map(|part| &part.groups).all(has_table), "a table of this delivery was forgotten");
             Ok(())
         }
 

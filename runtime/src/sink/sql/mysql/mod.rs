@@ -16,9 +16,11 @@ use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts};
 
-use super::fold::{Group, Unit};
+use super::fold::Unit;
 use super::table::{Table, plain_name};
-use super::{Catalog, Commit, Door, Failure, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table};
+use super::{
+    Catalog, Commit, Door, Failure, Part, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table,
+};
 use crate::alteration::Alteration;
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
@@ -244,11 +246,12 @@ struct Text {
     value: String,
 }
 
-/// Which rows a statement is about.
-struct Statement {
-    /// Index of the group.
-    group: usize,
-    rows: Range<usize>,
+/// What a statement is about.
+enum Statement {
+    /// Indexes of the part and of the group in it.
+    Rows { part: usize, group: usize, rows: Range<usize> },
+    /// The mark, or the end of a transaction.
+    Other,
 }
 
 #[async_trait]
@@ -265,18 +268,22 @@ impl Session for MysqlSession {
         Ok(())
     }
 
-    async fn write(&mut self, groups: &[Group<'_, '_>], commit: Option<Commit<'_>>) -> Result<(), Refusal> {
-        let mut shapes = Vec::with_capacity(groups.len());
-        for (at, group) in groups.iter().enumerate() {
-            let in_group = |failure| Refusal { group: Some(at), failure };
-            let table = self.tables.get(&group.unit.target).ok_or_else(|| in_group(table::missing(&group.unit.target)))?;
-            shapes.push(Shape::new(table, group).map_err(in_group)?);
+    async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {
+        let mut shapes = Vec::with_capacity(parts.len());
+        for Part { groups, .. } in parts {
+            let mut of_part = Vec::with_capacity(groups.len());
+            for (at, group) in groups.iter().enumerate() {
+                let in_group = |failure| Refusal { group: Some(at), failure };
+                let table = self.tables.get(&group.unit.target).ok_or_else(|| in_group(table::missing(&group.unit.target)))?;
+                of_part.push(Shape::new(table, group).map_err(in_group)?);
+            }
+            shapes.push(of_part);
         }
         let mut link = self.link.take().ok_or_else(|| Failure::Retry("the connection is lost".to_owned()))?;
         let mut text = std::mem::take(&mut self.text);
         text.bytes.clear();
         text.statements.clear();
-        let written = text.write(&mut link, groups, &shapes, commit.map(|commit| (&*self.pipeline, commit))).await;
+        let written = text.write(&mut link, parts, &shapes, &self.pipeline).await;
         (self.link, self.text) = (Some(link), text);
         written
     }
@@ -358,80 +365,84 @@ impl Text {
     async fn write(
         &mut self,
         link: &mut Link,
-        groups: &[Group<'_, '_>],
-        shapes: &[Shape],
-        commit: Option<(&str, Commit<'_>)>,
+        parts: &[Part<'_, '_, '_>],
+        shapes: &[Vec<Shape>],
+        pipeline: &str,
     ) -> Result<(), Refusal> {
         let bytes_max = TEXT_BYTES.min(link.packet_max / 2);
-        let mut missed = vec![0; groups.len()];
-        for (at, (group, shape)) in groups.iter().zip(shapes).enumerate() {
-            let rows_max = if group.action.is_multi() { STATEMENT_ROWS_MAX } else { 1 };
-            let mut first = 0;
-            for row in 0..group.rows.len() {
-                self.row.clear();
-                shape.write_row(&mut self.row, &mut self.value, group, row);
-                if self.row.len() + ROW_OVERHEAD > link.packet_max {
-                    let failure = Failure::row(row, "the row is larger than the target's max_allowed_packet");
-                    return Err(Refusal { group: Some(at), failure });
-                }
-                if row > first && (row - first == rows_max || self.bytes.len() + self.row.len() > bytes_max) {
-                    self.end_statement(shape, at, first..row);
-                    first = row;
-                }
-                if row == first {
-                    if self.bytes.len() + self.row.len() > bytes_max {
-                        self.send(link, groups, shapes, &mut missed).await?;
+        let mut missed: Vec<Vec<u64>> = parts.iter().map(|part| vec![0; part.groups.len()]).collect();
+        for (part, Part { groups, commit }) in parts.iter().enumerate() {
+            for (at, (group, shape)) in groups.iter().zip(&shapes[part]).enumerate() {
+                let rows_max = if group.action.is_multi() { STATEMENT_ROWS_MAX } else { 1 };
+                let mut first = 0;
+                for row in 0..group.rows.len() {
+                    self.row.clear();
+                    shape.write_row(&mut self.row, &mut self.value, group, row);
+                    if self.row.len() + ROW_OVERHEAD > link.packet_max {
+                        let failure = Failure::row(row, "the row is larger than the target's max_allowed_packet");
+                        return Err(Refusal { group: Some(at), failure });
                     }
-                    self.bytes.extend_from_slice(shape.head().as_bytes());
-                } else {
-                    self.bytes.push(b',');
+                    if row > first && (row - first == rows_max || self.bytes.len() + self.row.len() > bytes_max) {
+                        self.end(shape.tail(), Statement::Rows { part, group: at, rows: first..row });
+                        first = row;
+                    }
+                    if row == first {
+                        if self.bytes.len() + self.row.len() > bytes_max {
+                            self.send(link, parts, shapes, &mut missed).await?;
+                        }
+                        self.bytes.extend_from_slice(shape.head().as_bytes());
+                    } else {
+                        self.bytes.push(b',');
+                    }
+                    self.bytes.extend_from_slice(&self.row);
                 }
-                self.bytes.extend_from_slice(&self.row);
+                self.end(shape.tail(), Statement::Rows { part, group: at, rows: first..group.rows.len() });
             }
-            self.end_statement(shape, at, first..group.rows.len());
-        }
-        if let Some((pipeline, Commit { mark })) = commit {
-            if let Some(mark) = mark {
-                let text = marks::text(mark);
-                let values = [Cell::Text(pipeline), Cell::Int(i64::from(mark.lane)), Cell::Text(&text)];
-                statement::write(&mut self.bytes, &mut self.value, marks::MYSQL.upsert, values);
-                self.bytes.push(b';');
+            if let Some(Commit { mark }) = commit {
+                if let Some(mark) = mark {
+                    let text = marks::text(mark);
+                    let values = [Cell::Text(pipeline), Cell::Int(i64::from(mark.lane)), Cell::Text(&text)];
+                    statement::write(&mut self.bytes, &mut self.value, marks::MYSQL.upsert, values);
+                    self.end("", Statement::Other);
+                }
+                self.end("COMMIT", Statement::Other);
             }
-            self.bytes.extend_from_slice(b"COMMIT");
         }
-        self.send(link, groups, shapes, &mut missed).await?;
-        for (group, missed) in groups.iter().zip(missed) {
+        self.send(link, parts, shapes, &mut missed).await?;
+        for (group, missed) in parts.iter().flat_map(|part| &part.groups).zip(missed.into_iter().flatten()) {
             table::report_missed(group, missed);
         }
         Ok(())
     }
 
-    fn end_statement(&mut self, shape: &Shape, group: usize, rows: Range<usize>) {
-        self.bytes.extend_from_slice(shape.tail().as_bytes());
+    fn end(&mut self, tail: &str, statement: Statement) {
+        self.bytes.extend_from_slice(tail.as_bytes());
         self.bytes.push(b';');
-        self.statements.push(Statement { group, rows });
+        self.statements.push(statement);
     }
 
     /// Sends what there is; counts the single rows that were not found.
     async fn send(
         &mut self,
         link: &mut Link,
-        groups: &[Group<'_, '_>],
-        shapes: &[Shape],
-        missed: &mut [u64],
+        parts: &[Part<'_, '_, '_>],
+        shapes: &[Vec<Shape>],
+        missed: &mut [Vec<u64>],
     ) -> Result<(), Refusal> {
         if self.bytes.is_empty() {
             return Ok(());
         }
+        // The last statement needs nothing after it.
+        self.bytes.pop();
         let mut at = 0;
         let sent = async {
             let mut result = link.conn.query_iter(&*self.bytes).await?;
             loop {
-                if let Some(statement) = self.statements.get(at)
-                    && !groups[statement.group].action.is_multi()
+                if let Some(Statement::Rows { part, group, .. }) = self.statements.get(at)
+                    && !parts[*part].groups[*group].action.is_multi()
                     && result.affected_rows() == 0
                 {
-                    missed[statement.group] += 1;
+                    missed[*part][*group] += 1;
                 }
                 if result.is_empty() {
                     return result.drop_result().await;
@@ -442,9 +453,9 @@ impl Text {
         };
         let sent: mysql_async::Result<()> = sent.await;
         sent.map_err(|e| match self.statements.get(at) {
-            None => failure(&e).into(),
-            Some(Statement { group, rows }) => {
-                let failure = match shapes[*group].failure(&e) {
+            None | Some(Statement::Other) => failure(&e).into(),
+            Some(Statement::Rows { part, group, rows }) => {
+                let failure = match shapes[*part][*group].failure(&e) {
                     Failure::Row { at: None, reason } if rows.len() == 1 => Failure::row(rows.start, reason),
                     other => other,
                 };

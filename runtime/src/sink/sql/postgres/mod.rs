@@ -13,7 +13,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
-use super::{Catalog, Commit, Door, Failure, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table};
+use super::{
+    Catalog, Commit, Door, Failure, Part, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table,
+};
 use crate::alteration::Alteration;
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
@@ -255,14 +257,19 @@ impl Session for PostgresSession {
         Ok(())
     }
 
-    async fn write(&mut self, groups: &[Group<'_, '_>], commit: Option<Commit<'_>>) -> Result<(), Refusal> {
-        for (at, group) in groups.iter().enumerate() {
-            self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
+    async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {
+        for (n, Part { groups, commit }) in parts.iter().enumerate() {
+            if n > 0 {
+                self.begin().await?;
+            }
+            for (at, group) in groups.iter().enumerate() {
+                self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
+            }
+            if let Some(Commit { mark }) = commit {
+                self.commit(*mark).await?;
+            }
         }
-        match commit {
-            Some(Commit { mark }) => Ok(self.commit(mark).await?),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn rollback(&mut self) {

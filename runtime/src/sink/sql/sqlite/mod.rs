@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, TargetColumn, plain_name, quoted};
-use super::{Commit, Door, Failure, Refusal, Session, SqlWriter, ddl, marks, table};
+use super::{Commit, Door, Failure, Part, Refusal, Session, SqlWriter, ddl, marks, table};
 use crate::alteration::Alteration;
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
@@ -329,14 +329,19 @@ impl Session for SqliteSession {
         Ok(())
     }
 
-    async fn write(&mut self, groups: &[Group<'_, '_>], commit: Option<Commit<'_>>) -> Result<(), Refusal> {
-        for (at, group) in groups.iter().enumerate() {
-            self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
+    async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {
+        for (n, Part { groups, commit }) in parts.iter().enumerate() {
+            if n > 0 {
+                self.begin().await?;
+            }
+            for (at, group) in groups.iter().enumerate() {
+                self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
+            }
+            if let Some(Commit { mark }) = commit {
+                self.commit(*mark).await?;
+            }
         }
-        match commit {
-            Some(Commit { mark }) => Ok(self.commit(mark).await?),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn rollback(&mut self) {

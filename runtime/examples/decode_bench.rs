@@ -99,7 +99,7 @@ fn run(segments: &[Arc<Segment>], lane_count: usize, rows_max: usize) -> Result<
                     take(&mut lanes, true)?;
                 }
                 match step {
-                    Step::NeedsTable(_) => decoder.provide(None),
+                    Step::NeedsTable(_) | Step::NeedsDefaults(_) => decoder.provide(None),
                     Step::Ddl(_) => decoder.pass_ddl(&[]),
                     Step::More => {}
                     Step::Done | Step::Xa(_) => break,

@@ -657,7 +657,9 @@ impl Running {
             }
             Ok(Some(Wanted { after: vec![true; width], before }))
         };
-        Ok(Decoder::new(Box::new(move |schema, table| followed.follows(schema, table)), Box::new(wanted)))
+        let needs_whole_rows = self.sinks.iter().any(|(_, sink)| sink.needs_whole_rows());
+        let decoder = Decoder::new(Box::new(move |schema, table| followed.follows(schema, table)), Box::new(wanted));
+        Ok(decoder.needing_whole_rows(needs_whole_rows))
     }
 }
 

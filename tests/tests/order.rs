@@ -6,6 +6,7 @@ use std::process::Command;
 use tidegate_tests::flow::Flow;
 use tidegate_tests::servers::{self, Kind, Server};
 
+mod defaults;
 mod events;
 mod large;
 mod partial;

@@ -363,7 +363,12 @@ impl Reading {
             let step = self.feed.decoder.event(segment, index, &mut self.feed.lanes);
             match step.map_err(|error| DecodeError { after: self.after(segment, index), ..error })? {
                 Step::NeedsTable(map) => {
-                    let info = self.columns(&map, segment, index).await?;
+                    let info = self.columns(&map, segment, index, false).await?;
+                    let Some(info) = info else { return Ok(ControlFlow::Break(Ended::Stopped)) };
+                    self.feed.decoder.provide(info);
+                }
+                Step::NeedsDefaults(map) => {
+                    let info = self.columns(&map, segment, index, true).await?;
                     let Some(info) = info else { return Ok(ControlFlow::Break(Ended::Stopped)) };
                     self.feed.decoder.provide(info);
                 }
@@ -390,14 +395,23 @@ impl Reading {
         map: &TableMap,
         segment: &Segment,
         index: usize,
+        for_defaults: bool,
     ) -> Result<Option<Option<TableInfo>>, PipelineError> {
         let offset = segment.events[index].offset;
         let here = (file_number(&segment.file).unwrap_or_default(), offset);
         let mut backoff = super::source_backoff();
         loop {
-            let asked = self.feed.history.table(map, &self.feed.executed, here);
+            let history = &mut self.feed.history;
+            let asked = async {
+                match for_defaults {
+                    true => history.proven(map, &self.feed.executed, here).await,
+                    false => history.table(map, &self.feed.executed, here).await,
+                }
+            };
             match super::unless_told(&self.feed.stop, asked).await {
                 None => return Ok(None),
+                // What is not proven is not known; whoever needs it says so.
+                Some(Ok(Err(_))) if for_defaults => return Ok(Some(None)),
                 Some(Ok(Ok(info))) => return Ok(Some(info)),
                 Some(Ok(Err(reason))) => {
                     let table = format!("{}.{}", map.schema, map.table);

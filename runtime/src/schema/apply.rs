@@ -194,6 +194,7 @@ fn column(new: &NewColumn, table: &Table, context: &Context<'_>, ordinal: usize)
         nullable,
         generated: new.generated,
         invisible: new.invisible,
+        default: Some(fill.clone()),
         fill: Some(fill),
     })
 }
@@ -261,6 +262,15 @@ fn alter(old: &Table, specs: &[Spec], context: &Context<'_>) -> Result<Table, No
             Spec::DropKey(name) => table.keys.retain(|k| !is_same_name(&k.name, name)),
             Spec::RenameKey { old, new } => {
                 table.keys.iter_mut().filter(|k| is_same_name(&k.name, old)).for_each(|k| k.name = new.clone());
+            }
+            Spec::Default { column, default } => {
+                let at = table.column(column).ok_or(NotUnderstood)?;
+                table.columns[at].default = match default {
+                    Default_::Null => Some(Fill::Null),
+                    Default_::Value(value) => Some(Fill::Value(value.clone())),
+                    Default_::Computed => Some(Fill::Computed),
+                    Default_::Unsaid => None,
+                };
             }
             Spec::Visible { column, visible } => {
                 let at = table.column(column).ok_or(NotUnderstood)?;

@@ -139,6 +139,11 @@ pub enum Spec {
         column: Box<str>,
         visible: bool,
     },
+    /// [`Default_::Unsaid`]: none any more.
+    Default {
+        column: Box<str>,
+        default: Default_,
+    },
     AddKey(NewKey),
     DropKey(Box<str>),
     RenameKey {

@@ -12,7 +12,7 @@ use super::{Column, Fill, Generated, State, Table};
 use crate::alteration::{Altered, Constant, Origin, TableChange};
 use crate::change::{KeyOrigin, Relation, SourceType};
 
-mod constant;
+pub mod constant;
 
 /// What a statement comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -173,7 +173,7 @@ impl History {
         {
             history.ask_first(&server, position).await?;
         } else if let Some(server) = history.source.server().cloned()
-            && server.has_minimal_metadata().await.map_err(|f| source.error(f))?
+            && server.logs_in_part().await.map_err(|f| source.error(f))?
         {
             let end = server.end().await.map_err(|f| source.error(f))?;
             if end.file == position.file && end.offset.saturating_sub(position.offset) < AHEAD_BYTES_MAX {
@@ -416,16 +416,27 @@ impl History {
         executed: &Position,
         here: Place,
     ) -> Result<Result<Option<TableInfo>, String>, HistoryError> {
-        let name = Name { schema: map.schema.clone(), table: map.table.clone() };
-        let server = self.source.server().cloned();
         if map.has_names() {
+            let name = Name { schema: map.schema.clone(), table: map.table.clone() };
             // It is about the key alone, which counts only if the names fit.
-            return match (self.state(&name, executed)?, server) {
+            return match (self.state(&name, executed)?, self.source.server()) {
                 (Some(State::Known(table)), _) => Ok(Ok(Some(table.info()))),
                 (_, Some(_)) => Ok(Ok(self.source.table(&name.schema, &name.table).await?)),
                 (_, None) => Ok(Ok(None)),
             };
         }
+        self.proven(map, executed, here).await
+    }
+
+    /// As it was at `here`, whether the TABLE_MAP says its names or not.
+    pub async fn proven(
+        &mut self,
+        map: &TableMap,
+        executed: &Position,
+        here: Place,
+    ) -> Result<Result<Option<TableInfo>, String>, HistoryError> {
+        let name = Name { schema: map.schema.clone(), table: map.table.clone() };
+        let server = self.source.server().cloned();
         let known = self.state(&name, executed)?;
         let why = match &known {
             Some(State::Known(table)) => match plan::misfit(map, &table.info()) {

@@ -55,6 +55,9 @@ pub struct Column {
     pub generated: Generated,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invisible: bool,
+    /// What a row has that is inserted without it; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Fill>,
     /// What the statement that added it gave to the rows that were there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<Fill>,
@@ -75,7 +78,7 @@ impl Generated {
     }
 }
 
-/// What a new column holds in rows that are older than it.
+/// What a column holds in rows that were written without it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
@@ -135,6 +138,7 @@ impl Table {
             nullable: c.nullable,
             virtual_generated: c.generated == Generated::Virtual,
             invisible: c.invisible,
+            default: c.default.clone(),
         };
         let primary = self.keys.iter().find(|k| &*k.name == PRIMARY).and_then(|k| self.key_columns(k));
         let mut unique: Vec<_> =

@@ -128,6 +128,11 @@ pub trait Sink: Send + Sync {
     /// True if [`Delivery::mark`] and [`Delivery::commit`]` = false` are honoured.
     fn is_transactional(&self) -> bool;
 
+    /// True if a column that a new row lacks would become something else in the target, a NULL or the target's own default.
+    fn needs_whole_rows(&self) -> bool {
+        false
+    }
+
     /// What would fail for these relations (after plugins; `topics` are what routes may name): reachability, tables, columns,
     /// widths, rights. Does not change the target.
     async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding>;

@@ -274,7 +274,7 @@ fn decode(decoder: &mut Decoder, lanes: &mut Lanes, segment: &Segment) -> Result
                 }
             }
             match step {
-                Step::NeedsTable(_) => decoder.provide(None),
+                Step::NeedsTable(_) | Step::NeedsDefaults(_) => decoder.provide(None),
                 Step::Ddl(_) => decoder.pass_ddl(&[]),
                 Step::More => {}
                 Step::Done | Step::Xa(_) => break,

@@ -349,4 +349,6 @@ pub struct ColumnInfo {
     /// A virtual generated column: MySQL logs it, too (as it does stored ones).
     pub virtual_generated: bool,
     pub invisible: bool,
+    /// What a row has that is inserted without it; `None` where that is not known.
+    pub default: Option<crate::schema::Fill>,
 }

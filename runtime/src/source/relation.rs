@@ -88,6 +88,7 @@ mod tests {
             nullable: true,
             virtual_generated: false,
             invisible: false,
+            default: None,
         }
     }
 

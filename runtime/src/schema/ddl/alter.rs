@@ -1,6 +1,6 @@
 //! ALTER TABLE, and what else begins with ALTER.
 
-use super::{Change, NotUnderstood, Place, Reader, Spec, TextAttributes, Token};
+use super::{Change, Default_, NotUnderstood, Place, Reader, Spec, TextAttributes, Token};
 use crate::schema::PRIMARY;
 
 /// Operations on partitions that may stand behind their word.
@@ -216,31 +216,18 @@ impl Reader<'_, '_> {
         self.if_exists();
         let column = self.ident()?;
         if self.accept_all(&["DROP", "DEFAULT"]) {
+            specs.push(Spec::Default { column, default: Default_::Unsaid });
             return Ok(());
         }
         self.expect("SET")?;
         if self.accept("DEFAULT") {
-            self.any_default()?;
+            specs.push(Spec::Default { column, default: self.default()? });
         } else {
             let visible = self.accept("VISIBLE");
             if !visible {
                 self.expect("INVISIBLE")?;
             }
             specs.push(Spec::Visible { column, visible });
-        }
-        Ok(())
-    }
-
-    fn any_default(&mut self) -> Result<(), NotUnderstood> {
-        // It is for rows to come, which have all their values.
-        while let Some(token) = self.peek() {
-            match token {
-                Token::Punct(',' | ';') => break,
-                Token::Punct('(') => self.skip_parentheses()?,
-                _ => {
-                    self.take();
-                }
-            }
         }
         Ok(())
     }

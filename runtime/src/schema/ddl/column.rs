@@ -171,7 +171,7 @@ impl Reader<'_, '_> {
     }
 
     /// Behind DEFAULT.
-    fn default(&mut self) -> Result<Default_, NotUnderstood> {
+    pub(super) fn default(&mut self) -> Result<Default_, NotUnderstood> {
         if self.is_punct('(') {
             self.skip_parentheses()?;
             return Ok(Default_::Computed);

@@ -4,7 +4,7 @@ use crate::alteration::Constant;
 use crate::change::SourceType;
 
 /// Of a literal as the statement writes it; `None`: the server converts it in a way that is left to the server.
-pub(super) fn of(text: &str, source_type: &SourceType) -> Option<Constant> {
+pub fn of(text: &str, source_type: &SourceType) -> Option<Constant> {
     let number = |n: &dyn ToString| Some(Constant::Number(n.to_string()));
     match source_type {
         SourceType::Int { bits, unsigned: false } => text

@@ -10,6 +10,7 @@ use crate::batcher::ColumnBuilder;
 use crate::change::{Op, RowId};
 use crate::lane::Lanes;
 
+use super::absent::Absent;
 use super::decode::Current;
 use super::error::Problem;
 use super::plan::{KeyHash, Plan};
@@ -314,10 +315,11 @@ impl<'a> Appender<'a> {
                 self.lanes.rows_read += changes.len() as u64;
                 let builder = batcher.builder(&plan.relation);
                 if changes[0].op != Op::Delete {
-                    append_image(plan, self.rows, &self.scratch.after, changes, builder.after())?;
+                    let absent = plan.absent.get().filter(|_| changes[0].op == Op::Insert);
+                    append_image(plan, self.rows, &self.scratch.after, changes, absent.map(|a| &**a), builder.after())?;
                 }
                 if matches!(changes[0].op, Op::Delete | Op::Update) {
-                    append_image(plan, self.rows, &self.scratch.before, changes, builder.before())?;
+                    append_image(plan, self.rows, &self.scratch.before, changes, None, builder.before())?;
                 }
             }
         }
@@ -346,18 +348,25 @@ fn image<'c>(cells: &'c [Cell], plan: &Plan, row: u32) -> &'c [Cell] {
     &cells[row as usize * columns..][..columns]
 }
 
-/// Appends the wanted values of one image.
+/// Appends the wanted values of one image. `absent`: what is in columns that it leaves out, which all images of an event do alike.
 #[inline]
 fn append_image(
     plan: &Plan,
     rows: &[u8],
     cells: &[Cell],
     changes: &[Change],
+    absent: Option<&[Absent]>,
     out: &mut [Option<ColumnBuilder>],
 ) -> Result<(), Box<Problem>> {
     let columns = plan.columns.len();
     for (i, (out, column)) in out.iter_mut().zip(&plan.columns).enumerate() {
         let Some(out) = out else { continue };
+        if let Some(absent) = absent
+            && cells[changes[0].row as usize * columns + i].is_absent()
+        {
+            changes.iter().for_each(|_| absent[i].append(out));
+            continue;
+        }
         let cells = changes.iter().map(|change| cells[change.row as usize * columns + i]);
         column.decode.append_all(cells, rows, out).map_err(|error| value_error(plan, i, error))?;
     }

@@ -4,7 +4,7 @@
 //! the same places; rows that were passed on already are skipped after a lost connection, never appended twice.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
 
@@ -15,6 +15,7 @@ use crate::schema::token::Dialect;
 use crate::schema::{self, history::Ddl};
 use crate::source::{Boundary, Framed, Segment, TableInfo, TransactionBegin};
 
+use super::absent::{self, Absent};
 use super::append::{Appender, Progress, Scratch};
 use super::error::{DecodeError, Problem, Refusal};
 use super::event::{self, EventType, HEADER_LEN, Header, Reader};
@@ -45,6 +46,8 @@ pub enum Step {
     Xa(Xa),
     /// The TABLE_MAP does not say the names or the key: ask the history, call [`Decoder::provide`], and decode the same event again.
     NeedsTable(Box<TableMap>),
+    /// An INSERT leaves out columns: ask the history for the table as it was here, call [`Decoder::provide`], and decode the same event again.
+    NeedsDefaults(Box<TableMap>),
     /// A statement that defines or empties tables: take it in, call [`Decoder::pass_ddl`], and decode the same event again.
     Ddl(Box<Ddl>),
 }
@@ -94,6 +97,8 @@ pub struct Decoder {
     completed: Option<(Arc<str>, u64)>,
     scratch: Scratch,
     completer: Completer,
+    /// A column that is absent from a new row, and of which it is not known what it has, is an error.
+    needs_whole_rows: bool,
 }
 
 impl Decoder {
@@ -122,7 +127,13 @@ impl Decoder {
             completed: None,
             scratch: Scratch::default(),
             completer: Completer::default(),
+            needs_whole_rows: false,
         }
+    }
+
+    /// For sinks that would write something else where a new row lacks a column.
+    pub fn needing_whole_rows(self, needs_whole_rows: bool) -> Decoder {
+        Decoder { needs_whole_rows, ..self }
     }
 
     /// Decodes event `index` of the segment and appends its rows to `lanes`. After an error the decoder is not called again; the
@@ -153,7 +164,8 @@ impl Decoder {
     pub fn pass_ddl(&mut self, touched: &[schema::ddl::Name]) {
         self.is_ddl_passed = true;
         let is_touched = |relation: &Relation| touched.iter().any(|n| n.schema == relation.schema && n.table == relation.table);
-        self.plans.retain(|_, plan| !plan.as_ref().is_some_and(|p| p.is_from_server && is_touched(&p.relation)));
+        let holds = |plan: &Plan| plan.is_from_server || plan.absent.get().is_some();
+        self.plans.retain(|_, plan| !plan.as_ref().is_some_and(|p| holds(p) && is_touched(&p.relation)));
     }
 
     /// The transaction that is being read, or the last one that was; its number is 0 before the first.
@@ -255,7 +267,7 @@ impl Decoder {
             EventType::Unknown if header.is_ignorable() => Step::Done,
             EventType::Unknown => return Err(Problem::UnknownEvent { code: header.code }),
         };
-        if matches!(step, Step::NeedsTable { .. } | Step::More | Step::Xa(Xa::Commit(_))) {
+        if matches!(step, Step::NeedsTable { .. } | Step::NeedsDefaults(_) | Step::More | Step::Xa(Xa::Commit(_))) {
             self.is_retry = true;
             return Ok(step);
         }
@@ -363,7 +375,8 @@ impl Decoder {
         };
         let Some(wanted) = wanted else { return Ok(None) };
         let seed = collation::hash_bytes(relation.table.as_bytes(), collation::hash_bytes(relation.schema.as_bytes(), 0));
-        Ok(Some(Arc::new(Plan { relation, wanted, columns, key, seed, is_from_server, is_minimal })))
+        let absent = OnceLock::new();
+        Ok(Some(Arc::new(Plan { relation, wanted, columns, key, seed, is_from_server, is_minimal, absent })))
     }
 
     /// The plan behind a table id of the current statement; `None` if its rows are not wanted.
@@ -380,6 +393,12 @@ impl Decoder {
                 return Err(Problem::OutsideTransaction);
             }
             if let Some(plan) = self.active_plan(event.table_id)? {
+                if op == Op::Insert
+                    && event.lacks_columns(plan.columns.len())
+                    && let Some(step) = self.defaults(&plan, &event, context)?
+                {
+                    return Ok(step);
+                }
                 let from = self.progress.take().unwrap_or_default();
                 let result = Appender::new(&plan, &mut self.current, &mut self.scratch, lanes).event(&event, op, from);
                 if result.is_err() {
@@ -396,6 +415,36 @@ impl Decoder {
             self.active.clear();
         }
         Ok(Step::Done)
+    }
+
+    /// Makes sure that it is known what an INSERT left out. `Some`: the history has to be asked.
+    fn defaults(&mut self, plan: &Arc<Plan>, event: &RowsEvent<'_>, context: &mut Context) -> Result<Option<Step>, Problem> {
+        if plan.absent.get().is_none() {
+            match self.provided.take() {
+                Some(info) => drop(plan.absent.set(absent::of(&plan.relation, info.as_ref()))),
+                None => {
+                    let known = self.plans.iter().find(|(_, known)| known.as_ref().is_some_and(|known| Arc::ptr_eq(known, plan)));
+                    // A TABLE_MAP was forgotten where there are very many: nothing is known then.
+                    match known {
+                        Some((map, _)) => {
+                            let map = table_map::parse(&[&[0; 6], &**map].concat(), self.is_mariadb)?;
+                            return Ok(Some(Step::NeedsDefaults(Box::new(map))));
+                        }
+                        None => drop(plan.absent.set(absent::of(&plan.relation, None))),
+                    }
+                }
+            }
+        }
+        let Some(absent) = plan.absent.get().filter(|_| self.needs_whole_rows) else { return Ok(None) };
+        let columns = plan.columns.len();
+        let unknown = (0..columns).find(|&column| !event.has_column(column, columns) && absent[column] == Absent::Unknown);
+        match unknown {
+            Some(column) => {
+                context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
+                Err(Problem::InsertPartial { column: plan.relation.columns[column].name.clone() })
+            }
+            None => Ok(None),
+        }
     }
 
     fn xa_begin(&mut self) -> Step {

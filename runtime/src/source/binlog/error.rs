@@ -97,13 +97,17 @@ pub enum Problem {
     )]
     Value { column: Box<str>, error: ValueError },
     #[error(
-        "column `{column}` is part of the key, but the row image does not have it\nhint: set binlog_row_image=FULL at the source"
+        "column `{column}` is part of the key, but the row image does not have it\nhint: set binlog_row_image=FULL at the source, copy the transaction's rows by hand, and go on after it with {{after}}"
     )]
     KeyAbsent { column: Box<str> },
     #[error(
-        "the key of a row changes, but the row image leaves out column `{column}`, so the row cannot be written anew\nhint: set binlog_row_image=FULL at the source"
+        "the key of a row changes, but the row image leaves out column `{column}`, so the row cannot be written anew under its new key\nhint: set binlog_row_image=FULL at the source, let sessions that are open connect again; change the key at the target by hand and go on after the transaction with {{after}}, or begin anew with a snapshot"
     )]
     KeyChangePartial { column: Box<str> },
+    #[error(
+        "a row was inserted without column `{column}`, and what its default was is not known for sure (binlog_row_image is not FULL)\nhint: set binlog_row_image=FULL at the source, let sessions that are open connect again; copy the transaction's rows by hand and go on after it with {{after}}, or begin anew with a snapshot"
+    )]
+    InsertPartial { column: Box<str> },
     #[error("its table id {0} was not announced by a TABLE_MAP\nhint: begin at the start of a transaction with {{start}}")]
     UnknownTable(u64),
     /// From whoever was asked which columns are wanted.

@@ -5,6 +5,7 @@
 //! ([`append`], [`value`]). No allocation
 //! a row; every read is checked; whatever cannot be decoded exactly is an error that says where, and never holds a row value.
 
+mod absent;
 mod append;
 pub mod decode;
 pub mod error;

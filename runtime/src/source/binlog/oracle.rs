@@ -54,7 +54,7 @@ fn decode(
         loop {
             match decoder.event(segment, index, lanes)? {
                 Step::Done | Step::Xa(_) => break,
-                Step::NeedsTable(map) => decoder.provide(info(&map.table)),
+                Step::NeedsTable(map) | Step::NeedsDefaults(map) => decoder.provide(info(&map.table)),
                 Step::Ddl(_) => decoder.pass_ddl(&[]),
                 Step::More => {}
             }
@@ -273,6 +273,7 @@ fn keyless_tables_are_asked_for() {
                     nullable: false,
                     virtual_generated: false,
                     invisible: false,
+                    default: None,
                 };
                 let info = TableInfo { columns: ["a", "b"].map(column).into(), primary_key: vec![], unique_key: vec![1, 0] };
                 decoder.provide(Some(info));
@@ -341,7 +342,7 @@ fn an_event_is_appended_in_parts() {
                         batches.extend(lanes.batchers[0].finish(Arc::clone(&resume), true).unwrap());
                     }
                     match step {
-                        Step::NeedsTable(_) => decoder.provide(None),
+                        Step::NeedsTable(_) | Step::NeedsDefaults(_) => decoder.provide(None),
                         Step::Ddl(_) => decoder.pass_ddl(&[]),
                         Step::More => parts += 1,
                         Step::Done | Step::Xa(_) => break,

@@ -3,13 +3,14 @@
 //!
 //! Never guesses: what two descriptions disagree about, or what neither says, is an error.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::batcher::Wanted;
 use crate::change::{Address, ColumnDef, KeyOrigin, Relation, SourceType};
 use crate::source::relation::source_type;
 use crate::source::{ColumnInfo, TableInfo};
 
+use super::absent::Absent;
 use super::table_map::{MapColumn, TableMap, code};
 use super::value::Decode;
 use super::values::charset::Charset;
@@ -94,6 +95,8 @@ pub struct Plan {
     pub is_from_server: bool,
     /// The TABLE_MAP had no column names.
     pub is_minimal: bool,
+    /// What is in the columns that an INSERT leaves out; asked for by the first that does.
+    pub absent: OnceLock<Box<[Absent]>>,
 }
 
 /// A relation and how to decode it; what [`Plan`] is made of once it is known which columns are wanted.
@@ -515,6 +518,7 @@ mod tests {
             nullable: true,
             virtual_generated: false,
             invisible: false,
+            default: None,
         };
         TableInfo { columns: vec![column; columns], primary_key: vec![0], unique_key: vec![] }
     }

@@ -53,6 +53,19 @@ impl<'a> RowsEvent<'a> {
         Ok(RowsEvent { table_id, flags, reader })
     }
 
+    /// True if the (first) image does not have all columns. What is malformed is found with [`RowsEvent::images`].
+    pub fn lacks_columns(&self, columns: usize) -> bool {
+        matches!(self.images(columns, false), Ok((Some(_), ..)))
+    }
+
+    /// Whether the (first) image has a column.
+    pub fn has_column(&self, column: usize, columns: usize) -> bool {
+        match self.images(columns, false) {
+            Ok((Some(present), ..)) => present.get(column / 8).is_some_and(|bits| bits >> (column % 8) & 1 == 1),
+            _ => true,
+        }
+    }
+
     /// The bitmaps of the images (the second is that of an update's after image) and the bytes of the rows.
     pub fn images(&self, columns: usize, is_update: bool) -> Result<(Present<'a>, Present<'a>, &'a [u8]), RowsError> {
         let mut reader = self.reader;

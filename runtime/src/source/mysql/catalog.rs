@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::server::{Server, literal};
 use crate::schema::names::Collations;
-use crate::schema::{COLLATION_UNKNOWN, Column, Generated, IMPLICIT_VERSIONS, Key, Table};
+use crate::schema::{COLLATION_UNKNOWN, Column, Fill, Generated, IMPLICIT_VERSIONS, Key, Table};
 use crate::source::binlog::values::collation::hash_bytes;
 use crate::source::{ColumnInfo, Failure, TableInfo};
 
@@ -42,6 +42,7 @@ impl Server {
                 nullable: row.at(3) == Some("YES"),
                 virtual_generated: extra.contains("VIRTUAL"),
                 invisible: extra.contains("INVISIBLE"),
+                default: None,
             });
         }
         if info.columns.is_empty() {
@@ -87,6 +88,7 @@ fn add_versions(info: &mut TableInfo, row_end: Option<usize>) {
                 nullable: false,
                 virtual_generated: false,
                 invisible: true,
+                default: None,
             });
         }
         info.columns.len() - 1
@@ -104,9 +106,11 @@ impl Server {
         Ok(self.settings().await?.version)
     }
 
-    /// TABLE_MAPs do not say the names of columns.
-    pub(crate) async fn has_minimal_metadata(&self) -> Result<bool, Failure> {
-        Ok(!self.settings().await?.get("binlog_row_metadata").eq_ignore_ascii_case("FULL"))
+    /// TABLE_MAPs do not say the names of columns, or rows are inserted without the columns that have defaults.
+    pub(crate) async fn logs_in_part(&self) -> Result<bool, Failure> {
+        let settings = self.settings().await?;
+        let is_full = |name: &str| settings.get(name).eq_ignore_ascii_case("FULL");
+        Ok(!is_full("binlog_row_metadata") || !is_full("binlog_row_image"))
     }
 
     pub(crate) async fn collations(&self) -> Result<Collations, Failure> {
@@ -141,6 +145,7 @@ impl Server {
         table: Option<&str>,
         collations: &Collations,
     ) -> Result<Vec<(String, Table)>, Failure> {
+        let mariadb = self.settings().await?.mariadb;
         let one = table.map(|table| format!(" AND TABLE_NAME = {}", literal(table))).unwrap_or_default();
         let place = format!("TABLE_SCHEMA = {}{one}", literal(schema));
         let sql = format!(
@@ -159,8 +164,8 @@ impl Server {
             tables.insert(row.at(0).unwrap_or_default().to_owned(), Table { collation, ..Table::default() });
         }
         let sql = format!(
-            "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLLATION_NAME, IS_NULLABLE, EXTRA, GENERATION_EXPRESSION FROM \
-             information_schema.COLUMNS WHERE {place} ORDER BY TABLE_NAME, ORDINAL_POSITION"
+            "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLLATION_NAME, IS_NULLABLE, EXTRA, GENERATION_EXPRESSION, COLUMN_DEFAULT \
+             FROM information_schema.COLUMNS WHERE {place} ORDER BY TABLE_NAME, ORDINAL_POSITION"
         );
         let rows = self.query(&sql).await?;
         for row in rows.iter() {
@@ -177,14 +182,25 @@ impl Server {
                 () if extra.contains("STORED GENERATED") || extra.contains("PERSISTENT") => Generated::Stored,
                 () => Generated::Not,
             };
+            let nullable = row.at(4) == Some("YES");
+            let column_type = row.at(2).unwrap_or_default();
+            // Bytes are shown in a form of their own.
+            let is_shown = !["binary", "varbinary", "bit"].iter().any(|word| column_type.starts_with(word));
+            let is_computed =
+                generated != Generated::Not || extra.contains("DEFAULT_GENERATED") || extra.contains("AUTO_INCREMENT");
             table.columns.push(Column {
                 id: column_id(schema, name, column),
                 name: column.into(),
-                column_type: without_width(row.at(2).unwrap_or_default()),
+                column_type: without_width(column_type),
                 collation: row.at(3).map(|name| collations.named(name, None)),
-                nullable: row.at(4) == Some("YES"),
+                nullable,
                 generated,
                 invisible: extra.contains("INVISIBLE"),
+                default: match () {
+                    () if is_computed => Some(Fill::Computed),
+                    () if is_shown || row.at(7).is_none() => default(row.at(7), nullable, mariadb),
+                    () => None,
+                },
                 fill: None,
             });
         }
@@ -209,6 +225,23 @@ impl Server {
             }
         }
         Ok(tables.into_iter().filter(|(_, table)| !table.columns.is_empty()).collect())
+    }
+}
+
+/// What COLUMN_DEFAULT says of a column that is not generated; `None`: it does not say it in a way that is sure.
+fn default(said: Option<&str>, nullable: bool, mariadb: bool) -> Option<Fill> {
+    match said {
+        None if nullable => Some(Fill::Null),
+        None => None,
+        Some(text) if !mariadb => Some(Fill::Value(text.into())),
+        // MariaDB writes an expression: literals stand between quotes, or are numbers.
+        Some("NULL") => Some(Fill::Null),
+        Some(text) => match text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+            Some(inner) if !inner.contains(['\'', '\\']) => Some(Fill::Value(inner.into())),
+            Some(_) => None,
+            None if text.parse::<f64>().is_ok() => Some(Fill::Value(text.into())),
+            None => Some(Fill::Computed),
+        },
     }
 }
 

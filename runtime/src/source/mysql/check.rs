@@ -65,7 +65,10 @@ impl Server {
         let is_full = image.is_empty() || image.eq_ignore_ascii_case("FULL");
         if !is_full {
             report.warning(
-                format!("binlog_row_image is {image}: changes hold only some of the columns"),
+                format!(
+                    "binlog_row_image is {image}: changes hold only some of the columns; a row whose key changes stops the pipeline, and \
+                     with a SQL sink so does a new row without a column whose default is not known for sure"
+                ),
                 format!("{set} binlog_row_image = 'FULL'"),
             );
         }

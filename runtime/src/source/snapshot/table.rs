@@ -272,6 +272,7 @@ mod tests {
             nullable: false,
             virtual_generated: false,
             invisible: false,
+            default: None,
         };
         TableInfo { columns: columns.iter().map(column).collect(), primary_key: key.to_vec(), unique_key: Vec::new() }
     }

@@ -123,6 +123,10 @@ impl Sink for MysqlSink {
         true
     }
 
+    fn needs_whole_rows(&self) -> bool {
+        true
+    }
+
     async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding> {
         let mut conn = match self.target.connect().await {
             Ok(conn) => conn,

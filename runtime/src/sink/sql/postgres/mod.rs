@@ -126,6 +126,10 @@ impl Sink for PostgresSink {
         true
     }
 
+    fn needs_whole_rows(&self) -> bool {
+        true
+    }
+
     async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding> {
         self.check_tables(relations).await.unwrap_or_else(|failure| vec![failure.into_finding(&self.target.place)])
     }

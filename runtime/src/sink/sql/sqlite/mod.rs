@@ -180,6 +180,10 @@ impl Sink for SqliteSink {
         true
     }
 
+    fn needs_whole_rows(&self) -> bool {
+        true
+    }
+
     async fn check(&self, relations: &[Arc<Relation>]) -> Vec<Finding> {
         self.check_file(relations).await.unwrap_or_else(|failure| vec![failure.into_finding(&self.place)])
     }

@@ -131,6 +131,24 @@ def drain(loads, name, rounds, work, with_peers):
     return {"counts": load.counts, "rounds": rounds, "readers": summaries}
 
 
+def compare(loads, rounds, work, base, other):
+    """What a row of load `other` costs Tidegate, against one of `base`: CPU seconds a row, and the median of the ratios."""
+    reader = Tidegate(work, False)
+    runs = {name: [] for name in (base, other)}
+    for number in range(rounds + 1):
+        for name in runs:
+            load = loads.serve(name)
+            run, rows = reader.run(load)
+            if rows != load.rows:
+                raise SystemExit(f"Tidegate on {name}: {rows} rows, but the load has {load.rows}")
+            # The first time, the binlog may not be in the page cache.
+            if number > 0:
+                runs[name].append(run.cpu / rows)
+                print(f"{name} {number}: {run.cpu / rows * 1e9:.0f} ns of CPU a row", flush=True)
+    ratio = measure.median(one / of_base for one, of_base in zip(runs[other], runs[base]))
+    return {"rounds": rounds, "rows": {name: measure.median(of) for name, of in runs.items()}, "ratio": ratio}
+
+
 def summary(runs, raw, rows):
     cpu = measure.median(run.cpu for run in runs)
     return {

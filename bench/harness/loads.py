@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from .servers import PORT, PROJECT, MySql, cache
+from .servers import PORT, PROJECT, MariaDb, MySql, cache
 
 GENERATOR = PROJECT / "bench" / "loads"
 # The load begins with this file; the one before it has the CREATE statements.
@@ -23,12 +23,19 @@ OPTIONS = (
     "--sync-binlog=0 --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=OFF --innodb-buffer-pool-size=1G --innodb-redo-log-capacity=1G"
     " --binlog-rows-query-log-events=OFF --max-binlog-size=1G --binlog-expire-logs-seconds=0 --max-allowed-packet=64M"
 ).split()
-# name: (load of the generator, more options)
+MARIADB_OPTIONS = (
+    "--sync-binlog=0 --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=OFF --innodb-buffer-pool-size=1G --innodb-log-file-size=1G"
+    " --binlog-annotate-row-events=OFF --max-binlog-size=1G --binlog-expire-logs-seconds=0 --max-allowed-packet=64M"
+).split()
+# name: (load of the generator, server, its options)
 LOADS = {
-    "bulk": ("bulk", ()),
-    "oltp": ("oltp", ()),
-    "zstd": ("bulk", ("--binlog-transaction-compression=ON",)),
-    "giant": ("giant", ("--tmp-table-size=1G", "--max-heap-table-size=1G")),
+    "bulk": ("bulk", MySql, OPTIONS),
+    "oltp": ("oltp", MySql, OPTIONS),
+    "zstd": ("bulk", MySql, [*OPTIONS, "--binlog-transaction-compression=ON"]),
+    "giant": ("giant", MySql, [*OPTIONS, "--tmp-table-size=1G", "--max-heap-table-size=1G"]),
+    "mariadb": ("bulk", MariaDb, MARIADB_OPTIONS),
+    "switching": ("switching", MySql, OPTIONS),
+    "single": ("single", MySql, OPTIONS),
 }
 
 
@@ -60,8 +67,7 @@ class Loads:
 
     def serve(self, name):
         if name not in self.serving:
-            load, extra = LOADS[name]
-            options = [*OPTIONS, *extra]
+            load, kind, options = LOADS[name]
             statements = (GENERATOR / "common.py").read_bytes() + (GENERATOR / f"{load}.py").read_bytes()
             key = hashlib.sha256(statements + " ".join(options).encode()).hexdigest()[:12]
             folder = cache() / f"{name}-{key}"
@@ -69,12 +75,13 @@ class Loads:
             with open(cache() / f"{name}.lock", "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not (folder / "counts.json").exists():
-                    make(load, folder, port, options)
-            server = MySql(folder, port, options)
+                    make(load, kind(folder, port, options))
+            server = kind(folder, port, options)
             server.call("start")
-            # Some peers cannot log in without a password. The first login, over TLS, makes the server remember the hash.
-            server.say("SET sql_log_bin=0; CREATE USER IF NOT EXISTS peer IDENTIFIED BY 'peer'; GRANT ALL ON *.* TO peer")
-            server.call("client", "--user=peer", "--password=peer", "-e", "DO 0", stderr=subprocess.DEVNULL)
+            if kind is MySql:
+                # Some peers cannot log in without a password. The first login, over TLS, makes the server remember the hash.
+                server.say("SET sql_log_bin=0; CREATE USER IF NOT EXISTS peer IDENTIFIED BY 'peer'; GRANT ALL ON *.* TO peer")
+                server.call("client", "--user=peer", "--password=peer", "-e", "DO 0", stderr=subprocess.DEVNULL)
             counts = json.loads((folder / "counts.json").read_text())
             self.serving[name] = Load(name, server, counts)
         return self.serving[name]
@@ -85,10 +92,11 @@ class Loads:
         self.serving.clear()
 
 
-def make(load, folder, port, options):
+def make(load, server):
+    folder = server.data
     print(f"making load {folder.name}: minutes, once", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    with MySql(folder, port, options) as server:
+    with server:
         result = folder / "generated.json"
         generate = subprocess.Popen([sys.executable, GENERATOR / "generate.py", load, result], stdout=subprocess.PIPE)
         server.call("client", "--delimiter=//", "--comments", stdin=generate.stdout)
@@ -107,7 +115,7 @@ def make(load, folder, port, options):
 
 def verify(folder, server, counts):
     """Holds the generator's counts against the rows that mysqlbinlog prints."""
-    command = [server.path("mysqlbinlog"), "--no-defaults", "-v", "--base64-output=DECODE-ROWS", folder / "data" / FIRST_FILE]
+    command = [server.path(server.BINLOG_READER), "--no-defaults", "-v", "--base64-output=DECODE-ROWS", folder / "data" / FIRST_FILE]
     found = Counter()
     statement = re.compile(rb"### (INSERT INTO|UPDATE|DELETE FROM) ")
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -47,6 +47,9 @@ class Server:
 
 
 class MySql(Server):
+    BINLOG_READER = "mysqlbinlog"
+    END_OF_LOG = "SHOW BINARY LOG STATUS"
+
     def __init__(self, data, port, options=(), small=True):
         super().__init__("mysql.sh", data, port, options, small)
 
@@ -60,8 +63,17 @@ class MySql(Server):
 
     def end_of_log(self):
         """(file, offset) behind the last event."""
-        file, offset = self.rows("SHOW BINARY LOG STATUS")[0][:2]
+        file, offset = self.rows(self.END_OF_LOG)[0][:2]
         return file, int(offset)
+
+
+class MariaDb(MySql):
+    BINLOG_READER = "mariadb-binlog"
+    END_OF_LOG = "SHOW BINLOG STATUS"
+
+    def __init__(self, data, port, options=(), small=True):
+        super().__init__(data, port, options, small)
+        self.script = SCRIPTS / "mariadb.sh"
 
 
 class Postgres(Server):

@@ -59,7 +59,7 @@ def readers(server, work):
 def measure_rows(rounds, work):
     """Reader → median rows a second, the ratio to mysqldump's in the same round, and peak memory."""
     data = cache() / "snapshot-mysql"
-    with MySql(data, PORT + 5, options=["--innodb-buffer-pool-size=1G"]) as server:
+    with MySql(data, PORT + 12, options=["--innodb-buffer-pool-size=1G"]) as server:
         if not server.rows("SHOW DATABASES LIKE 'full'"):
             server.say(TABLE.format(rows=ROWS))
         every = readers(server, work)

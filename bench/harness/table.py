@@ -8,6 +8,8 @@ RATIOS = {"bulk": ((1.3, 2.0), (2.0, 3.0)), "oltp": ((1.6, 2.5), (2.3, 3.0))}
 # (goal, floor) of the ratio to the replica applier, in the order of apply.MODES.
 APPLY = ((2.0, 1.0), (1.0, None))
 ZSTD_ROWS_MIN = 3_000_000
+# Goals of the CPU a row: of MariaDB to MySQL, and of rows that change tables to rows that do not.
+COSTS = {"mariadb": 1.1, "switching": 2.0}
 IDLE_BYTES_MAX, DRAIN_BYTES_MAX = 30e6, 120e6
 LATENCY_MS_MAX = (5.0, 25.0)
 # Goals of a snapshot: rows a second against mysqldump and mydumper, and memory.
@@ -45,7 +47,7 @@ def document(results):
     for name, title in DRAINED.items():
         if name in results:
             parts.append(drain(title, name, results[name]))
-    for name, section in (("zstd", zstd), ("snapshot", snapshot), ("apply", applied), ("latency", latency), ("memory", memory), ("allocations", allocations)):
+    for name, section in (("zstd", zstd), ("mariadb", mariadb), ("switching", switching), ("snapshot", snapshot), ("apply", applied), ("latency", latency), ("memory", memory), ("allocations", allocations)):
         if name in results:
             parts.append(section(results[name]))
     parts.append(HOW)
@@ -103,6 +105,24 @@ def zstd(part):
         f" medians of {part['rounds']} rounds. {about(part)}\n"
         f"Tidegate: {rate / 1e6:.2f} M rows a CPU second ({of['cpu']:.2f} s of CPU, {of['wall']:.1f} s); goal ≥ {ZSTD_ROWS_MIN / 1e6:.0f} M:"
         f" {'met' if rate >= ZSTD_ROWS_MIN else 'missed'}.\n"
+    )
+
+
+def mariadb(part):
+    what = "The statements of BULK on MariaDB against the same on MySQL, drained into `null` in turn"
+    return cost("MariaDB", "mariadb", "bulk", what, part)
+
+
+def switching(part):
+    what = "Transactions of eight rows, one in each of eight tables, against the same transactions with all their rows in one table"
+    return cost("changing tables every row", "switching", "single", what, part)
+
+
+def cost(title, name, base, what, part):
+    ns = {load: f"{seconds * 1e9:.0f} ns" for load, seconds in part["rows"].items()}
+    return (
+        f"## Reading: {title}\n\n{what}; medians of {part['rounds']} rounds. {about(part)}\n"
+        f"{ns[name]} of CPU a row against {ns[base]}: {part['ratio']:.2f}; {verdict(part['ratio'], COSTS[name])}.\n"
     )
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the SQL of a benchmark load to standard output and, at the end, its true counts as JSON to FILE.
 
-usage: generate.py LOAD FILE        LOAD: bulk · oltp · giant, the modules beside this one
+usage: generate.py LOAD FILE        LOAD: bulk · oltp · giant · switching · single, the modules beside this one
 
 The same seed gives the same statements on every machine. Every statement touches exactly the rows that are counted here: keys that an
 UPDATE or DELETE names exist, and every UPDATE changes its rows. Statements end with `//`, so that a transaction is one round trip.

@@ -35,6 +35,7 @@ use crate::source::binlog::error::{DecodeError, Refusal};
 use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Source, SourceError, Start};
 
+mod cut;
 mod feed;
 mod follow;
 mod open;
@@ -323,6 +324,7 @@ impl Running {
         self.status.begin_again();
         self.status.set_state(State::Running);
         let requests = self.take_requests(&stop).await?;
+        let Some(reads) = self.reads(&stop).await? else { return Ok(Ended::Stopped) };
         let (finished, finish) = oneshot::channel();
         let keeper = Keeper {
             store: self.store.clone(),
@@ -358,7 +360,7 @@ impl Running {
             },
             follow,
             executed: position,
-            reads: self.store.reads(name)?,
+            reads,
             store: self.store.clone(),
             requests,
         };

@@ -325,6 +325,54 @@ fn a_table_without_a_key_of_mariadb() {
     without_key(servers::shared_mariadb(), "snap_keyless_maria");
 }
 
+/// A reading that was cut is mended by itself where the sink can empty the table, and told where it cannot.
+#[test]
+fn a_table_without_a_key_whose_reading_was_cut() {
+    let source = servers::shared_mysql();
+    source
+        .sql("CREATE DATABASE snap_cut; CREATE TABLE snap_cut.log (n INT, note VARCHAR(40)); CREATE TABLE snap_cut.other (n INT)");
+    let rows: Vec<String> = (0..30_000).map(|n| format!("({}, 'row')", n % 500)).collect();
+    source.sql_in("snap_cut", &format!("INSERT INTO log VALUES {}; INSERT INTO other VALUES (1)", rows.join(", ")));
+    let of_source = "without_key = \"whole-row\"";
+    let servers = [Some(servers::shared_mysql()), Some(servers::shared_postgres()), None];
+    for server in servers {
+        let target = server.map_or(Target::Sqlite, Target::Server);
+        let snapshot = Snapshot::new(source, target, "snap_cut", of_source, "lanes = 2\ndelivery = \"exactly-once\"");
+        for count in [3, 40] {
+            let mut run = snapshot.flow.start(&[], &[("TIDEGATE_FAILPOINT", &format!("chunk-decoded:{count}"))]);
+            run.wait();
+            source.sql_in("snap_cut", "INSERT INTO log VALUES (1, 'later'); DELETE FROM log WHERE n = 3 LIMIT 1");
+        }
+        snapshot.flow.catch_up();
+        let query = "SELECT n, note, COUNT(*) FROM log GROUP BY n, note ORDER BY n, note";
+        let there = match server {
+            Some(server) => server.sql_in("snap_cut_copy", query),
+            None => {
+                let mut sqlite = Command::new("sqlite3");
+                sqlite.args(["-batch", "-separator", "\t", "copy.sqlite", query]).current_dir(snapshot.flow.folder());
+                servers::run(sqlite, "")
+            }
+        };
+        assert_eq!(source.sql_in("snap_cut", query), there);
+    }
+    let manifest = |sink: &str| {
+        format!(
+            "[source.here]\ntype = \"mysql\"\nurl = \"{}\"\ntables = [\"snap_cut.*\"]\n{of_source}\n[sink.there]\n{sink}\n\
+             [pipeline.copy]\nsource = \"here\"\nsink = \"there\"\n",
+            source.url("root", "")
+        )
+    };
+    let (file, shared) =
+        ("type = \"jsonl\"\npath = \"rows.jsonl\"", "type = \"sqlite\"\npath = \"x\"\ncreate = true\ntable = \"all\"");
+    for sink in [file, shared] {
+        let flow = Flow::new(&manifest(sink));
+        flow.start(&[], &[("TIDEGATE_FAILPOINT", "chunk-decoded:3")]).wait();
+        let (code, _, stderr) = flow.call(&["run", "--until", "caught-up"]);
+        assert_ne!(code, 0, "{stderr}");
+        assert!(stderr.contains("reading it was cut") && stderr.contains("tidegate snapshot --pipeline copy"), "{stderr}");
+    }
+}
+
 /// `tidegate snapshot` while the pipeline runs, and for the next run.
 #[test]
 fn tables_are_read_again_when_asked() {

@@ -15,6 +15,7 @@ use crate::change::{Relation, RowId, Slice, Transaction};
 use crate::lane::bonds::Bonds;
 use crate::manifest::model::{Ordering, SinkConfig};
 use crate::position::{Gtid, Position};
+use crate::schema::ddl::Name;
 
 pub mod cell;
 pub mod jsonl;
@@ -150,6 +151,12 @@ pub trait Sink: Send + Sync {
 
     /// Replaces all marks of this pipeline in one transaction.
     async fn set_marks(&self, pipeline: &str, marks: &[Mark]) -> Result<(), SinkError>;
+
+    /// Takes all rows from the table that a source's table goes to, before it is read anew. False: the sink cannot, or the target's table has
+    /// rows of `others`, too.
+    async fn empty(&self, _table: &Name, _others: &[Name]) -> Result<bool, SinkError> {
+        Ok(false)
+    }
 
     /// [`Alteration::key`] of the last one that was made wholly.
     async fn altered(&self) -> Result<Option<String>, SinkError> {

@@ -173,6 +173,12 @@ pub(super) fn targets(alteration: &Alteration, template: &TableTemplate) -> Vec<
     targets
 }
 
+/// The target's table, if rows of no other table are in it.
+pub(super) fn own_target(template: &TableTemplate, table: &Name, others: &[Name]) -> Option<TableName> {
+    let target = render(template, table);
+    others.iter().all(|other| other == table || render(template, other) != target).then_some(target)
+}
+
 fn render(template: &TableTemplate, name: &Name) -> TableName {
     template.render(&name.schema, &name.table, &name.to_string())
 }

@@ -11,6 +11,7 @@ use super::error::failure;
 use super::{MysqlSink, catalog};
 use crate::alteration::Alteration;
 use crate::failpoint;
+use crate::schema::ddl::Name;
 
 impl MysqlSink {
     pub(super) async fn made(&self, conn: &mut Conn) -> Result<Option<Made>, Failure> {
@@ -63,6 +64,17 @@ impl MysqlSink {
         }
         let dialect = Dialect::Mysql(catalog::collations(conn).await?);
         alter::plan(alteration, &self.template, self.target.create, &dialect, found)
+    }
+
+    /// See [`crate::sink::Sink::empty`].
+    pub(super) async fn delete_all(&self, table: &Name, others: &[Name]) -> Result<bool, Failure> {
+        let Some(target) = alter::own_target(&self.template, table, others) else { return Ok(false) };
+        let mut conn = self.target.connect().await?;
+        if let Some(table) = catalog::table(&mut conn, &target).await? {
+            conn.query_drop(format!("DELETE FROM {}", table.sql)).await.map_err(|e| failure(&e))?;
+        }
+        let _ = conn.disconnect().await;
+        Ok(true)
     }
 }
 

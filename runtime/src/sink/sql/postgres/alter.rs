@@ -10,6 +10,7 @@ use super::error::failure;
 use super::{PostgresSink, catalog};
 use crate::alteration::Alteration;
 use crate::failpoint;
+use crate::schema::ddl::Name;
 
 impl PostgresSink {
     pub(super) async fn made(&self, conn: &mut PgConnection) -> Result<Option<Made>, Failure> {
@@ -47,5 +48,17 @@ impl PostgresSink {
         self.catalog.lock().await.clear();
         let _ = conn.close().await;
         Ok(())
+    }
+
+    /// See [`crate::sink::Sink::empty`].
+    pub(super) async fn delete_all(&self, table: &Name, others: &[Name]) -> Result<bool, Failure> {
+        let Some(target) = alter::own_target(&self.template, table, others) else { return Ok(false) };
+        let mut conn = self.target.connect().await?;
+        if let Some(table) = catalog::table(&mut conn, &target).await? {
+            let sql = format!("DELETE FROM {}", table.sql);
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map_err(|e| failure(&e))?;
+        }
+        let _ = conn.close().await;
+        Ok(true)
     }
 }

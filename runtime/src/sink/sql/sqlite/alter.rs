@@ -10,6 +10,7 @@ use super::error::failure;
 use super::{SqliteSink, connect, read_table};
 use crate::alteration::Alteration;
 use crate::failpoint;
+use crate::schema::ddl::Name;
 
 impl SqliteSink {
     pub(super) async fn made(&self, conn: &mut SqliteConnection) -> Result<Option<Made>, Failure> {
@@ -46,5 +47,18 @@ impl SqliteSink {
         transaction.commit().await.map_err(|e| failure(&e))?;
         let _ = conn.close().await;
         Ok(())
+    }
+
+    /// See [`crate::sink::Sink::empty`].
+    pub(super) async fn delete_all(&self, table: &Name, others: &[Name]) -> Result<bool, Failure> {
+        let Some(target) = alter::own_target(&self.template, table, others) else { return Ok(false) };
+        let _turn = self.turn.lock().await;
+        let mut conn = connect(&self.path).await?;
+        if let Some(table) = read_table(&mut conn, &target).await? {
+            let sql = format!("DELETE FROM {}", table.sql);
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map_err(|e| failure(&e))?;
+        }
+        let _ = conn.close().await;
+        Ok(true)
     }
 }

@@ -23,6 +23,7 @@ use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
 use crate::manifest::model;
 use crate::manifest::template::{TableName, TableTemplate};
+use crate::schema::ddl::Name;
 use crate::sink::{BeforeNeed, Mark, Sink, SinkError, Writer};
 
 mod alter;
@@ -243,6 +244,10 @@ impl Sink for SqliteSink {
             run.await.map_err(|e| failure(&e))
         };
         write.await.map_err(Failure::into_error)
+    }
+
+    async fn empty(&self, table: &Name, others: &[Name]) -> Result<bool, SinkError> {
+        self.delete_all(table, others).await.map_err(Failure::into_error)
     }
 
     async fn altered(&self) -> Result<Option<String>, SinkError> {

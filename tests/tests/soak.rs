@@ -1,12 +1,12 @@
-//! Random DDL and DML on a live server, followed into another one while the process is killed now and then. At the end both have the same
-//! tables, columns and rows. Changes of the tables are made on both sides, as an operator would, while the target has caught up.
+//! Random DDL and DML on a live server, followed into another one while the process is killed now and then, at places around DDL among
+//! others. After each round both have the same tables, columns and rows.
 //!
 //! `make soak` runs it for twenty minutes a server; `make test` for some seconds. The seed is printed; TIDEGATE_SOAK_SEED repeats it.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use tidegate_tests::flow::{Flow, copying};
+use tidegate_tests::flow::{Flow, Run, copying};
 use tidegate_tests::load::Random;
 use tidegate_tests::servers::{self, Server};
 
@@ -95,7 +95,7 @@ impl Model {
         }
         let at = self.below(self.tables.len());
         let (width, name) = (self.tables[at].columns.len(), self.tables[at].name.clone());
-        match self.below(14) {
+        match self.below(18) {
             0 if self.tables.len() < TABLES_MAX => self.create(),
             1 if self.tables.len() > 2 => {
                 self.tables.remove(at);
@@ -172,7 +172,25 @@ impl Model {
                 self.tables[at].columns.push(column);
                 sql
             }
-            12 => format!("ALTER TABLE {name} COMMENT = 'of {}'", self.names),
+            12 | 13 => format!("TRUNCATE TABLE {name}"),
+            14 => {
+                // The same name, and another table.
+                let columns: Vec<Column> = (0..2 + self.below(5)).map(|_| self.column()).collect();
+                let defined: Vec<String> = columns.iter().map(|c| format!("{} {}", c.name, c.sql)).collect();
+                self.tables[at].columns = columns;
+                format!(
+                    "DROP TABLE {name}; CREATE TABLE {name} (id BIGINT PRIMARY KEY, {}) CHARACTER SET utf8mb4",
+                    defined.join(", ")
+                )
+            }
+            15 => {
+                let (new, column) = (self.name("t"), self.column());
+                let sql = format!("ALTER TABLE {name} ADD COLUMN {} {} FIRST, RENAME TO {new}", column.name, column.sql);
+                self.tables[at].name = new;
+                self.tables[at].columns.push(column);
+                sql
+            }
+            16 => format!("ALTER TABLE {name} COMMENT = 'of {}'", self.names),
             _ => format!("/*!50001 ALTER TABLE {name} ENGINE = InnoDB */"),
         }
     }
@@ -192,7 +210,8 @@ impl Model {
                         format!("({id}, {})", values.join(", "))
                     })
                     .collect();
-                writeln!(sql, "INSERT INTO {name} VALUES {};", rows.join(", "))
+                let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+                writeln!(sql, "INSERT INTO {name} (id, {}) VALUES {};", names.join(", "), rows.join(", "))
             }
             4 | 5 => {
                 let (column, type_) = &columns[self.below(columns.len())];
@@ -205,6 +224,13 @@ impl Model {
             }
             _ => writeln!(sql, "DELETE FROM {name} WHERE id = {any};"),
         };
+    }
+
+    /// Where the process is killed, sometimes.
+    fn failpoint(&mut self) -> Option<String> {
+        let names = tidegate::failpoint::DDL_NAMES;
+        let name = names.get(self.below(names.len() * 3))?;
+        Some(format!("{name}:{}", 1 + self.below(4)))
     }
 
     /// Some transactions.
@@ -236,27 +262,42 @@ fn soak(name: &str, source: &Server, target: &Server) {
     let lenient = "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'; SET NAMES utf8mb4;\n";
     source.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
     target.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
-    let flow = Flow::new(&copying(name, source, target, "lanes = 2"));
     let mut model = Model::new(seed);
-    let (end, mut rounds, mut kills, mut ddls) = (Instant::now() + Duration::from_secs(seconds), 0, 0, 0);
+    let modes =
+        ["ordering = \"key\"\nlanes = 3", "ordering = \"table\"\nlanes = 2", "ordering = \"global\"", "ordering = \"transaction\""];
+    let delivery = ["at-least-once", "exactly-once"][model.below(2)];
+    let mode = format!("{}\ndelivery = \"{delivery}\"\nddl = \"follow\"", modes[model.below(modes.len())]);
+    println!("{name}: {}", mode.replace('\n', ", "));
+    let flow = Flow::new(&copying(name, source, target, &mode).replace("[pipeline.copy]", "create = true\n\n[pipeline.copy]"));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut rounds, mut kills, mut ddls) = (0, 0, 0);
     while Instant::now() < end {
-        for _ in 0..2 + model.below(4) {
-            let ddl = model.ddl();
-            let sql = format!("{lenient}{ddl};\n");
-            source.sql_in(name, &sql);
-            target.sql_in(name, &sql);
-            ddls += 1;
-        }
-        let mut run = flow.start(&[], &[]);
-        for _ in 0..model.below(6) {
-            source.sql_in(name, &format!("{lenient}{}", model.changes()));
-            assert!(run.is_running(), "{name}, seed {seed}: it stopped:\n{}", run.log());
+        let mut armed = model.failpoint();
+        let mut run = start(&flow, armed.as_deref());
+        for _ in 0..3 + model.below(6) {
+            for _ in 0..model.below(3) {
+                let ddl = model.ddl();
+                source.sql_in(name, &format!("{lenient}{ddl};\n"));
+                ddls += 1;
+            }
+            if !model.tables.is_empty() {
+                source.sql_in(name, &format!("{lenient}{}", model.changes()));
+            }
+            if !run.is_running() {
+                assert!(armed.is_some(), "{name}, seed {seed}: it stopped:\n{}", run.log());
+                kills += 1;
+                armed = model.failpoint();
+                run = start(&flow, armed.as_deref());
+            }
             if model.below(3) == 0 {
                 run.kill();
                 kills += 1;
                 // Some of it happens while nobody follows.
-                source.sql_in(name, &format!("{lenient}{}", model.changes()));
-                run = flow.start(&[], &[]);
+                let ddl = model.ddl();
+                source.sql_in(name, &format!("{lenient}{ddl};\n{}", model.changes()));
+                ddls += 1;
+                armed = model.failpoint();
+                run = start(&flow, armed.as_deref());
             }
         }
         if model.below(2) == 0 {
@@ -264,24 +305,35 @@ fn soak(name: &str, source: &Server, target: &Server) {
         }
         drop(run);
         flow.catch_up();
+        assert_same(name, seed, source, target, &model);
         rounds += 1;
     }
     println!("{name}: {rounds} rounds, {ddls} DDL statements, {kills} kills, {} tables at the end", model.tables.len());
+}
 
+/// `armed`: a failpoint at which it is killed.
+fn start(flow: &Flow, armed: Option<&str>) -> Run {
+    let environment: Vec<(&str, &str)> = armed.map(|armed| ("TIDEGATE_FAILPOINT", armed)).into_iter().collect();
+    flow.start(&[], &environment)
+}
+
+fn assert_same(name: &str, seed: u64, source: &Server, target: &Server, model: &Model) {
+    // Columns stand where they were added.
     let columns = format!(
-        "SELECT TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = '{name}' \
-         AND TABLE_NAME <> 'tidegate_marks' ORDER BY 1, 3"
+        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = '{name}' \
+         AND TABLE_NAME NOT LIKE 'tidegate\\_%' ORDER BY 1, 2"
     );
     let (here, there) = (source.sql(&columns), target.sql(&columns));
     let differ = here.lines().zip(there.lines()).find(|(a, b)| a != b);
-    assert!(here == there, "{name}, seed {seed}: columns differ: {differ:?}\n{}", flow.folder().display());
+    assert!(here == there, "{name}, seed {seed}: columns differ: {differ:?}\n{here}\n{there}");
     for table in &model.tables {
-        let rows = format!("SET time_zone = '+00:00'; SELECT * FROM {} ORDER BY id", table.name);
+        let columns: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+        let rows = format!("SET time_zone = '+00:00'; SELECT id, {} FROM {} ORDER BY id", columns.join(", "), table.name);
         let (here, there) = (source.sql_in(name, &rows), target.sql_in(name, &rows));
         let differ = here.lines().zip(there.lines()).find(|(a, b)| a != b);
         assert!(
             here == there,
-            "{name}, seed {seed}, {}: {} rows at the source, {} at the target; first difference: {differ:?}",
+            "{name}, seed {seed}, {} {columns:?}: {} rows at the source, {} at the target; first difference: {differ:?}",
             table.name,
             here.lines().count(),
             there.lines().count()

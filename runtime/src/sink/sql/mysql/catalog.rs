@@ -82,10 +82,20 @@ pub(super) async fn bonds(conn: &mut Conn, template: &TableTemplate) -> Result<B
 
 /// Collation and character set names by collation id.
 pub(super) async fn collations(conn: &mut Conn) -> Result<HashMap<u16, (String, String)>, Failure> {
-    let rows: Vec<(Option<u64>, String, Option<String>)> = conn
-        .query("SELECT ID, COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")
+    // MariaDB has collations of several character sets under one name, and tells their numbers elsewhere.
+    let full: Option<u8> = conn
+        .query_first(
+            "SELECT 1 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'information_schema' AND COLUMN_NAME = 'FULL_COLLATION_NAME'",
+        )
         .await
         .map_err(|e| failure(&e))?;
+    let query = match full {
+        Some(_) => {
+            "SELECT ID, FULL_COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
+        }
+        None => "SELECT ID, COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS",
+    };
+    let rows: Vec<(Option<u64>, String, Option<String>)> = conn.query(query).await.map_err(|e| failure(&e))?;
     let named =
         |(id, collation, charset): (Option<u64>, String, Option<String>)| Some((u16::try_from(id?).ok()?, (collation, charset?)));
     Ok(rows.into_iter().filter_map(named).collect())

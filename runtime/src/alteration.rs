@@ -7,6 +7,10 @@ use std::sync::Arc;
 use crate::change::Relation;
 use crate::schema::ddl::Name;
 
+mod convert;
+
+pub use convert::{Conversion, conversion};
+
 /// The change of tables that one statement made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alteration {
@@ -30,6 +34,8 @@ pub enum TableChange {
     /// All at once: two tables may change their names.
     Rename(Vec<(Name, Name)>),
     Alter(Altered),
+    /// It is altered, and nobody knows what it was before.
+    Unknown(Name),
 }
 
 /// Other columns, or another key.

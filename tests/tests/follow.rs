@@ -5,7 +5,10 @@ use std::process::Command;
 use tidegate_tests::flow::Flow;
 use tidegate_tests::servers::{self, Kind, Server};
 
+mod crash;
 mod kinds;
+mod places;
+mod refused;
 
 /// Where the tables go.
 pub enum Target<'s> {

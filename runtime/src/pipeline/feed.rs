@@ -142,6 +142,8 @@ struct Reading {
     weave: Option<Weave>,
     /// Tables without a key that were read at a position, which the stream has not passed.
     held: Vec<(Position, u64)>,
+    /// When the server was asked last about tables that are not known.
+    last_learnt: Instant,
     /// Tables to read from the next boundary on.
     asked: Vec<ToRead>,
 }
@@ -165,6 +167,7 @@ impl Feed {
             is_source_away: false,
             weave: None,
             held: Vec::new(),
+            last_learnt: Instant::now(),
             asked,
             feed: self,
         };
@@ -268,6 +271,7 @@ impl Reading {
     async fn idle(&mut self, for_good: bool) -> Result<Option<Ended>, PipelineError> {
         self.feed.status.set_behind(Some(0), true);
         self.idles += 1;
+        self.learn().await?;
         if !self.feed.decoder.is_in_transaction()
             && let Some(ended) = self.weave().await?
         {
@@ -467,6 +471,7 @@ impl Reading {
         let mut progress = Progress::default();
         progress.pass(self.feed.decoder.transaction().gtid.as_ref(), (&segment.file, segment.home.as_ref()), ddl.next);
         after.advance(progress);
+        self.take_down_relations()?;
         let applied = self.feed.history.apply(ddl, &self.feed.executed, &after)?;
         if let Some(due) = self.due(&applied, ddl, segment, index)? {
             failpoint::pass("ddl-read");

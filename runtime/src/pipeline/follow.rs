@@ -7,10 +7,12 @@ use tokio::sync::watch;
 
 use super::{Due, Follow, PipelineError, Running, unless_told};
 use crate::alteration::{Alteration, TableChange};
+use crate::cursor::CursorError;
 use crate::failpoint;
 use crate::manifest::model::OnDdl;
 use crate::metrics::State;
 use crate::retry::Backoff;
+use crate::schema::ddl::Name;
 use crate::sink::SinkError;
 use crate::source::snapshot::to_read::ToRead;
 
@@ -46,16 +48,7 @@ impl Running {
             table = due.table,
             "altering the target's tables"
         );
-        // Reading waits for the stream, which comes behind the statement only once the targets have it.
-        let mut reads = self.store.reads(&self.pipeline.name)?;
-        for name in &due.reads {
-            let is_new = |read: &ToRead| read.rows == 0 && read.filter.is_none() && read.whole.is_none();
-            if !reads.iter().any(|read| read.schema == *name.schema && read.table == *name.table && is_new(read)) {
-                let read = ToRead::new(self.store.next_read_id()?, &name.schema, &name.table, None);
-                self.store.add_reads(&self.pipeline.name, std::slice::from_ref(&read))?;
-                reads.push(read);
-            }
-        }
+        self.ask_reads(&due)?;
         for (name, sink) in &self.sinks {
             let routes = || self.pipeline.routes.iter().filter(|route| route.sink.name == *name);
             let is_routed = |change: &&TableChange| routes().any(|route| change.is_routed(&route.topics));
@@ -78,6 +71,49 @@ impl Running {
         }
         failpoint::pass("ddl-made");
         Ok(Some(due))
+    }
+
+    /// Tables to read once the change is made: those that it says, and under their new names those that are being read. It may be asked
+    /// again after a crash: a table that is read once more does no harm.
+    fn ask_reads(&self, due: &Due) -> Result<(), CursorError> {
+        let pipeline = &self.pipeline.name;
+        let reads = self.store.reads(pipeline)?;
+        let of = |read: &&ToRead, name: &Name| read.schema == *name.schema && read.table == *name.table;
+        let (mut asked, mut left): (Vec<ToRead>, Vec<u64>) = (Vec::new(), Vec::new());
+        let mut ask = |name: &Name, filter: Option<&str>| -> Result<(), CursorError> {
+            let is_new = |read: &&ToRead| read.rows == 0 && read.whole.is_none() && read.filter.as_deref() == filter;
+            if !reads.iter().chain(&asked).any(|read| of(&read, name) && is_new(&read)) {
+                asked.push(ToRead::new(self.store.next_read_id()?, &name.schema, &name.table, filter));
+            }
+            Ok(())
+        };
+        // What was read so far was read by another key, or is gone.
+        let is_keyed = |change: &TableChange| matches!(change, TableChange::Alter(altered) if altered.is_key_changed());
+        for change in &due.alteration.tables {
+            match change {
+                TableChange::Rename(moves) => {
+                    for (old, new) in moves {
+                        for read in reads.iter().filter(|read| of(read, old)) {
+                            ask(new, read.filter.as_deref())?;
+                            left.extend((!moves.iter().any(|(_, new)| new == old)).then_some(read.id));
+                        }
+                    }
+                }
+                TableChange::Drop(name) => left.extend(reads.iter().filter(|read| of(read, name)).map(|read| read.id)),
+                change if is_keyed(change) => {
+                    for name in change.names() {
+                        for read in reads.iter().filter(|read| of(read, &name) && !read.rest.is_empty() && read.rows > 0) {
+                            ask(&name, read.filter.as_deref())?;
+                            left.push(read.id);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        due.reads.iter().try_for_each(|name| ask(name, None))?;
+        self.store.add_reads(pipeline, &asked)?;
+        left.into_iter().try_for_each(|id| self.store.remove_read(pipeline, id))
     }
 
     /// For as long as it takes; a large table is altered for hours. False: stopped.

@@ -181,7 +181,9 @@ fn column(new: &NewColumn, table: &Table, context: &Context<'_>, ordinal: usize)
     let fill = match &new.default {
         _ if new.generated != Generated::Not => Fill::Computed,
         Default_::Null => Fill::Null,
-        Default_::Value(value) => Fill::Value(value.clone()),
+        // The server makes text of it in its own way.
+        Default_::Number(_) if new.data_type.is_text() => Fill::Computed,
+        Default_::Value(value) | Default_::Number(value) => Fill::Value(value.clone()),
         Default_::Computed => Fill::Computed,
         Default_::Unsaid if nullable => Fill::Null,
         Default_::Unsaid => implicit(&column_type),
@@ -200,7 +202,7 @@ fn column(new: &NewColumn, table: &Table, context: &Context<'_>, ordinal: usize)
 }
 
 /// Spreads seeds, so that columns of different statements differ (the finalizer of SplitMix64).
-fn id(seed: u64, ordinal: u64) -> u64 {
+pub(super) fn id(seed: u64, ordinal: u64) -> u64 {
     let mut z = (seed ^ ordinal.rotate_left(48)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

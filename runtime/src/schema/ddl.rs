@@ -83,7 +83,10 @@ pub struct NewColumn {
 pub enum Default_ {
     Unsaid,
     Null,
+    /// Text.
     Value(Box<str>),
+    /// As it is written.
+    Number(Box<str>),
     /// An expression, or AUTO_INCREMENT.
     Computed,
 }

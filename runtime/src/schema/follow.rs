@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::ddl::{Change, Name, Spec};
 use super::history::{Altered as Version, Applied};
 use super::{Column, Fill, Generated, State, Table};
-use crate::alteration::{Altered, Constant, Origin, TableChange};
+use crate::alteration::{Altered, Constant, Conversion, Origin, TableChange, conversion};
 use crate::change::{KeyOrigin, Relation, SourceType};
 
 pub mod constant;
@@ -67,7 +67,7 @@ pub fn carry(applied: &Applied, following: &Following<'_>) -> Result<Carried, St
                 return Err("with IGNORE it takes rows and values away that are in its way".to_owned());
             }
             if follows(table) && !specs.is_empty() && !versions.contains_key(table) {
-                return Err("the columns that the table had before are not known".to_owned());
+                carried.tables.push(TableChange::Unknown(table.clone()));
             }
             let pairs = [(table.clone(), rename.clone().unwrap_or_else(|| table.clone()))];
             renamed(&pairs, specs, &versions, following, &mut carried)?;
@@ -185,16 +185,25 @@ fn alter(
         (None, None) => return Ok(()),
         (Some(State::Known(before)), Some(State::Known(after))) => (before, after),
         (Some(State::Known(_)), _) => return Err("it is not understood".to_owned()),
-        _ => return Err("the columns that the table had before are not known".to_owned()),
+        _ => {
+            changes.push(TableChange::Unknown(name.clone()));
+            return Ok(());
+        }
     };
     let relations = (Arc::new(relation(name, before)?), Arc::new(relation(name, after_table)?));
     let (mut origins, mut has_computed, mut is_changed) = (Vec::new(), false, false);
-    let mut is_retyped = false;
+    let (mut is_retyped, mut has_other) = (false, false);
     for (at, column) in after_table.columns.iter().enumerate() {
         let def = &relations.1.columns[at];
         if let Some(was) = before.columns.iter().position(|c| c.id == column.id) {
             let old = &relations.0.columns[was];
-            is_retyped |= old.source_type != def.source_type;
+            let (from, to) = (&old.source_type, &def.source_type);
+            is_retyped |= from != to;
+            // What servers do differently, or by the session's time zone, is left to the source.
+            has_other |= conversion(from, to, following.is_strict) == Conversion::Other;
+            // FLOAT(7,4) rounds.
+            let is_float = matches!(to, SourceType::Float | SourceType::Double);
+            has_other |= is_float && before.columns[was].column_type != column.column_type && from == to;
             is_changed |= old.name != def.name || (def.nullable && !old.nullable);
             // What a statement in a lenient session does with NULLs is not logged row by row.
             has_computed |= old.nullable && !def.nullable && !following.is_strict;
@@ -221,7 +230,7 @@ fn alter(
     has_computed |= is_retyped && after_table.columns.iter().any(|c| c.generated != Generated::Not);
     let altered = Altered { before: relations.0, after: relations.1, origins };
     let is_gone = (0..before.columns.len()).any(|column| altered.becomes(column).is_none());
-    if has_computed {
+    if has_computed || (has_other && following.can_read && altered.after.key_origin != KeyOrigin::WholeRow) {
         read(name, after, following, carried)?;
     }
     if is_changed || is_retyped || is_gone || altered.is_key_changed() {
@@ -246,7 +255,9 @@ pub fn known(name: &Name, state: &State) -> Option<Relation> {
 
 /// What rows that are older than a column hold in it. `None`: only the source knows.
 fn constant(column: &Column, source_type: &SourceType) -> Option<Constant> {
+    let is_rounded = matches!(source_type, SourceType::Float | SourceType::Double) && column.column_type.contains('(');
     match &column.fill {
+        Some(Fill::Value(_)) if is_rounded => None,
         Some(Fill::Null) => Some(Constant::Null),
         Some(Fill::Value(text)) => constant::of(text, source_type),
         Some(Fill::Computed) | None => None,

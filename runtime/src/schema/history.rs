@@ -158,21 +158,15 @@ impl History {
         if let Some(span) = span {
             history.compact_all()?;
             if whole && !span.is_whole {
-                if let Some(server) = server {
-                    history.ask_first(&server, position).await?;
-                }
-                history.kept.set_span(&Span { is_whole: true, ..span })?;
-                history.kept.flush()?;
+                history.learn(position).await?;
             }
             return Ok(history);
         }
         history.kept.clear()?;
-        history.kept.set_span(&Span { since: position.clone(), reached: position.clone(), is_whole: whole })?;
-        if let Some(server) = server
-            && whole
-        {
-            history.ask_first(&server, position).await?;
-        } else if let Some(server) = history.source.server().cloned()
+        history.kept.set_span(&Span { since: position.clone(), reached: position.clone(), is_whole: false })?;
+        if whole {
+            history.learn(position).await?;
+        } else if let Some(server) = server
             && server.logs_in_part().await.map_err(|f| source.error(f))?
         {
             let end = server.end().await.map_err(|f| source.error(f))?;
@@ -182,6 +176,22 @@ impl History {
         }
         history.flush()?;
         Ok(history)
+    }
+
+    /// Asks the server about all tables, of which some are not known. Where all were described, it is remembered.
+    pub async fn learn(&mut self, executed: &Position) -> Result<(), HistoryError> {
+        let Some(server) = self.source.server().cloned() else { return Ok(()) };
+        if self.ask_first(&server, executed).await?
+            && let Some(span) = self.kept.span()?
+        {
+            self.kept.set_span(&Span { is_whole: true, ..span })?;
+        }
+        Ok(self.kept.flush()?)
+    }
+
+    /// True if there may be followed tables that are not known.
+    pub fn is_whole(&self) -> Result<bool, CursorError> {
+        Ok(self.source.server().is_none() || self.kept.span()?.is_some_and(|span| span.is_whole))
     }
 
     /// Makes durable what was written.
@@ -248,7 +258,7 @@ impl History {
                     collations: &self.collations,
                     session: &ddl.collations,
                     server_collation: ddl.server_collation,
-                    seed: file_number(&ddl.file).unwrap_or_default() << 40 ^ ddl.offset,
+                    seed: statement_number(&ddl.file, ddl.offset),
                     statement: &shown,
                     at: &at,
                 };
@@ -280,7 +290,12 @@ impl History {
             let after = self.put(&name, version)?;
             altered.push(Altered { name, before: was, after });
         }
-        let (since, is_whole) = self.kept.span()?.map_or_else(|| (after.clone(), false), |span| (span.since, span.is_whole));
+        let (since, was_whole) = self.kept.span()?.map_or_else(|| (after.clone(), false), |span| (span.since, span.is_whole));
+        let is_unknown = |name: &Name| match altered.iter().find(|altered| altered.name == *name) {
+            Some(altered) => matches!(altered.after, State::Unknown { .. }),
+            None => matches!(change, Some(Change::Alter { .. })),
+        };
+        let is_whole = was_whole && !touched.iter().any(|name| self.follows(name) && is_unknown(name));
         self.kept.set_span(&Span { since, reached: after.clone(), is_whole })?;
         self.is_dirty = true;
         touched.extend(altered.iter().map(|a| a.name.clone()));
@@ -305,6 +320,17 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// A table of which rows have been read, unless it is known.
+    pub fn take_down(&mut self, relation: &Relation, executed: &Position) -> Result<(), CursorError> {
+        let name = Name { schema: relation.schema.clone(), table: relation.table.clone() };
+        if matches!(self.state(&name, executed)?, Some(State::Known(_))) {
+            return Ok(());
+        }
+        let table = Table::of_relation(relation, statement_number(&executed.file, executed.offset));
+        let version = Version { at: executed.clone(), is_first: false, origin: Origin::Server, state: State::Known(table) };
+        self.put(&name, version).map(drop)
     }
 
     /// The followed tables that there are where reading stands.
@@ -495,15 +521,19 @@ impl History {
     }
 
     /// Takes down all tables that may be followed, as far as they are proven to be now what they were at `executed`.
-    async fn ask_first(&mut self, server: &Arc<Server>, executed: &Position) -> Result<(), HistoryError> {
+    /// False: of some it is not proven.
+    async fn ask_first(&mut self, server: &Arc<Server>, executed: &Position) -> Result<bool, HistoryError> {
         self.is_first_asked = true;
         let source = Arc::clone(&self.source);
         let (described, end) = self.describe_all(server).await.map_err(|f| source.error(f))?;
         self.ahead.reach(server, executed, &end, &self.dialect).await.map_err(|f| source.error(f))?;
         let here = place(executed);
-        let mut taken = 0;
+        let (mut taken, mut all) = (0, true);
         for (name, table) in described {
-            if self.ahead.defined_after(&name, here).is_none() && self.state(&name, executed)?.is_none() {
+            let is_known = matches!(self.state(&name, executed)?, Some(State::Known(_)));
+            let is_proven = self.ahead.defined_after(&name, here).is_none();
+            all &= is_known || is_proven || !self.follows(&name);
+            if is_proven && !is_known {
                 let version = Version { at: executed.clone(), is_first: false, origin: Origin::Server, state: State::Known(table) };
                 self.write(&name, &version)?;
                 self.now.remove(&name);
@@ -511,7 +541,7 @@ impl History {
             }
         }
         tracing::info!(source = self.source.name(), tables = taken, "took down the columns of the tables");
-        Ok(())
+        Ok(all)
     }
 
     /// All tables that concern the pipeline, and a position at which the server stood behind it.
@@ -531,6 +561,11 @@ impl History {
     pub fn follows(&self, name: &Name) -> bool {
         self.followed.follows(&name.schema, &name.table)
     }
+}
+
+/// Another one for each place of a binlog.
+fn statement_number(file: &str, offset: u64) -> u64 {
+    file_number(file).unwrap_or_default() << 40 ^ offset
 }
 
 /// How a first version is written.

@@ -21,6 +21,7 @@ pub mod types;
 
 use serde::{Deserialize, Serialize};
 
+use crate::change::{ColumnDef, KeyOrigin, Relation};
 use crate::source::{ColumnInfo, TableInfo};
 
 /// In place of the id of a collation that is not known.
@@ -121,6 +122,25 @@ pub enum State {
 impl Table {
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| is_same_name(&c.name, name))
+    }
+
+    /// What a table's rows say of it. `seed`: different for each place of a binlog.
+    fn of_relation(relation: &Relation, seed: u64) -> Table {
+        let column = |(ordinal, def): (usize, &ColumnDef)| Column {
+            id: apply::id(seed ^ u64::from(relation.id) << 20, ordinal as u64),
+            name: def.name.clone(),
+            column_type: def.source_type.to_string().into(),
+            collation: def.source_type.collation(),
+            nullable: def.nullable,
+            ..Column::default()
+        };
+        let key = || relation.key.iter().map(|k| relation.columns[usize::from(*k)].name.clone()).collect();
+        let keys = match relation.key_origin {
+            KeyOrigin::Primary => vec![Key { name: PRIMARY.into(), columns: key(), is_whole: true }],
+            KeyOrigin::Unique => vec![Key { name: "unique".into(), columns: key(), is_whole: true }],
+            KeyOrigin::WholeRow => Vec::new(),
+        };
+        Table { columns: relation.columns.iter().enumerate().map(column).collect(), keys, collation: COLLATION_UNKNOWN }
     }
 
     /// Indexes of the columns of a key that tells every row apart; `None`: it does not, or it cannot be NOT NULL.

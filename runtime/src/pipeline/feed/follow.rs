@@ -4,6 +4,7 @@
 //! next round begins at the statement again and passes over it. So whatever happens on the way is what happens at any restart.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Reading;
 use crate::alteration::{Alteration, TableChange};
@@ -13,12 +14,15 @@ use crate::pipeline::PipelineError;
 use crate::plugin::Chain;
 use crate::schema::ddl::Name;
 use crate::schema::follow::{self, Following};
-use crate::schema::history::{Applied, Ddl, shown};
-use crate::source::Segment;
+use crate::schema::history::{Applied, Ddl, HistoryError, shown};
 use crate::source::binlog::error::{After, DecodeError, NotFollowed, Problem};
+use crate::source::{Segment, SourceError};
 
 /// sql_mode: values that do not fit are errors.
 const STRICT_MODES: u64 = 1 << 21 | 1 << 22;
+
+/// How often the server is asked about tables that are not known.
+const LEARN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What following needs.
 pub struct Follow {
@@ -61,7 +65,7 @@ impl TableChange {
         match self {
             TableChange::Create(relation) => vec![of(relation)],
             TableChange::Alter(altered) => vec![of(&altered.after)],
-            TableChange::Drop(name) | TableChange::Empty(name) => vec![name.clone()],
+            TableChange::Drop(name) | TableChange::Empty(name) | TableChange::Unknown(name) => vec![name.clone()],
             TableChange::Rename(moves) => moves.iter().flat_map(|(old, new)| [old.clone(), new.clone()]).collect(),
         }
     }
@@ -125,6 +129,31 @@ impl Reading {
         Ok(Some(Box::new(due)))
     }
 
+    /// Where nothing is left to read, the server's tables are those of here: a good moment to ask about those that are not known.
+    pub(super) async fn learn(&mut self) -> Result<(), PipelineError> {
+        let (feed, is_due) = (&mut self.feed, self.last_learnt.elapsed() >= LEARN_INTERVAL);
+        if feed.follow.is_none() || !is_due || feed.decoder.is_in_transaction() || feed.history.is_whole()? {
+            return Ok(());
+        }
+        self.last_learnt = Instant::now();
+        match feed.history.learn(&feed.executed).await {
+            // There is another moment.
+            Err(HistoryError::Source(SourceError::Transient { .. })) => Ok(()),
+            learnt => Ok(learnt?),
+        }
+    }
+
+    /// Before a statement: what the history does not know of tables, their rows have said.
+    pub(super) fn take_down_relations(&mut self) -> Result<(), PipelineError> {
+        let feed = &mut self.feed;
+        if feed.follow.is_some() && !feed.history.is_whole()? {
+            for relation in feed.decoder.relations() {
+                feed.history.take_down(relation, &feed.executed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn refused(&mut self, due: Due, reason: &str) -> PipelineError {
         // Whoever goes on after it by hand needs what became of the table.
         match self.feed.history.flush() {
@@ -141,7 +170,7 @@ impl Reading {
             match change {
                 TableChange::Create(relation) => relations.push(Arc::clone(relation)),
                 TableChange::Alter(altered) => relations.extend([Arc::clone(&altered.before), Arc::clone(&altered.after)]),
-                TableChange::Drop(_) | TableChange::Empty(_) | TableChange::Rename(_) => {
+                TableChange::Drop(_) | TableChange::Empty(_) | TableChange::Rename(_) | TableChange::Unknown(_) => {
                     let names = change.names();
                     let of = applied.altered.iter().filter(|version| names.contains(&version.name));
                     for version in of {

@@ -223,6 +223,10 @@ impl Reading {
             }
             for gone in weave.readers.board.take_gone() {
                 tracing::warn!(pipeline = self.feed.status.name, table = gone.to_string(), "the table is no longer there");
+                if self.feed.follow.is_some() {
+                    // The statement that took it away, or gave it another name, is still to come.
+                    continue;
+                }
                 let mut acks = self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner);
                 acks.pass(|progress| progress.pass_chunk(gone.id, None));
             }

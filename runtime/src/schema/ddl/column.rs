@@ -185,21 +185,25 @@ impl Reader<'_, '_> {
             Some(Token::Number(number)) => self.number(negative, number),
             // .5
             Some(Token::Punct('.')) => match self.take() {
-                Some(Token::Number(fraction)) => Ok(Default_::Value(format!("{}0.{fraction}", minus(negative)).into())),
+                Some(Token::Number(fraction)) => Ok(Default_::Number(format!("{}0.{fraction}", minus(negative)).into())),
                 _ => Err(NotUnderstood),
             },
             Some(Token::Word(word)) => {
                 let word = word.to_ascii_uppercase();
                 match word.as_str() {
                     "NULL" => Ok(Default_::Null),
-                    "TRUE" => Ok(Default_::Value("1".into())),
-                    "FALSE" => Ok(Default_::Value("0".into())),
+                    "TRUE" => Ok(Default_::Number("1".into())),
+                    "FALSE" => Ok(Default_::Number("0".into())),
                     // x'41', b'1', _utf8mb4'x', N'x', DATE '2026-01-01'
                     _ if matches!(self.peek(), Some(Token::Text(_))) => {
                         self.take();
                         Ok(Default_::Computed)
                     }
-                    // NOW(), CURRENT_TIMESTAMP; 0x41 and 1e3 are words, too.
+                    _ if word.starts_with(|c: char| c.is_ascii_digit()) && !word.starts_with("0X") && !word.starts_with("0B") => {
+                        let text = self.exponent(&word)?;
+                        Ok(Default_::Number(format!("{}{text}", minus(negative)).into()))
+                    }
+                    // NOW(), CURRENT_TIMESTAMP; 0x41 is a word, too.
                     _ => {
                         if self.is_punct('(') {
                             self.skip_parentheses()?;
@@ -215,20 +219,38 @@ impl Reader<'_, '_> {
     fn number(&mut self, negative: bool, whole: &str) -> Result<Default_, NotUnderstood> {
         let sign = minus(negative);
         if !self.accept_punct('.') {
-            return Ok(Default_::Value(format!("{sign}{whole}").into()));
+            return Ok(Default_::Number(format!("{sign}{whole}").into()));
         }
         match self.peek() {
             Some(Token::Number(fraction)) => {
                 self.take();
-                Ok(Default_::Value(format!("{sign}{whole}.{fraction}").into()))
+                Ok(Default_::Number(format!("{sign}{whole}.{fraction}").into()))
             }
             // 1.5e3
-            Some(Token::Word(_)) => {
+            Some(Token::Word(word)) => {
                 self.take();
-                Ok(Default_::Computed)
+                let fraction = self.exponent(word)?;
+                Ok(Default_::Number(format!("{sign}{whole}.{fraction}").into()))
             }
-            _ => Ok(Default_::Value(format!("{sign}{whole}").into())),
+            _ => Ok(Default_::Number(format!("{sign}{whole}").into())),
         }
+    }
+
+    /// The end of a number that has an exponent, which begins as a word: `1e3`, and `1e` before `-3`.
+    fn exponent(&mut self, word: &str) -> Result<String, NotUnderstood> {
+        let mut text = word.to_ascii_lowercase();
+        if text.ends_with('e') {
+            text.push(if self.accept_punct('-') { '-' } else { '+' });
+            self.accept_punct('+');
+            match self.take() {
+                Some(Token::Number(digits)) => text.push_str(digits),
+                _ => return Err(NotUnderstood),
+            }
+        }
+        let is_number = text
+            .split_once('e')
+            .is_some_and(|(digits, exponent)| digits.bytes().all(|b| b.is_ascii_digit()) && exponent.parse::<i32>().is_ok());
+        if is_number { Ok(text) } else { Err(NotUnderstood) }
     }
 
     /// A key, constraint or period among the columns of a table; false: a column stands here.

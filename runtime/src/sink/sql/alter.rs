@@ -8,20 +8,19 @@
 //! whether it was made, so that a crash in between makes none of them twice.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use super::ddl::{self, Collations};
 use super::table::{Table, TargetColumn, plain_name, quoted, quoted_name};
-use crate::alteration::{Alteration, Altered, Constant, Origin, TableChange};
+use crate::alteration::{Alteration, Altered, Constant, Conversion, Origin, TableChange, conversion};
 use crate::change::{Relation, SourceType};
 use crate::manifest::template::{TableName, TableTemplate};
 use crate::schema::ddl::Name;
 
 mod convert;
-
-use convert::Conversion;
 
 /// The statements of a dialect for the row of a pipeline. `upsert` takes pipeline and change.
 pub(super) struct Statements {
@@ -162,7 +161,7 @@ pub(super) fn targets(alteration: &Alteration, template: &TableTemplate) -> Vec<
             TableChange::Alter(altered) => {
                 targets.push(template.render(&altered.after.schema, &altered.after.table, &altered.after.to_string()));
             }
-            TableChange::Drop(name) | TableChange::Empty(name) => targets.push(render(template, name)),
+            TableChange::Drop(name) | TableChange::Empty(name) | TableChange::Unknown(name) => targets.push(render(template, name)),
             TableChange::Rename(moves) => {
                 targets.extend(moves.iter().flat_map(|(old, new)| [render(template, old), render(template, new)]));
             }
@@ -189,6 +188,8 @@ pub(super) struct Plan<'a> {
     create: bool,
     found: HashMap<TableName, Found>,
     steps: Vec<Step>,
+    /// Another one for each change.
+    number: u64,
 }
 
 /// The statements that make a change. `found`: those of [`targets`] that exist.
@@ -207,7 +208,9 @@ pub(super) fn plan(
             "make the change at the target by hand, once it holds for all tables that go there",
         ));
     }
-    let mut plan = Plan { dialect, template, create, found, steps: Vec::new() };
+    let mut hasher = DefaultHasher::new();
+    alteration.key.hash(&mut hasher);
+    let mut plan = Plan { dialect, template, create, found, steps: Vec::new(), number: hasher.finish() };
     for change in &alteration.tables {
         plan.change(change, alteration)?;
     }
@@ -254,6 +257,16 @@ impl Plan<'_> {
             }
             TableChange::Rename(moves) => self.rename_tables(moves)?,
             TableChange::Alter(altered) => self.alter(altered, alteration.is_strict)?,
+            TableChange::Unknown(name) => {
+                let name = render(self.template, name);
+                // One that is not there yet is made as it is then.
+                if self.found.contains_key(&name) {
+                    return Err(Failure::configuration(
+                        format!("the columns that table `{}` had before at the source are not known", plain_name(&name)),
+                        "do the same at the target",
+                    ));
+                }
+            }
         }
         Ok(())
     }
@@ -295,6 +308,7 @@ impl Plan<'_> {
                 first.push((old.clone(), new.clone()));
             }
         }
+        self.rename_indexes(&moves);
         for (old, new) in first.into_iter().chain(last) {
             self.rename_table(&old, &new);
         }
@@ -307,6 +321,24 @@ impl Plan<'_> {
         }
         self.found.extend(moved);
         Ok(())
+    }
+
+    /// PostgreSQL takes the indexes of a table along to another schema, where their names may be taken.
+    fn rename_indexes(&mut self, moves: &[(TableName, TableName)]) {
+        if !matches!(self.dialect, Dialect::Postgres) {
+            return;
+        }
+        let between_schemas = moves.iter().filter(|(old, new)| old.schema != new.schema).map(|(old, _)| old);
+        let indexes: Vec<TableName> = between_schemas
+            .flat_map(|old| {
+                let names = self.found.get(old).map(|found| found.table.unique_names.clone()).unwrap_or_default();
+                names.into_iter().map(|table| TableName { schema: old.schema.clone(), table })
+            })
+            .collect();
+        for (n, index) in indexes.iter().enumerate() {
+            let new = quoted(&format!("tidegate_{:x}_{n}", self.number), '"');
+            self.step(format!("ALTER INDEX {} RENAME TO {new}", self.name(index)), Done::Never);
+        }
     }
 
     fn rename_table(&mut self, old: &TableName, new: &TableName) {
@@ -565,7 +597,7 @@ impl Plan<'_> {
             }
             return Ok(());
         }
-        let conversion = convert::conversion(&before.source_type, &after.source_type, is_strict);
+        let conversion = conversion(&before.source_type, &after.source_type, is_strict);
         let (sql, column) = (self.name(name), self.column(&target.name));
         let refused = |by_hand: String| {
             let (old, new) = (&before.source_type, &after.source_type);

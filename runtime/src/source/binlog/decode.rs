@@ -168,6 +168,11 @@ impl Decoder {
         self.plans.retain(|_, plan| !plan.as_ref().is_some_and(|p| holds(p) && is_touched(&p.relation)));
     }
 
+    /// The relations that were met, the newest of a table last.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.known.iter().map(|known| &*known.relation)
+    }
+
     /// The transaction that is being read, or the last one that was; its number is 0 before the first.
     pub fn transaction(&self) -> &Transaction {
         &self.current.transaction

@@ -1,0 +1,190 @@
+//! Where and when it is followed: other servers, schemas, online schema changes, while Tidegate is down, while tables are read.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tidegate_tests::flow::Flow;
+use tidegate_tests::project;
+use tidegate_tests::servers;
+
+use super::{Pair, Target};
+
+#[test]
+fn mariadb_to_mysql() {
+    let target = Target::Server(servers::shared_mysql());
+    let pair = Pair::new(servers::shared_mariadb(), target, "fol_maria_my", "", "lanes = 2");
+    pair.sql("CREATE TABLE t (id INT PRIMARY KEY, a INT, b VARCHAR(20)); INSERT INTO t VALUES (1, 1, 'one'), (2, 2, NULL)");
+    pair.flow.catch_up();
+    for statement in [
+        "ALTER TABLE t ADD IF NOT EXISTS c INT DEFAULT 5, ADD d TEXT DEFAULT 'long', ADD e INET6, ADD IF NOT EXISTS a INT",
+        "INSERT INTO t (id, e) VALUES (3, '::1'); ALTER TABLE t DROP IF EXISTS none, CHANGE COLUMN IF EXISTS c cc BIGINT",
+        "CREATE OR REPLACE TABLE u (id UUID PRIMARY KEY, a INT); INSERT INTO u VALUES (UUID(), 1)",
+        "CREATE OR REPLACE TABLE u (id INT PRIMARY KEY, b INT) AS SELECT id, a AS b FROM t",
+        "SET STATEMENT lock_wait_timeout = 9 FOR ALTER TABLE u ADD c TIMESTAMP DEFAULT '2026-01-01 00:00:00'; INSERT INTO u (id) VALUES (9)",
+        "RENAME TABLE IF EXISTS u TO v, none TO noone; ALTER TABLE v RENAME COLUMN b TO bb; DROP TABLE IF EXISTS none",
+    ] {
+        pair.sql(statement);
+        pair.flow.catch_up();
+        pair.assert_same(statement);
+    }
+}
+
+/// Names with schemas, and a name that two statements of one session mean.
+#[test]
+fn tables_move_between_schemas() {
+    let source = servers::shared_mysql();
+    let target = servers::shared_postgres();
+    for name in ["fol_one", "fol_two"] {
+        source.sql(&format!("CREATE DATABASE {name}"));
+    }
+    target.sql("CREATE DATABASE fol_schemas");
+    target.sql_in("fol_schemas", "CREATE SCHEMA fol_one; CREATE SCHEMA fol_two");
+    let flow = Flow::new(&format!(
+        "[source.here]\ntype = \"mysql\"\nurl = \"{}\"\ntables = [\"fol_one.*\", \"fol_two.*\"]\n[sink.there]\ntype = \"postgres\"\n\
+         url = \"{}\"\ntable = \"{{schema}}.{{table}}\"\ncreate = true\n[pipeline.copy]\nsource = \"here\"\nsink = \"there\"\nddl = \"follow\"\n",
+        source.url("root", ""),
+        target.url("postgres", "fol_schemas")
+    ));
+    source.sql("USE fol_one; CREATE TABLE a (id INT PRIMARY KEY); INSERT INTO a VALUES (1); CREATE TABLE fol_two.a (id INT PRIMARY KEY, x INT)");
+    flow.catch_up();
+    source.sql("USE fol_one; INSERT INTO fol_two.a VALUES (2, 3); RENAME TABLE a TO fol_two.b, fol_two.a TO a; INSERT INTO a VALUES (4, 5)");
+    flow.catch_up();
+    let rows = |table: &str| target.sql_in("fol_schemas", &format!("SELECT * FROM {table} ORDER BY 1"));
+    assert_eq!((rows("fol_one.a").as_str(), rows("fol_two.b").as_str()), ("2\t3\n4\t5\n", "1\n"));
+    source.sql("DROP DATABASE fol_two; ALTER TABLE fol_one.a ADD y INT DEFAULT 6");
+    flow.catch_up();
+    assert_eq!(rows("fol_one.a"), "2\t3\t6\n4\t5\t6\n");
+    assert_eq!(target.sql_in("fol_schemas", "SELECT count(*) FROM pg_tables WHERE schemaname = 'fol_two'"), "0\n");
+}
+
+/// Recorded runs of gh-ost and pt-online-schema-change: the target's table is altered as the source's is, and its helpers are never seen.
+fn online(recording: &str) {
+    let fixture = project("tests/fixtures/online-ddl").join(recording);
+    let flow = Flow::new(
+        "[source.shop]\ntype = \"binlog-files\"\npaths = [\"mybin.*\"]\ntables = [\"shop.*\"]\n[sink.copy]\ntype = \"sqlite\"\n\
+         path = \"copy.sqlite\"\ncreate = true\n[pipeline.copy]\nsource = \"shop\"\nsink = \"copy\"\nlanes = 2\nddl = \"follow\"\n",
+    );
+    unpack("zstd", &fixture.join("mybin.000001.zst"), &flow.folder().join("mybin.000001"));
+    flow.catch_up();
+    let sqlite = |sql: &str| {
+        let mut sqlite = Command::new("sqlite3");
+        sqlite.args(["-batch", "-separator", "\t", "-nullvalue", "NULL", "copy.sqlite"]).arg(sql).current_dir(flow.folder());
+        servers::run(sqlite, "")
+    };
+    assert_eq!(
+        sqlite("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'tidegate%' ORDER BY 1"),
+        "orders\nother\n"
+    );
+    for table in ["orders", "other"] {
+        let file = flow.folder().join("table.tsv");
+        unpack("gzip", &fixture.join(format!("{table}.tsv.gz")), &file);
+        let text = fs::read_to_string(&file).expect("a table");
+        let (heading, rows) = text.split_once('\n').expect("a heading");
+        let there = sqlite(&format!("SELECT {} FROM {table} ORDER BY id", heading.replace('\t', ", ")));
+        // Where gh-ost makes a text of an ENUM, it writes the number of the member into rows that are changed meanwhile.
+        let member = |cell: &str| match cell {
+            "1" => "new".to_owned(),
+            "2" => "paid".to_owned(),
+            "3" => "sent".to_owned(),
+            cell => cell.to_owned(),
+        };
+        let is_state: Vec<bool> = heading.split('\t').map(|column| column == "state").collect();
+        let plain = |line: &str| -> Vec<String> {
+            let cells = line.split('\t').zip(&is_state);
+            // The recording has all times with six digits.
+            let time = |cell: &str| match cell.split_once('.') {
+                Some((head, _)) if head.contains(':') => cell.trim_end_matches('0').trim_end_matches('.').to_owned(),
+                _ => cell.to_owned(),
+            };
+            cells.map(|(cell, is_state)| if *is_state { member(cell) } else { time(cell) }).collect()
+        };
+        let (there, here): (Vec<_>, Vec<_>) = (there.lines().map(plain).collect(), rows.lines().map(plain).collect());
+        let differ = here.iter().zip(&there).find(|(a, b)| a != b);
+        assert!(here == there, "{recording}: {table}: {} and {} rows: {differ:?}", here.len(), there.len());
+    }
+}
+
+fn unpack(program: &str, from: &Path, to: &Path) {
+    let output = Command::new(program).arg("-dc").arg(from).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    fs::write(to, output.stdout).expect("write a file");
+}
+
+#[test]
+fn gh_ost_with_names() {
+    online("gh-ost-full");
+}
+
+#[test]
+fn gh_ost_without_names() {
+    online("gh-ost-minimal");
+}
+
+#[test]
+fn pt_online_schema_change_with_names() {
+    online("pt-osc-full");
+}
+
+#[test]
+fn pt_online_schema_change_without_names() {
+    online("pt-osc-minimal");
+}
+
+/// Statements and rows while tables are read for the first time.
+#[test]
+fn tables_are_altered_while_they_are_read() {
+    let target = Target::Server(servers::shared_mysql());
+    let of_source = "snapshot = { chunk_rows = 100, rows_per_second = 3000 }";
+    let pair = Pair::new(servers::shared_mysql(), target, "fol_snap", of_source, "lanes = 2");
+    for table in ["t", "u", "v"] {
+        pair.sql(&format!("CREATE TABLE {table} (id INT PRIMARY KEY, a INT, b VARCHAR(20))"));
+        let rows: Vec<String> = (0..4000).map(|n| format!("({n}, {n}, 'row')")).collect();
+        pair.sql(&format!("INSERT INTO {table} VALUES {}", rows.join(", ")));
+    }
+    let mut run = pair.flow.start(&[], &[]);
+    for n in 0..12 {
+        pair.sql(&format!(
+            "UPDATE t SET a = a + 1 WHERE id % 7 = {n}; ALTER TABLE t ADD c{n} INT DEFAULT {n}, ADD d{n} DATETIME DEFAULT NOW(); \
+             RENAME TABLE u TO s_, v TO u, s_ TO v; DELETE FROM u WHERE id % 13 = {n}; ALTER TABLE v CHANGE b b VARCHAR({})",
+            30 + n
+        ));
+        assert!(run.is_running(), "{}", run.log());
+        if n == 6 {
+            pair.sql("TRUNCATE TABLE u; INSERT INTO u (id) VALUES (5)");
+        }
+        if n % 4 == 3 {
+            run.kill();
+            run = pair.flow.start(&[], &[]);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(150));
+    }
+    run.kill();
+    pair.flow.catch_up();
+    pair.assert_same("at the end");
+}
+
+/// Two sinks in one pipeline: both have each change before any row behind it.
+#[test]
+fn two_sinks_are_altered() {
+    let pair = Pair::new(servers::shared_mysql(), Target::Server(servers::shared_postgres()), "fol_two_sinks", "", "");
+    let manifest = pair.flow.manifest().replace("sink = \"there\"\n", "")
+        + "[[pipeline.copy.routes]]\ntopics = [\"*\"]\nsink = \"there\"\n[[pipeline.copy.routes]]\ntopics = [\"*.t\"]\nsink = \"lite\"\n\
+         [sink.lite]\ntype = \"sqlite\"\npath = \"lite.sqlite\"\ncreate = true\n";
+    pair.flow.write(&manifest);
+    pair.sql("CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)");
+    pair.flow.catch_up();
+    for (n, name) in ["ddl-settled:1", "ddl-step:2", "ddl-step-done:1", "ddl-made:1", "none:1"].into_iter().enumerate() {
+        pair.sql(&format!(
+            "ALTER TABLE t ADD c{n} INT DEFAULT {n}; INSERT INTO t (id) VALUES ({}); ALTER TABLE u ADD c{n} INT DEFAULT 1",
+            n + 2
+        ));
+        let _ = pair.flow.start(&["--until", "caught-up"], &[("TIDEGATE_FAILPOINT", name)]).wait();
+        pair.flow.catch_up();
+        pair.assert_same(name);
+        let mut sqlite = Command::new("sqlite3");
+        sqlite.args(["-batch", "-separator", "\t", "-nullvalue", "NULL", "lite.sqlite", "SELECT * FROM t ORDER BY id"]);
+        sqlite.current_dir(pair.flow.folder());
+        assert_eq!(servers::run(sqlite, ""), pair.source.sql_in(&pair.name, "SELECT * FROM t ORDER BY id"));
+    }
+}

@@ -63,7 +63,7 @@ fn what_would_leave_other_values_stops() {
 fn what_is_not_understood_stops() {
     let pair = Pair::new(servers::shared_mariadb(), Target::Sqlite, "fol_ref_maria", "", "");
     pair.sql(&format!(
-        "{OTHER}; CREATE TABLE t (id INT PRIMARY KEY, a INT); INSERT INTO t VALUES (1, 1), (2, 1); CREATE TABLE x LIKE t"
+        "{OTHER}; CREATE TABLE t (id INT PRIMARY KEY, a INT); INSERT INTO t VALUES (1, 1), (2, 1); CREATE TABLE x LIKE t; INSERT INTO x VALUES (1, 1)"
     ));
     pair.flow.catch_up();
     stops(&pair, "ALTER TABLE t CONVERT TO CHARACTER SET DEFAULT", "it is not understood", "");

@@ -269,7 +269,8 @@ fn alter(old: &Table, specs: &[Spec], context: &Context<'_>) -> Result<Table, No
                 let at = table.column(column).ok_or(NotUnderstood)?;
                 table.columns[at].default = match default {
                     Default_::Null => Some(Fill::Null),
-                    Default_::Value(value) => Some(Fill::Value(value.clone())),
+                    Default_::Number(_) if table.columns[at].collation.is_some() => Some(Fill::Computed),
+                    Default_::Value(value) | Default_::Number(value) => Some(Fill::Value(value.clone())),
                     Default_::Computed => Some(Fill::Computed),
                     Default_::Unsaid => None,
                 };

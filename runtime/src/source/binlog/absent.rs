@@ -3,7 +3,7 @@
 
 use crate::alteration::Constant;
 use crate::batcher::ColumnBuilder;
-use crate::change::{ColumnDef, Kind, Relation};
+use crate::change::{ColumnDef, Kind, Relation, SourceType};
 use crate::schema::Fill;
 use crate::schema::follow::constant;
 use crate::source::TableInfo;
@@ -36,6 +36,12 @@ pub fn of(relation: &Relation, info: Option<&TableInfo>) -> Box<[Absent]> {
         let column = info?.columns.iter().find(|column| column.name.eq_ignore_ascii_case(&def.name))?;
         match column.default.as_ref()? {
             Fill::Null => Some(Absent::Null),
+            // FLOAT(7,4) rounds.
+            Fill::Value(_)
+                if matches!(def.source_type, SourceType::Float | SourceType::Double) && column.column_type.contains('(') =>
+            {
+                None
+            }
             Fill::Value(text) => value(constant::of(text, &def.source_type)?, def.kind()),
             Fill::Computed => None,
         }

@@ -53,3 +53,26 @@ fn every_value_of_the_recording_arrives_in_mysql() {
         }
     }
 }
+
+/// Its binlog names no columns: they come from the statements in it.
+#[test]
+fn a_recording_of_mysql_5_6_arrives_in_mysql() {
+    let recording = project("tests/fixtures/mysql-5.6");
+    let target = servers::shared_mysql();
+    target.sql("CREATE DATABASE old CHARACTER SET utf8mb4");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let manifest = format!(
+        "[source.old]\ntype = \"binlog-files\"\npaths = [\"{}\"]\ntables = [\"old.*\"]\n\
+         [sink.copy]\ntype = \"mysql\"\nurl = \"{}\"\ncreate = true\n\
+         [pipeline.copy]\nsource = \"old\"\nsink = \"copy\"\nddl = \"follow\"\n",
+        recording.join("binlog.*").display(),
+        target.url("root", "old")
+    );
+    let path = folder.path().join("tidegate.toml");
+    fs::write(&path, manifest).expect("write the manifest");
+    let mut run = program::tidegate();
+    run.args(["run", "--until", "caught-up"]).arg(&path);
+    servers::run(run, "");
+    let read = |name: &str| fs::read_to_string(recording.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(target.sql(&read("select.sql")), read("rows.tsv"));
+}

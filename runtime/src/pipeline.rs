@@ -444,6 +444,9 @@ impl Running {
             if self.store.is_moved(name)? {
                 // What was prepared before the place that a user has chosen may have been decided unseen, and its id used again.
                 Prepared::clear(&self.prepared_folder())?;
+                if self.forget_altered(stop).await?.is_none() {
+                    return Ok(None);
+                }
             }
             self.store.set_moved_done(name)?;
             return Ok(Some(fresh(position)));

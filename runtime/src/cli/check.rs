@@ -11,7 +11,7 @@ use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
 use crate::error::{Error, Place};
 use crate::manifest;
-use crate::manifest::model::{self, Manifest, Unrouted, WithoutKey};
+use crate::manifest::model::{self, Manifest, OnDdl, Unrouted, WithoutKey};
 use crate::plugin::{Chain, Engine, Plugin, PluginError};
 use crate::sink::SinkError;
 use crate::source::{Source, SourceError};
@@ -189,6 +189,11 @@ impl<'a> Check<'a> {
                 Ok(sink) => {
                     for finding in sink.check(&taken).await {
                         self.add(Place::Sink, finding);
+                    }
+                    if pipeline.ddl == OnDdl::Follow {
+                        for finding in sink.check_alter(&taken).await {
+                            self.add(Place::Sink, finding);
+                        }
                     }
                 }
                 Err(SinkError::Configuration { reason, hint }) => {

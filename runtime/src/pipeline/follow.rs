@@ -38,6 +38,18 @@ impl Running {
         Ok(Some(Some(Follow { made: made.flatten(), store: Arc::clone(store), chain: self.chain()? })))
     }
 
+    /// A user has moved the cursor: what is read again is made again. `None`: stopped while a sink is away.
+    pub(super) async fn forget_altered(&self, stop: &watch::Receiver<bool>) -> Result<Option<()>, PipelineError> {
+        if self.pipeline.ddl == OnDdl::Follow {
+            for (name, sink) in &self.sinks {
+                if self.patiently_sink(name, stop, || sink.forget_altered()).await?.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(()))
+    }
+
     /// Makes a change at all targets. `None`: stopped before it was made.
     pub(super) async fn alter(&self, stop: &watch::Receiver<bool>, due: Box<Due>) -> Result<Option<Box<Due>>, PipelineError> {
         failpoint::pass("ddl-settled");

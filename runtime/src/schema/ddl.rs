@@ -20,6 +20,16 @@ pub struct Name {
     pub table: Box<str>,
 }
 
+impl Name {
+    /// As the server keeps it.
+    pub fn lowered(self, dialect: &Dialect) -> Name {
+        match dialect.lower_names {
+            true => Name { schema: self.schema.to_lowercase().into(), table: self.table.to_lowercase().into() },
+            false => self,
+        }
+    }
+}
+
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.schema, self.table)
@@ -305,12 +315,18 @@ impl<'t, 'a> Reader<'t, 'a> {
             } else {
                 self.ident()?
             };
-            return Ok(Name { schema: first, table });
+            return Ok(Name { schema: first, table }.lowered(self.dialect));
         }
         if self.schema.is_empty() {
             return Err(NotUnderstood);
         }
-        Ok(Name { schema: self.schema.into(), table: first })
+        Ok(Name { schema: self.schema.into(), table: first }.lowered(self.dialect))
+    }
+
+    /// The name of a schema.
+    fn schema_name(&mut self) -> Result<Box<str>, NotUnderstood> {
+        let schema = self.ident()?;
+        Ok(if self.dialect.lower_names { schema.to_lowercase().into() } else { schema })
     }
 
     fn names(&mut self) -> Result<Vec<Name>, NotUnderstood> {
@@ -392,7 +408,7 @@ impl<'t, 'a> Reader<'t, 'a> {
     fn drop(&mut self) -> Result<Option<Change>, NotUnderstood> {
         if self.accept_any(&["DATABASE", "SCHEMA"]) {
             self.if_exists();
-            return Ok(Some(Change::DropSchema(self.ident()?)));
+            return Ok(Some(Change::DropSchema(self.schema_name()?)));
         }
         if self.accept("INDEX") {
             self.if_exists();
@@ -425,7 +441,7 @@ impl<'t, 'a> Reader<'t, 'a> {
         let replace = self.accept_all(&["OR", "REPLACE"]);
         if self.accept_any(&["DATABASE", "SCHEMA"]) {
             self.if_not_exists();
-            let schema = self.ident()?;
+            let schema = self.schema_name()?;
             return Ok(Some(Change::Schema { schema, text: self.schema_options()?, is_new: true }));
         }
         if self.is("UNIQUE") || self.is("INDEX") || self.is("FULLTEXT") || self.is("SPATIAL") || self.is("VECTOR") {

@@ -116,10 +116,9 @@ fn renamed(
                 let was = versions.get(name).and_then(|v| v.before.as_ref());
                 let is_replaced = (following.is_shadow)(old) && matches!(was, Some(State::Known(_)));
                 if is_replaced && end_of(name).is_some_and(|end| !follows(end)) {
-                    // The tool has copied the rows, but what it has defined anew on the way is not told.
-                    let computes = |state: Option<&State>| matches!(state, Some(State::Known(t)) if t.columns.iter().any(|c| c.generated != Generated::Not));
-                    if computes(after) {
-                        read(name, after, following, carried)?;
+                    // The tool has copied the rows, and converts values in its own way.
+                    if is_recomputed(was, after) {
+                        read_if_possible(name, after, following, carried);
                     }
                     alter(name, was, after, &[], following, &mut rest, carried)?;
                     continue;
@@ -169,6 +168,23 @@ fn read(name: &Name, after: Option<&State>, following: &Following<'_>, carried: 
         (true, false) => "it has no key by which rows could be read again",
     };
     Err(format!("the table has values then that only the source knows, and {why}"))
+}
+
+/// As [`read`]; where it is not possible, the target's own conversion is all there is.
+fn read_if_possible(name: &Name, after: Option<&State>, following: &Following<'_>, carried: &mut Carried) {
+    if following.can_read {
+        let _ = read(name, after, following, carried);
+    }
+}
+
+/// A copy may have other values than the table had: of columns with another type, or that are computed.
+fn is_recomputed(before: Option<&State>, after: Option<&State>) -> bool {
+    let (Some(State::Known(before)), Some(State::Known(after))) = (before, after) else { return false };
+    let is_other = |column: &Column| {
+        let was = before.columns.iter().find(|c| c.id == column.id);
+        column.generated != Generated::Not || was.is_some_and(|was| was.column_type != column.column_type)
+    };
+    after.columns.iter().any(is_other)
 }
 
 /// Other columns of a table.
@@ -230,8 +246,10 @@ fn alter(
     has_computed |= is_retyped && after_table.columns.iter().any(|c| c.generated != Generated::Not);
     let altered = Altered { before: relations.0, after: relations.1, origins };
     let is_gone = (0..before.columns.len()).any(|column| altered.becomes(column).is_none());
-    if has_computed || (has_other && following.can_read && altered.after.key_origin != KeyOrigin::WholeRow) {
+    if has_computed {
         read(name, after, following, carried)?;
+    } else if has_other {
+        read_if_possible(name, after, following, carried);
     }
     if is_changed || is_retyped || is_gone || altered.is_key_changed() {
         changes.push(TableChange::Alter(altered));

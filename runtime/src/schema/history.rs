@@ -137,8 +137,11 @@ impl History {
         position: &Position,
         whole: bool,
     ) -> Result<History, HistoryError> {
-        let dialect = Dialect::of_version(&source.version().await?);
+        let mut dialect = Dialect::of_version(&source.version().await?);
         let server = source.server().cloned();
+        if let Some(server) = &server {
+            dialect.lower_names = server.lowers_names().await.map_err(|f| source.error(f))?;
+        }
         let collations = match &server {
             Some(server) => server.collations().await.map_err(|f| source.error(f))?,
             None => Collations::of_version(dialect.mariadb, dialect.version),
@@ -235,7 +238,7 @@ impl History {
         let at = format!("{}:{}", ddl.file, ddl.offset);
         let shown = shown(&ddl.text);
         let mut before = BTreeMap::new();
-        let mut touched = named(statement::parse_tokens(&ddl.text, &tokens), &ddl.schema);
+        let mut touched = named(statement::parse_tokens(&ddl.text, &tokens), &ddl.schema, &dialect);
         let mut renamed_in = Vec::new();
         let change = ddl::read(&tokens, &dialect, &ddl.schema).unwrap_or(None);
         let made: BTreeMap<Name, State> = match &change {

@@ -95,7 +95,7 @@ fn defined(query: &Query<'_>, dialect: &Dialect) -> Vec<Name> {
     }
     let dialect = dialect.with_sql_mode(query.sql_mode);
     let tokens = tokens(&query.text, &dialect);
-    let mut names = named(statement::parse_tokens(&query.text, &tokens), &query.schema);
+    let mut names = named(statement::parse_tokens(&query.text, &tokens), &query.schema, &dialect);
     match ddl::read(&tokens, &dialect, &query.schema) {
         Ok(Some(Change::DropSchema(schema) | Change::Schema { schema, .. })) => names.push(schema_itself(&schema)),
         Ok(Some(change)) => names.extend(touches(&change)),
@@ -105,12 +105,12 @@ fn defined(query: &Query<'_>, dialect: &Dialect) -> Vec<Name> {
 }
 
 /// The tables that a statement defines or empties, as far as its names can be found.
-pub fn named(statement: statement::Statement, schema: &str) -> Vec<Name> {
+pub fn named(statement: statement::Statement, schema: &str, dialect: &Dialect) -> Vec<Name> {
     match statement {
         statement::Statement::Defines(names) | statement::Statement::Empties(names) | statement::Statement::Changes(names) => {
             let name =
                 |n: statement::Name| Name { schema: n.schema.unwrap_or_else(|| schema.to_owned()).into(), table: n.table.into() };
-            names.into_iter().map(name).collect()
+            names.into_iter().map(name).map(|name: Name| name.lowered(dialect)).collect()
         }
         _ => Vec::new(),
     }

@@ -15,6 +15,8 @@ pub struct Dialect {
     pub no_backslash_escapes: bool,
     /// REAL is FLOAT (sql_mode REAL_AS_FLOAT).
     pub real_as_float: bool,
+    /// Names of schemas and tables are kept in small letters, however a statement writes them (lower_case_table_names = 1).
+    pub lower_names: bool,
 }
 
 impl Dialect {

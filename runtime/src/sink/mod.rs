@@ -163,6 +163,11 @@ pub trait Sink: Send + Sync {
         Ok(None)
     }
 
+    /// Forgets which one was made last: a user has moved the pipeline.
+    async fn forget_altered(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Makes a change of the target's tables, or what is left of it; nothing if it was the last that was made. No writer has rows that
     /// are not committed. Any error but [`SinkError::Retry`] says why it cannot be made, and in its hint what to do by hand.
     async fn alter(&self, _alteration: &Alteration) -> Result<(), SinkError> {

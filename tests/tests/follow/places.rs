@@ -188,3 +188,69 @@ fn two_sinks_are_altered() {
         assert_eq!(servers::run(sqlite, ""), pair.source.sql_in(&pair.name, "SELECT * FROM t ORDER BY id"));
     }
 }
+
+/// A server that keeps names in small letters logs statements as they were written.
+#[test]
+fn names_in_capital_letters() {
+    let source = servers::mariadb(&["--lower-case-table-names=1"]);
+    let pair = Pair::new(&source, Target::Sqlite, "fol_lower", "", "");
+    pair.sql("CREATE TABLE Orders (id INT PRIMARY KEY); INSERT INTO ORDERS VALUES (1)");
+    pair.flow.catch_up();
+    for statement in [
+        "ALTER TABLE OrderS ADD a INT DEFAULT 2; INSERT INTO orders VALUES (3, 4)",
+        "RENAME TABLE ORDERS TO Orders2; INSERT INTO orders2 VALUES (5, 6)",
+        "TRUNCATE TABLE FOL_LOWER.ORDERS2; INSERT INTO orders2 VALUES (7, 8)",
+        "CREATE TABLE Other LIKE Orders2; INSERT INTO other SELECT * FROM orders2; DROP TABLE ORDERS2",
+    ] {
+        pair.sql(statement);
+        pair.flow.catch_up();
+        pair.assert_same(statement);
+    }
+}
+
+/// What a user has moved is made anew.
+#[test]
+fn a_pipeline_that_is_begun_again() {
+    let pair = Pair::new(servers::shared_mysql(), Target::Sqlite, "fol_again", "start = \"earliest\"", "");
+    pair.sql("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)");
+    pair.flow.catch_up();
+    for _ in 0..2 {
+        pair.at_target("DROP TABLE t");
+        let (code, _, stderr) = pair.flow.call(&["cursor", "reset", "copy"]);
+        assert_eq!(code, 0, "{stderr}");
+        pair.flow.catch_up();
+        pair.assert_same("begun again");
+        pair.sql("DELETE FROM t");
+        pair.flow.catch_up();
+        pair.assert_same("an empty table");
+    }
+}
+
+/// `tidegate check` says which rights following lacks.
+#[test]
+fn rights_are_checked() {
+    let source = servers::shared_mysql();
+    let pair = Pair::new(source, Target::Server(source), "fol_rights", "", "");
+    pair.sql("CREATE TABLE t (id INT PRIMARY KEY)");
+    source.sql("CREATE TABLE fol_rights_copy.t (id INT PRIMARY KEY); CREATE USER fol_writer; GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `fol\\_rights\\_copy`.* TO fol_writer");
+    let check = |manifest: &str| {
+        pair.flow.write(manifest);
+        let (_, stdout, stderr) = pair.flow.call(&["check"]);
+        stdout + &stderr
+    };
+    let as_root = pair.flow.manifest();
+    assert!(!check(&as_root).contains("follow"), "root has all rights");
+    let as_writer = as_root.replace(&source.url("root", "fol_rights_copy"), &source.url("fol_writer", "fol_rights_copy"));
+    let said = check(&as_writer);
+    assert!(said.contains("ddl = \"follow\": the user has no right to ALTER, DROP in the database"), "{said}");
+
+    let postgres = servers::shared_postgres();
+    postgres.sql("CREATE DATABASE fol_rights; CREATE ROLE fol_writer LOGIN");
+    postgres.sql_in("fol_rights", "CREATE TABLE t (id INT PRIMARY KEY); GRANT ALL ON t TO fol_writer");
+    let there = format!("type = \"mysql\"\nurl = \"{}\"", source.url("root", "fol_rights_copy"));
+    let user =
+        |user: &str| as_root.replace(&there, &format!("type = \"postgres\"\nurl = \"{}\"", postgres.url(user, "fol_rights")));
+    assert!(!check(&user("postgres")).contains("follow"));
+    let said = check(&user("fol_writer"));
+    assert!(said.contains("does not own table `t`") && said.contains("`tidegate_ddl`"), "{said}");
+}

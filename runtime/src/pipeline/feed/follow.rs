@@ -3,6 +3,7 @@
 //! A change that the targets lack ends the round: what was read before it settles, as at any end; then the targets are altered, and the
 //! next round begins at the statement again and passes over it. So whatever happens on the way is what happens at any restart.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,9 +87,12 @@ impl Reading {
         index: usize,
     ) -> Result<Option<Box<Due>>, PipelineError> {
         let Some(Follow { made, store, .. }) = &self.feed.follow else { return Ok(None) };
+        // Numbers and places come again where a server is set back, but hardly with the same text.
+        let mut text = DefaultHasher::new();
+        (&ddl.text, &ddl.schema).hash(&mut text);
         let key = match &self.feed.decoder.transaction().gtid {
-            Some(gtid) => gtid.to_string(),
-            None => format!("{store} {}:{}", ddl.file, ddl.offset),
+            Some(gtid) => format!("{gtid} {:016x}", text.finish()),
+            None => format!("{store} {}:{} {:016x}", ddl.file, ddl.offset, text.finish()),
         };
         if made.as_ref() == Some(&key) {
             return Ok(None);

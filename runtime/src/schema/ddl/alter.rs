@@ -12,7 +12,7 @@ impl Reader<'_, '_> {
         if self.accept_any(&["DATABASE", "SCHEMA"]) {
             // The name may be left out.
             let is_named = self.peek_at(1).is_some() && !["DEFAULT", "CHARACTER", "CHARSET", "COLLATE"].iter().any(|w| self.is(w));
-            let schema = if is_named { self.ident()? } else { self.schema.into() };
+            let schema = if is_named { self.schema_name()? } else { self.schema.into() };
             return Ok(Some(Change::Schema { schema, text: self.schema_options()?, is_new: false }));
         }
         self.accept("ONLINE");

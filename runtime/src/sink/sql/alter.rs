@@ -27,6 +27,7 @@ pub(super) struct Statements {
     pub create: &'static str,
     pub select: &'static str,
     pub upsert: &'static str,
+    pub delete: &'static str,
 }
 
 pub(super) const MYSQL: Statements = Statements {
@@ -34,18 +35,21 @@ pub(super) const MYSQL: Statements = Statements {
              made LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE = InnoDB",
     select: "SELECT made FROM tidegate_ddl WHERE pipeline = ?",
     upsert: "INSERT INTO tidegate_ddl (pipeline, made) VALUES (?, ?) ON DUPLICATE KEY UPDATE made = VALUES(made)",
+    delete: "DELETE FROM tidegate_ddl WHERE pipeline = ?",
 };
 
 pub(super) const POSTGRES: Statements = Statements {
     create: "CREATE TABLE IF NOT EXISTS tidegate_ddl (pipeline text PRIMARY KEY, made text NOT NULL)",
     select: "SELECT made FROM tidegate_ddl WHERE pipeline = $1",
     upsert: "INSERT INTO tidegate_ddl (pipeline, made) VALUES ($1, $2) ON CONFLICT (pipeline) DO UPDATE SET made = excluded.made",
+    delete: "DELETE FROM tidegate_ddl WHERE pipeline = $1",
 };
 
 pub(super) const SQLITE: Statements = Statements {
     create: "CREATE TABLE IF NOT EXISTS tidegate_ddl (pipeline TEXT NOT NULL PRIMARY KEY, made TEXT NOT NULL) WITHOUT ROWID",
     select: "SELECT made FROM tidegate_ddl WHERE pipeline = ?",
     upsert: "INSERT INTO tidegate_ddl (pipeline, made) VALUES (?, ?) ON CONFLICT (pipeline) DO UPDATE SET made = excluded.made",
+    delete: "DELETE FROM tidegate_ddl WHERE pipeline = ?",
 };
 
 /// How far a change has come: the row of a pipeline, as JSON.

@@ -130,6 +130,12 @@ impl Server {
         Ok(Collations::of_server(known))
     }
 
+    /// Names of tables are kept in small letters.
+    pub(crate) async fn lowers_names(&self) -> Result<bool, Failure> {
+        let rows = self.query("SELECT @@lower_case_table_names").await?;
+        Ok(rows.first().and_then(|row| row.at(0)) == Some("1"))
+    }
+
     /// The schemas that hold tables of people, each with the collation of its new tables.
     pub(crate) async fn schemas(&self, collations: &Collations) -> Result<Vec<(String, u16)>, Failure> {
         let sql = "SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN \

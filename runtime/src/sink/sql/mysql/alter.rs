@@ -1,6 +1,7 @@
 //! Changes of tables, step by step: each statement commits by itself.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
@@ -10,6 +11,8 @@ use super::super::alter::{self, Dialect, Found, Made, Step};
 use super::error::failure;
 use super::{MysqlSink, catalog};
 use crate::alteration::Alteration;
+use crate::change::Relation;
+use crate::check::{Finding, Severity};
 use crate::failpoint;
 use crate::schema::ddl::Name;
 
@@ -19,6 +22,41 @@ impl MysqlSink {
         let text: Option<String> =
             conn.exec_first(alter::MYSQL.select, (self.pipeline.as_str(),)).await.map_err(|e| failure(&e))?;
         text.map(|text| Made::parse(&text)).transpose()
+    }
+
+    pub(super) async fn forget(&self, conn: &mut Conn) -> Result<(), Failure> {
+        self.made(conn).await?;
+        conn.exec_drop(alter::MYSQL.delete, (self.pipeline.as_str(),)).await.map_err(|e| failure(&e))
+    }
+
+    /// What the user may lack; rights by roles are not seen.
+    pub(super) async fn rights_to_alter(&self, relations: &[Arc<Relation>]) -> Result<Vec<Finding>, Failure> {
+        const RIGHTS: &str = "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE REPLACE(GRANTEE, '\\'', '') = CURRENT_USER() \
+             UNION SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES WHERE REPLACE(GRANTEE, '\\'', '') = CURRENT_USER() \
+             AND COALESCE(?, DATABASE()) LIKE TABLE_SCHEMA";
+        let mut conn = self.target.connect().await?;
+        let mut schemas: Vec<Option<String>> = relations
+            .iter()
+            .map(|relation| self.template.render(&relation.schema, &relation.table, &relation.to_string()).schema)
+            .collect();
+        schemas.sort();
+        schemas.dedup();
+        let mut findings = Vec::new();
+        for schema in schemas {
+            let rows: Vec<String> = conn.exec(RIGHTS, (&schema,)).await.map_err(|e| failure(&e))?;
+            let needed = ["ALTER", "CREATE", "DROP", "INSERT"];
+            let missing: Vec<&str> = needed.into_iter().filter(|right| !rows.iter().any(|row| row == right)).collect();
+            if !missing.is_empty() {
+                let place = schema.map_or_else(|| "the database".to_owned(), |schema| format!("`{schema}`"));
+                findings.push(self.finding(
+                    Severity::Warning,
+                    format!("ddl = \"follow\": the user has no right to {} in {place}", missing.join(", ")),
+                    "GRANT ALTER, CREATE, DROP, INSERT ON the database TO the user, unless a role has them",
+                ));
+            }
+        }
+        let _ = conn.disconnect().await;
+        Ok(findings)
     }
 
     async fn keep(&self, conn: &mut Conn, made: &Made) -> Result<(), Failure> {

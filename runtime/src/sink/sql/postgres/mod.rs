@@ -200,6 +200,20 @@ impl Sink for PostgresSink {
         read.await.map_err(Failure::into_error)
     }
 
+    async fn forget_altered(&self) -> Result<(), SinkError> {
+        let forget = async {
+            let mut conn = self.target.connect().await?;
+            self.forget(&mut conn).await?;
+            let _ = conn.close().await;
+            Ok(())
+        };
+        forget.await.map_err(Failure::into_error)
+    }
+
+    async fn check_alter(&self, relations: &[Arc<Relation>]) -> Vec<Finding> {
+        self.rights_to_alter(relations).await.unwrap_or_else(|failure| vec![failure.into_finding(&self.target.place)])
+    }
+
     async fn alter(&self, alteration: &Alteration) -> Result<(), SinkError> {
         self.make(alteration).await.map_err(Failure::into_error)
     }

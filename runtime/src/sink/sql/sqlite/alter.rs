@@ -19,6 +19,12 @@ impl SqliteSink {
         row.map_err(|e| failure(&e))?.map(|text| Made::parse(&text)).transpose()
     }
 
+    pub(super) async fn forget(&self, conn: &mut SqliteConnection) -> Result<(), Failure> {
+        self.made(conn).await?;
+        let deleted = sqlx::query(alter::SQLITE.delete).bind(&self.pipeline).execute(conn).await;
+        deleted.map(drop).map_err(|e| failure(&e))
+    }
+
     pub(super) async fn make(&self, alteration: &Alteration) -> Result<(), Failure> {
         let _turn = self.turn.lock().await;
         let mut conn = connect(&self.path).await?;

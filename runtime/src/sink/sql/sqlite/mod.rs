@@ -261,6 +261,17 @@ impl Sink for SqliteSink {
         read.await.map_err(Failure::into_error)
     }
 
+    async fn forget_altered(&self) -> Result<(), SinkError> {
+        let forget = async {
+            let _turn = self.turn.lock().await;
+            let mut conn = connect(&self.path).await?;
+            self.forget(&mut conn).await?;
+            let _ = conn.close().await;
+            Ok(())
+        };
+        forget.await.map_err(Failure::into_error)
+    }
+
     async fn alter(&self, alteration: &Alteration) -> Result<(), SinkError> {
         self.make(alteration).await.map_err(Failure::into_error)
     }

@@ -31,6 +31,8 @@ use crate::source::{Failure, Source, SourceError, TableInfo};
 
 /// Tables that are remembered beside the store; beyond it all are forgotten and read again.
 const TABLES_MAX: usize = 16_384;
+/// Tables that the server describes in one answer, which is kept in memory.
+const DESCRIBED_AT_ONCE: usize = 500;
 /// When this much of the binlog lies ahead at the first start, tables are described when the first row needs it.
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 
@@ -508,7 +510,7 @@ impl History {
         executed: &Position,
         here: Place,
     ) -> Result<Result<Table, String>, Failure> {
-        let described = server.describe(&name.schema, Some(&name.table), &self.collations).await?;
+        let described = server.describe(&name.schema, &[&name.table], &self.collations).await?;
         let end = server.end().await?;
         self.ahead.reach(server, executed, &end, &self.dialect).await?;
         if let Some((file, offset)) = self.ahead.defined_after(name, here) {
@@ -528,7 +530,36 @@ impl History {
     async fn ask_first(&mut self, server: &Arc<Server>, executed: &Position) -> Result<bool, HistoryError> {
         self.is_first_asked = true;
         let source = Arc::clone(&self.source);
-        let (described, end) = self.describe_all(server).await.map_err(|f| source.error(f))?;
+        let schemas = server.schemas(&self.collations).await.map_err(|f| source.error(f))?;
+        let (mut taken, mut all) = (0, true);
+        for (schema, collation) in schemas {
+            let itself = (schema_itself(&schema), Table { collation, ..Table::default() });
+            self.take_down(server, executed, vec![itself]).await?;
+            let mut names = server.table_names(&schema).await.map_err(|f| source.error(f))?;
+            names.retain(|table| self.followed.concerns(&schema, table));
+            for names in names.chunks(DESCRIBED_AT_ONCE) {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let tables = server.describe(&schema, &names, &self.collations).await.map_err(|f| source.error(f))?;
+                let named =
+                    |(table, described): (String, Table)| (Name { schema: schema.as_str().into(), table: table.into() }, described);
+                let (some, are_all) = self.take_down(server, executed, tables.into_iter().map(named).collect()).await?;
+                (taken, all) = (taken + some, all && are_all);
+            }
+        }
+        tracing::info!(source = self.source.name(), tables = taken, "took down the columns of the tables");
+        Ok(all)
+    }
+
+    /// Writes what was just described, if it was so at `executed`. How many tables that were, and whether all that are followed are known.
+    async fn take_down(
+        &mut self,
+        server: &Arc<Server>,
+        executed: &Position,
+        described: Vec<(Name, Table)>,
+    ) -> Result<(usize, bool), HistoryError> {
+        let source = Arc::clone(&self.source);
+        // Where the server stood behind the description.
+        let end = server.end().await.map_err(|f| source.error(f))?;
         self.ahead.reach(server, executed, &end, &self.dialect).await.map_err(|f| source.error(f))?;
         let here = place(executed);
         let (mut taken, mut all) = (0, true);
@@ -539,26 +570,11 @@ impl History {
             if is_proven && !is_known {
                 let version = Version { at: executed.clone(), is_first: false, origin: Origin::Server, state: State::Known(table) };
                 self.write(&name, &version)?;
-                self.now.remove(&name);
-                taken += usize::from(!name.table.is_empty());
+                taken += 1;
             }
+            self.now.remove(&name);
         }
-        tracing::info!(source = self.source.name(), tables = taken, "took down the columns of the tables");
-        Ok(all)
-    }
-
-    /// All tables that concern the pipeline, and a position at which the server stood behind it.
-    async fn describe_all(&self, server: &Arc<Server>) -> Result<(Vec<(Name, Table)>, Position), Failure> {
-        let mut all = Vec::new();
-        for (schema, collation) in server.schemas(&self.collations).await? {
-            all.push((schema_itself(&schema), Table { collation, ..Table::default() }));
-            for (table, described) in server.describe(&schema, None, &self.collations).await? {
-                if self.followed.concerns(&schema, &table) {
-                    all.push((Name { schema: schema.as_str().into(), table: table.into() }, described));
-                }
-            }
-        }
-        Ok((all, server.end().await?))
+        Ok((taken, all))
     }
 
     pub fn follows(&self, name: &Name) -> bool {

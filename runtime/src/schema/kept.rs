@@ -94,6 +94,6 @@ pub async fn of_server(source: &Source, name: &Name) -> Result<Table, KeptError>
     let missing = || KeptError::NoTable { table: name.to_string() };
     let server = source.server().ok_or_else(missing)?;
     let collations = server.collations().await.map_err(|f| source.error(f))?;
-    let described = server.describe(&name.schema, Some(&name.table), &collations).await.map_err(|f| source.error(f))?;
+    let described = server.describe(&name.schema, &[&name.table], &collations).await.map_err(|f| source.error(f))?;
     described.into_iter().find(|(table, _)| **table == *name.table).map(|(_, table)| table).ok_or_else(missing)
 }

@@ -32,7 +32,7 @@ use crate::source::{Failure, Source, SourceError, TableInfo};
 /// Tables that are remembered beside the store; beyond it all are forgotten and read again.
 const TABLES_MAX: usize = 16_384;
 /// Tables that the server describes in one answer, which is kept in memory.
-const DESCRIBED_AT_ONCE: usize = 500;
+const DESCRIBED_AT_ONCE: usize = 2500;
 /// When this much of the binlog lies ahead at the first start, tables are described when the first row needs it.
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 

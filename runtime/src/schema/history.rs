@@ -32,7 +32,7 @@ use crate::source::{Failure, Source, SourceError, TableInfo};
 /// Tables that are remembered beside the store; beyond it all are forgotten and read again.
 const TABLES_MAX: usize = 16_384;
 /// Tables that the server describes in one answer, which is kept in memory.
-const DESCRIBED_AT_ONCE: usize = 2500;
+const DESCRIBED_AT_ONCE: usize = 1000;
 /// When this much of the binlog lies ahead at the first start, tables are described when the first row needs it.
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 
@@ -534,7 +534,7 @@ impl History {
         let (mut taken, mut all) = (0, true);
         for (schema, collation) in schemas {
             let itself = (schema_itself(&schema), Table { collation, ..Table::default() });
-            self.take_down(server, executed, vec![itself]).await?;
+            self.take_described(server, executed, vec![itself]).await?;
             let mut names = server.table_names(&schema).await.map_err(|f| source.error(f))?;
             names.retain(|table| self.followed.concerns(&schema, table));
             for names in names.chunks(DESCRIBED_AT_ONCE) {
@@ -542,7 +542,7 @@ impl History {
                 let tables = server.describe(&schema, &names, &self.collations).await.map_err(|f| source.error(f))?;
                 let named =
                     |(table, described): (String, Table)| (Name { schema: schema.as_str().into(), table: table.into() }, described);
-                let (some, are_all) = self.take_down(server, executed, tables.into_iter().map(named).collect()).await?;
+                let (some, are_all) = self.take_described(server, executed, tables.into_iter().map(named).collect()).await?;
                 (taken, all) = (taken + some, all && are_all);
             }
         }
@@ -551,7 +551,7 @@ impl History {
     }
 
     /// Writes what was just described, if it was so at `executed`. How many tables that were, and whether all that are followed are known.
-    async fn take_down(
+    async fn take_described(
         &mut self,
         server: &Arc<Server>,
         executed: &Position,

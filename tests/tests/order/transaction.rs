@@ -53,6 +53,57 @@ fn refused(name: &str, target: &Server) {
     assert_eq!(written(target), written(source));
 }
 
+#[test]
+fn what_a_killed_program_has_sent_to_mysql_is_written_once() {
+    sent_and_killed("sent_my", servers::shared_mariadb());
+}
+
+#[test]
+fn what_a_killed_program_has_sent_to_postgres_is_written_once() {
+    sent_and_killed("sent_pg", servers::shared_postgres());
+}
+
+/// The target is held up while a transaction is on its way into it, so that the program that sent it is killed, and the next one has read
+/// the marks, before the target gets to it.
+fn sent_and_killed(name: &str, target: &Server) {
+    let source = servers::shared_mysql();
+    source.sql(&format!("CREATE DATABASE {name}"));
+    target.sql(&format!("CREATE DATABASE {name}"));
+    source.sql_in(name, "CREATE TABLE log (n INT NOT NULL)");
+    target.sql_in(name, "CREATE TABLE log (n INT NOT NULL)");
+    let manifest = copying(name, source, target, "delivery = \"exactly-once\"\nlanes = 1");
+    let flow = Flow::new(&manifest.replacen("tables =", "without_key = \"whole-row\"\ntables =", 1));
+    source.sql_in(name, "INSERT INTO log VALUES (1)");
+    flow.catch_up();
+    let inserts: String = (2..=60).map(|n| format!("INSERT INTO log VALUES ({n});\n")).collect();
+    source.sql_in(name, &inserts);
+    let (lock, sessions) = match target.kind {
+        Kind::Postgres => (
+            "BEGIN; LOCK TABLE log; SELECT pg_sleep(6); COMMIT".to_owned(),
+            format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"),
+        ),
+        _ => (
+            "LOCK TABLES log READ; SELECT SLEEP(6)".to_owned(),
+            format!("SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{name}' AND state LIKE 'Waiting for table%'"),
+        ),
+    };
+    let waiting = || target.sql(&sessions).trim().parse::<u32>().expect("a number");
+    std::thread::scope(|scope| {
+        scope.spawn(|| target.sql_in(name, &lock));
+        std::thread::sleep(Duration::from_millis(500));
+        let mut first = flow.start(&[], &[]);
+        servers::wait_until("the first program's rows wait in the target", || waiting() == 1);
+        first.kill();
+        let mut second = flow.start(&[], &[]);
+        servers::wait_until("the second program's rows wait, too, or all are written", || waiting() != 1);
+        servers::wait_until("the target goes on", || waiting() == 0);
+        second.kill();
+    });
+    flow.catch_up();
+    let rows = |server: &Server| server.sql_in(name, "SELECT n FROM log ORDER BY n");
+    assert_eq!(rows(target), rows(source));
+}
+
 /// Money moves between accounts, in transactions of 2 to 300 rows, with batches of 20 rows: at no time is any of it missing at the
 /// target, though the program is killed and its connections are cut.
 fn whole_transactions(name: &str, target: &Server, delivery: &str) {

@@ -13,14 +13,21 @@ pub(super) struct Statements {
     pub delete: &'static str,
 }
 
+/// A transaction goes to MySQL in one packet, its COMMIT with it: a server works through what a program has sent that was killed since,
+/// maybe after the next one has read the marks. So whoever reads marks takes hold of them first, and a mark that is written under another
+/// hold becomes NULL, which a strict session refuses. `upsert` takes the hold, twice, at its end.
 pub(super) const MYSQL: Statements = Statements {
     create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
-             lane BIGINT NOT NULL, mark LONGTEXT CHARACTER SET utf8mb4 NOT NULL, PRIMARY KEY (pipeline, lane)) ENGINE = InnoDB",
+             lane BIGINT NOT NULL, mark LONGTEXT CHARACTER SET utf8mb4 NOT NULL, hold BIGINT UNSIGNED NOT NULL, \
+             PRIMARY KEY (pipeline, lane)) ENGINE = InnoDB",
     select: "SELECT mark FROM tidegate_marks WHERE pipeline = ? ORDER BY lane FOR UPDATE",
     of_lane: "SELECT mark FROM tidegate_marks WHERE pipeline = ? AND lane = ? FOR UPDATE",
-    upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE mark = VALUES(mark)",
+    upsert: "INSERT INTO tidegate_marks (pipeline, lane, mark, hold) VALUES (?, ?, ?, ?) \
+             ON DUPLICATE KEY UPDATE mark = IF(hold = ?, VALUES(mark), NULL)",
     delete: "DELETE FROM tidegate_marks WHERE pipeline = ?",
 };
+pub(super) const MYSQL_HOLD: &str = "UPDATE tidegate_marks SET hold = ? WHERE pipeline = ?";
+pub(super) const MYSQL_HOLD_LANE: &str = "UPDATE tidegate_marks SET hold = ? WHERE pipeline = ? AND lane = ?";
 
 pub(super) const POSTGRES: Statements = Statements {
     create: "CREATE TABLE IF NOT EXISTS tidegate_marks (pipeline text NOT NULL, lane bigint NOT NULL, mark text NOT NULL, \

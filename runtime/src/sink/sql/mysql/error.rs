@@ -10,6 +10,10 @@ use super::super::Failure;
 /// `Column '…' cannot be null`, by which the guard of an upsert speaks.
 pub(super) const BAD_NULL: u16 = 1048;
 
+pub(super) fn is_bad_null(e: &Error) -> bool {
+    matches!(e, Error::Server(server) if server.code == BAD_NULL)
+}
+
 pub(super) fn failure(e: &Error) -> Failure {
     match e {
         Error::Server(server) => of_server(server.code, &server.state, &server.message),

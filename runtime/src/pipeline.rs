@@ -4,7 +4,9 @@
 //! cursor store. One that fails, or that cannot be opened, stops alone; one whose source is away waits alone.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -318,6 +320,7 @@ impl Running {
                 continues: false,
                 open_commit_time_us: 0,
                 resume: Arc::clone(&resume),
+                marks: AtomicU64::new(RandomState::new().hash_one(lane)),
             };
             worker.spawn(receiver, &mut lanes, given_up.clone());
         }
@@ -577,6 +580,7 @@ impl Running {
             ordering: layout.ordering,
             bonds: Arc::clone(&layout.bonds),
             resume: Arc::clone(&resume),
+            number: 0,
             partial: None,
         };
         let marks: Vec<Mark> = (0..layout.lanes as u32).map(mark).collect();

@@ -173,6 +173,24 @@ impl Server {
         PathBuf::from(self.script(&["path", name], "").trim_end())
     }
 
+    /// Ends all other connections to a database (MariaDB and Postgres).
+    pub fn cut_connections(&self, database: &str) {
+        if self.kind == Kind::Postgres {
+            self.sql(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+            ));
+            return;
+        }
+        for row in self.rows(&format!("SELECT id FROM information_schema.processlist WHERE db = '{database}'")) {
+            // It may have gone by itself meanwhile.
+            let kill = format!(
+                "DELIMITER //\nBEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; KILL {}; END//",
+                row[0]
+            );
+            self.sql(&kill);
+        }
+    }
+
     fn pid(&self) -> u32 {
         let file = self.folder.join(if self.kind == Kind::Postgres { "data/postmaster.pid" } else { "my.pid" });
         let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));

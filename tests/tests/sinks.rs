@@ -576,6 +576,7 @@ fn marks_stand_and_fall_with_the_data() {
             ordering: Ordering::Transaction,
             resume: Arc::new(Position { file: "binlog.000002".into(), offset, gtids: None, home: None }),
             partial: None,
+            number: 0,
         };
         block(async {
             let sink = target.open();

@@ -229,6 +229,40 @@ fn mysql_without_gtids_under_change() {
     under_change(&Snapshot::new(&source, Target::Sqlite, "snap_plain", SMALL_CHUNKS, "lanes = 3"), ROWS);
 }
 
+/// The target's connections are cut all the time: of each batch it is told whether it was committed.
+fn connections_are_cut(snapshot: &Snapshot<'_>, target: &Server) {
+    fill(snapshot.source, snapshot.name, ROWS);
+    let mut random = Random::new(5);
+    let mut run = snapshot.flow.start(&["--until", "caught-up"], &[]);
+    while run.is_running() {
+        snapshot.source.sql_in(snapshot.name, &changes(&mut random, ROWS, 10));
+        target.cut_connections(&format!("{}_copy", snapshot.name));
+    }
+    assert!(run.wait().success(), "{}", run.log());
+    assert!(run.log().contains("sink is away"), "{}", run.log());
+    snapshot.flow.catch_up();
+    snapshot.assert_same();
+}
+
+/// Slow enough that connections are cut in the middle.
+const SLOW: &str = "snapshot = { chunk_rows = 200, rows_per_second = 8000 }";
+
+#[test]
+fn nothing_is_lost_where_connections_to_mysql_are_cut() {
+    let target = servers::shared_mariadb();
+    let pipeline = "lanes = 3\nbatch = { rows = 50 }";
+    let snapshot = Snapshot::new(servers::shared_mysql(), Target::Server(target), "snap_cut_my", SLOW, pipeline);
+    connections_are_cut(&snapshot, target);
+}
+
+#[test]
+fn nothing_is_lost_where_connections_to_postgres_are_cut() {
+    let target = servers::shared_postgres();
+    let pipeline = "lanes = 3\nbatch = { rows = 50 }";
+    let snapshot = Snapshot::new(servers::shared_mysql(), Target::Server(target), "snap_cut_pg", SLOW, pipeline);
+    connections_are_cut(&snapshot, target);
+}
+
 /// SIGKILL at each place of the flow and at random moments: what was read is not read again from the beginning, and nothing is lost.
 #[test]
 fn a_snapshot_goes_on_after_kill_9() {

@@ -138,7 +138,16 @@ mod tests {
 
     fn mark(lane: u32, resume: u64, partial: Option<(u64, u64)>) -> Mark {
         let partial = partial.map(|(offset, place)| Partial { gtid: None, file: "b.000001".into(), offset, place });
-        Mark { lane, lanes: 2, ordering: Ordering::Key, bonds: Arc::default(), store: "".into(), resume: position(resume), partial }
+        Mark {
+            lane,
+            lanes: 2,
+            ordering: Ordering::Key,
+            bonds: Arc::default(),
+            store: "".into(),
+            resume: position(resume),
+            partial,
+            number: 0,
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! One task a lane. Batches come in source order over a bounded channel and settle in that order. What a [`SinkError`] means for
 //! the lane is decided here, in one `match`.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ pub struct Worker {
     pub open_commit_time_us: i64,
     /// A transaction boundary before which the lane has settled everything.
     pub resume: Arc<Position>,
+    /// The [`Mark::number`] of the next mark.
+    pub marks: AtomicU64,
 }
 
 impl Worker {
@@ -363,6 +366,7 @@ impl Worker {
             bonds: Arc::clone(&self.bonds),
             resume,
             partial,
+            number: self.marks.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
         }
     }
 }

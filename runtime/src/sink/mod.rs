@@ -59,6 +59,10 @@ pub struct Mark {
     pub resume: Arc<Position>,
     /// and these of the transaction that begins there.
     pub partial: Option<Partial>,
+    /// Another one for each write: rows that were read from a table move no position, and whether the target has committed them is told
+    /// by the mark that it has.
+    #[serde(default)]
+    pub number: u64,
 }
 
 fn no_bonds(bonds: &Arc<[Bonds]>) -> bool {

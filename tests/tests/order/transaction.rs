@@ -126,7 +126,7 @@ fn whole_transactions(name: &str, target: &Server, delivery: &str) {
         while std::time::Instant::now() < end {
             looks += u32::from(look(target, name));
             if round % 3 == 1 {
-                cut_connections(target, name);
+                target.cut_connections(name);
             }
         }
         run.kill();
@@ -149,21 +149,6 @@ fn look(target: &Server, name: &str) -> bool {
     let sum: u64 = sum.trim().parse().expect("a sum");
     assert!(sum == 0 || sum == ALL, "{sum} of {ALL} is there: part of a transaction was seen");
     sum == ALL
-}
-
-fn cut_connections(target: &Server, name: &str) {
-    if target.kind == Kind::Postgres {
-        target.sql(&format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-        ));
-        return;
-    }
-    for row in target.rows(&format!("SELECT id FROM information_schema.processlist WHERE db = '{name}'")) {
-        // It may have gone by itself meanwhile.
-        let kill =
-            format!("DELIMITER //\nBEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; KILL {}; END//", row[0]);
-        target.sql(&kill);
-    }
 }
 
 fn moves(random: &mut Random, transactions: usize) -> String {

@@ -375,18 +375,29 @@ impl Running {
         kept?;
         let begins_anew = match ended {
             Ended::Levelled => Ended::Levelled,
-            Ended::Altering(due) if !*stop.borrow() => match self.alter(&stop, due).await? {
-                Some(due) => Ended::Altering(due),
-                None => return Ok(Ended::Stopped),
-            },
+            Ended::Altering(_) if *stop.borrow() => return Ok(Ended::Stopped),
+            Ended::Altering(due) => {
+                if keeps_marks && self.level_marks(&stop, &executed).await?.is_none() {
+                    return Ok(Ended::Stopped);
+                }
+                match self.alter(&stop, due).await? {
+                    Some(due) => Ended::Altering(due),
+                    None => return Ok(Ended::Stopped),
+                }
+            }
             ended => return Ok(ended),
         };
-        if keeps_marks {
-            let Some(layout) = self.layout(&stop).await? else { return Ok(Ended::Stopped) };
-            let relabelled = self.relabel_marks(&stop, &executed, &layout).await?;
-            return Ok(if relabelled.is_some() { begins_anew } else { Ended::Stopped });
+        if keeps_marks && self.level_marks(&stop, &executed).await?.is_none() {
+            return Ok(Ended::Stopped);
         }
         Ok(begins_anew)
+    }
+
+    /// Everything before `executed` is settled: all lanes, as the manifest and the targets want them now, stand there. `None`: stopped
+    /// while a sink is away.
+    async fn level_marks(&self, stop: &watch::Receiver<bool>, executed: &Position) -> Result<Option<()>, PipelineError> {
+        let Some(layout) = self.layout(stop).await? else { return Ok(None) };
+        self.relabel_marks(stop, executed, &layout).await
     }
 
     /// Where prepared XA transactions are kept.

@@ -231,7 +231,13 @@ fn alter(
         let is_key = relations.1.key.contains(&(at as u16));
         origins.push(Origin::New(match constant(column, &def.source_type) {
             Some(constant) => constant,
-            None if is_key => return Err(format!("only the source knows the values of `{}`, which is in the key", column.name)),
+            None if is_key => {
+                return Err(format!(
+                    "only the source knows the values of `{}`, which is in the key (empty the target's table, give it the column, and \
+                     read it again by `tidegate snapshot`)",
+                    column.name
+                ));
+            }
             None => {
                 has_computed = true;
                 Constant::Null

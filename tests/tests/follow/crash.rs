@@ -1,11 +1,11 @@
 //! SIGKILL around a change of the target's tables: it is made once, whatever came before it is there, and whatever comes behind it, too.
 
-use tidegate_tests::servers;
+use tidegate_tests::servers::{self, Kind};
 
 use super::{Pair, Target};
 
 /// Each changes places back and forth, or takes rows away, so that a change made twice or not at all shows.
-fn statements(n: usize) -> Vec<String> {
+fn statements(n: usize, kind: Kind) -> Vec<String> {
     let row = |table: &str, at: &str| format!("INSERT INTO {table} (id, a, b) VALUES ({}, '{at}', '{n}')", 100 + n);
     vec![
         format!(
@@ -26,6 +26,11 @@ fn statements(n: usize) -> Vec<String> {
             "UPDATE v SET a = 'x'; TRUNCATE TABLE v; {}; DROP TABLE w; CREATE TABLE w LIKE v; INSERT INTO w SELECT * FROM v",
             row("v", "v")
         ),
+        // The statement stands within a transaction, in front of its rows.
+        match kind {
+            Kind::MySql => "DROP TABLE w; CREATE TABLE w (PRIMARY KEY (id)) AS SELECT * FROM u".to_owned(),
+            _ => "CREATE OR REPLACE TABLE w (PRIMARY KEY (id)) AS SELECT * FROM u".to_owned(),
+        },
     ]
 }
 
@@ -40,17 +45,18 @@ fn crash(pair: &Pair<'_>) {
     pair.flow.catch_up();
     let mut n = 0;
     for name in tidegate::failpoint::DDL_NAMES {
-        for count in [1, 2, 4] {
+        // One step of a statement, or a later statement.
+        for count in [1, 2, 5] {
             n += 1;
-            for statement in statements(n) {
-                let armed = format!("{name}:{count}");
-                pair.sql(&statement);
+            let armed = format!("{name}:{count}");
+            pair.sql(&statements(n, pair.source.kind).join("; "));
+            for _ in 0..3 {
                 let mut run = pair.flow.start(&["--until", "caught-up"], &[("TIDEGATE_FAILPOINT", &armed)]);
                 let status = run.wait();
-                assert!(status.code().is_none_or(|code| code == 0), "{armed}: {statement}: {}", run.log());
-                pair.flow.catch_up();
-                pair.assert_same(&format!("{armed}: {statement}"));
+                assert!(status.code().is_none_or(|code| code == 0), "{armed}: {}", run.log());
             }
+            pair.flow.catch_up();
+            pair.assert_same(&armed);
         }
     }
 }
@@ -76,4 +82,10 @@ fn into_sqlite_by_transaction() {
         "",
         "ordering = \"transaction\"\ndelivery = \"exactly-once\"",
     ));
+}
+
+#[test]
+fn mariadb_into_mysql() {
+    let target = Target::Server(servers::shared_mysql());
+    crash(&Pair::new(servers::shared_mariadb(), target, "fol_crash_maria", "", "lanes = 2\ndelivery = \"exactly-once\""));
 }

@@ -181,7 +181,11 @@ impl Reading {
                         relations.extend(follow::relations(version).into_iter().map(Arc::new));
                     }
                     if let TableChange::Empty(name) = change {
-                        relations.extend(self.feed.history.relation(name, &self.feed.executed)?.map(Arc::new));
+                        match self.feed.history.relation(name, &self.feed.executed)? {
+                            Some(relation) => relations.push(Arc::new(relation)),
+                            // Nobody knows whether one would.
+                            None => return Ok(Some(name.to_string())),
+                        }
                     }
                 }
             }

@@ -24,7 +24,7 @@ soak: plugins servers ## twenty minutes a server of random DDL and DML, followed
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
 	TIDEGATE_SOAK_SECONDS=$(or $(SOAK_SECONDS),1200) $(CARGO) test --package tidegate-tests -- soak:: --nocapture
 
-fuzz: ## read ten million mutated binlogs (FUZZ_INPUTS=N for N)
+fuzz: ## read ten million mutated binlogs, and as many mutated statements (FUZZ_INPUTS=N for N)
 	TIDEGATE_FUZZ_INPUTS=$(or $(FUZZ_INPUTS),10000000) $(CARGO) test --release --package tidegate --lib fuzz -- --nocapture
 
 differential: ## decode recorded binlogs beside mysqlbinlog and mysql_cdc, and write docs/differential.md; needs libssl-dev and pkg-config

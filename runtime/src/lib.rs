@@ -5,6 +5,8 @@
 
 pub mod ack;
 pub mod alteration;
+#[cfg(test)]
+mod attack;
 pub mod batcher;
 pub mod change;
 pub mod check;

@@ -10,6 +10,8 @@ pub mod apply;
 pub mod ddl;
 pub mod follow;
 pub mod followed;
+#[cfg(test)]
+mod fuzz;
 pub mod history;
 pub mod kept;
 

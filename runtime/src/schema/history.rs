@@ -31,8 +31,6 @@ use crate::source::{Failure, Source, SourceError, TableInfo};
 
 /// Tables that are remembered beside the store; beyond it all are forgotten and read again.
 const TABLES_MAX: usize = 16_384;
-/// Tables that the server describes in one answer, which is kept in memory.
-const DESCRIBED_AT_ONCE: usize = 1000;
 /// When this much of the binlog lies ahead at the first start, tables are described when the first row needs it.
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 
@@ -537,7 +535,7 @@ impl History {
             self.take_described(server, executed, vec![itself]).await?;
             let mut names = server.table_names(&schema).await.map_err(|f| source.error(f))?;
             names.retain(|table| self.followed.concerns(&schema, table));
-            for names in names.chunks(DESCRIBED_AT_ONCE) {
+            for names in names.chunks(server.describes_at_once().await.map_err(|f| source.error(f))?) {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let tables = server.describe(&schema, &names, &self.collations).await.map_err(|f| source.error(f))?;
                 let named =

@@ -1,6 +1,6 @@
 //! Tables as the server describes them: information_schema to [`TableInfo`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::server::{Server, literal};
 use crate::schema::names::Collations;
@@ -153,6 +153,11 @@ impl Server {
         Ok(self.query(&sql).await?.iter().filter_map(|row| row.at(0).map(str::to_owned)).collect())
     }
 
+    /// For how many tables it is asked best: an answer is kept in memory.
+    pub(crate) async fn describes_at_once(&self) -> Result<usize, Failure> {
+        Ok(if self.settings().await?.mariadb { usize::MAX } else { 1000 })
+    }
+
     /// Some tables of a schema.
     pub(crate) async fn describe(
         &self,
@@ -160,10 +165,16 @@ impl Server {
         names: &[&str],
         collations: &Collations,
     ) -> Result<Vec<(String, Table)>, Failure> {
-        let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
         let mariadb = self.settings().await?.mariadb;
-        // A list of one is what servers look up fastest.
-        let place = format!("TABLE_SCHEMA = {} AND TABLE_NAME IN ({})", literal(schema), names.join(", "));
+        let place = match names {
+            // MariaDB looks up one table, or opens them all, whatever a list says.
+            [_, _, ..] if mariadb => format!("TABLE_SCHEMA = {}", literal(schema)),
+            _ => {
+                let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+                format!("TABLE_SCHEMA = {} AND TABLE_NAME IN ({})", literal(schema), names.join(", "))
+            }
+        };
+        let names: HashSet<&str> = names.iter().copied().collect();
         let sql = format!(
             "SELECT TABLE_NAME, TABLE_COLLATION, TABLE_TYPE FROM information_schema.TABLES WHERE {place} \
              AND TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW') ORDER BY TABLE_NAME"
@@ -175,6 +186,9 @@ impl Server {
         for row in rows.iter() {
             if row.at(2) == Some("SYSTEM VERSIONED") {
                 versioned.insert(row.at(0).unwrap_or_default().to_owned(), None);
+            }
+            if !row.at(0).is_some_and(|name| names.contains(name)) {
+                continue;
             }
             let collation = row.at(1).map_or(COLLATION_UNKNOWN, |name| collations.named(name, None));
             tables.insert(row.at(0).unwrap_or_default().to_owned(), Table { collation, ..Table::default() });

@@ -3,6 +3,7 @@
 //! One implementation for session SQL and for the dump, so that both use the same TLS and log in the same way. Nothing waits
 //! longer than its timeout. Formats: MySQL internals, "Client/Server Protocol".
 
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -55,34 +56,50 @@ pub(super) struct Connection {
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     columns: Vec<String>,
-    rows: Vec<Vec<Option<String>>>,
+    /// The values one after the other, and where each ends; an answer may have very many.
+    text: String,
+    cells: Vec<Option<u32>>,
 }
 
 /// One row of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
-    columns: &'a [String],
-    values: &'a [Option<String>],
+    rows: &'a Rows,
+    /// Index of its first cell.
+    first: usize,
 }
 
 impl Rows {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        self.rows.iter().map(|values| Row { columns: &self.columns, values })
+        (0..self.cells.len()).step_by(self.columns.len().max(1)).map(|first| Row { rows: self, first })
     }
 
     pub(crate) fn first(&self) -> Option<Row<'_>> {
         self.iter().next()
     }
+
+    /// One row; what it lacks is NULL.
+    fn push<'v>(&mut self, mut values: impl Iterator<Item = Option<Cow<'v, str>>>) {
+        for _ in 0..self.columns.len() {
+            let value = values.next().flatten();
+            self.text.push_str(value.as_deref().unwrap_or_default());
+            // An answer has at most as many bytes as fit.
+            self.cells.push(value.map(|_| self.text.len() as u32));
+        }
+    }
 }
 
 impl<'a> Row<'a> {
     pub(crate) fn at(self, index: usize) -> Option<&'a str> {
-        self.values.get(index)?.as_deref()
+        let at = self.first + index;
+        let end = self.rows.cells.get(at).copied().flatten().filter(|_| index < self.rows.columns.len())?;
+        let begin = self.rows.cells[..at].iter().rev().find_map(|end| *end).unwrap_or_default();
+        self.rows.text.get(begin as usize..end as usize)
     }
 
     /// By the column's name, in any case; `None` as well for NULL.
     pub(crate) fn get(self, name: &str) -> Option<&'a str> {
-        self.at(self.columns.iter().position(|c| c.eq_ignore_ascii_case(name))?)
+        self.at(self.rows.columns.iter().position(|c| c.eq_ignore_ascii_case(name))?)
     }
 }
 
@@ -218,7 +235,7 @@ impl Connection {
             let definition = self.packet().await?;
             // catalog, schema, table, original table, name
             let name = strings(&definition).nth(4).flatten().ok_or_else(|| self.malformed())?;
-            rows.columns.push(name);
+            rows.columns.push(name.into_owned());
         }
         let mut bytes = 0;
         self.packet().await?;
@@ -233,7 +250,7 @@ impl Connection {
             if bytes > ANSWER_BYTES_MAX {
                 return Err(self.lost(&"an answer has more than 64 MiB"));
             }
-            rows.rows.push(strings(&packet).take(rows.columns.len()).collect());
+            rows.push(strings(&packet));
         }
     }
 
@@ -247,7 +264,7 @@ impl Connection {
 }
 
 /// Length-encoded strings; 0xfb is NULL.
-fn strings(mut rest: &[u8]) -> impl Iterator<Item = Option<String>> + '_ {
+fn strings(mut rest: &[u8]) -> impl Iterator<Item = Option<Cow<'_, str>>> {
     std::iter::from_fn(move || {
         if rest.first()? == &0xfb {
             rest = &rest[1..];
@@ -256,7 +273,7 @@ fn strings(mut rest: &[u8]) -> impl Iterator<Item = Option<String>> + '_ {
         let (len, tail) = lenenc(rest)?;
         let value = tail.get(..usize::try_from(len).ok()?)?;
         rest = &tail[value.len()..];
-        Some(Some(String::from_utf8_lossy(value).into_owned()))
+        Some(Some(String::from_utf8_lossy(value)))
     })
 }
 

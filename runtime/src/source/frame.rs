@@ -17,6 +17,13 @@ use super::inflate::{self, Payload};
 use super::{Boundary, Framed, Segment, TransactionBegin};
 use crate::position::{Gtid, GtidSet, Home, Position, file_number};
 
+mod fault;
+mod resume;
+
+pub(crate) use fault::ENCRYPTED_HINT;
+pub use fault::{Fault, FrameError};
+pub(crate) use resume::Resume;
+
 /// A segment is closed when it has about this many bytes.
 pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
 /// The largest event that is read, compressed or not: MySQL's own limit (`replica_max_allowed_packet`).
@@ -48,124 +55,6 @@ pub(crate) mod kind {
     pub const MARIADB_QUERY_COMPRESSED: u8 = 165;
     pub const MARIADB_ROWS_COMPRESSED_FIRST: u8 = 166;
     pub const MARIADB_ROWS_COMPRESSED_LAST: u8 = 171;
-}
-
-/// Bytes that are no binlog, or one that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{offset}: {fault}")]
-pub struct FrameError {
-    pub file: Arc<str>,
-    /// Where the event begins in the file.
-    pub offset: u64,
-    pub fault: Fault,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    #[error("the checksum of the event is wrong: {found:#010x} is stored, {computed:#010x} computed")]
-    Checksum { found: u32, computed: u32 },
-    #[error("checksum algorithm {0} is unknown")]
-    ChecksumAlgorithm(u8),
-    #[error("the event is cut off")]
-    Truncated,
-    #[error("{0}")]
-    Malformed(&'static str),
-    #[error("compression algorithm {0} is unknown")]
-    Compression(u64),
-    #[error("an event has more than {EVENT_BYTES_MAX} bytes")]
-    TooLarge,
-    #[error("the file is encrypted")]
-    Encrypted,
-    #[error("the file began at another time than the one of this name that was read before")]
-    OtherFile,
-    #[error("the transaction that was being read when the connection was lost is not there any more")]
-    Vanished,
-    #[error("a transaction begins before the one at {0} has ended")]
-    Unended(u64),
-}
-
-impl FrameError {
-    /// How to mend it. Where the transaction ends that has the fault, framing does not know.
-    pub(crate) fn hint(&self) -> String {
-        let FrameError { file, offset, fault } = self;
-        let after = format!(
-            "`tidegate cursor set PIPELINE {file}:OFFSET`, with an OFFSET that `mysqlbinlog {file}` prints as `# at` before a later GTID event"
-        );
-        match fault {
-            Fault::Checksum { .. } | Fault::Malformed(_) => format!(
-                "check the file with `mysqlbinlog --verify-binlog-checksum {file}`; if it is damaged, go on after the transaction with {after}; \
-                 and copy what is missing"
-            ),
-            Fault::Truncated => "copy the file again once the server has closed it (FLUSH BINARY LOGS)".to_owned(),
-            Fault::ChecksumAlgorithm(_) | Fault::Compression(_) => {
-                "the server is newer than this version of Tidegate; use a newer one, or NONE, CRC32 and ZSTD on the server"
-                    .to_owned()
-            }
-            Fault::TooLarge => format!("write smaller transactions or rows, and go on after the transaction with {after}"),
-            Fault::Encrypted => ENCRYPTED_HINT.to_owned(),
-            Fault::OtherFile => {
-                "the binlog was reset, or the server was restored from a backup; compare the data, then go on with \
-                 `tidegate cursor set PIPELINE earliest`, or another place"
-                    .to_owned()
-            }
-            Fault::Vanished => format!(
-                "the server lost it in a crash, or is another server; compare the data, then go on with \
-                 `tidegate cursor set PIPELINE {file}:{offset}`"
-            ),
-            Fault::Unended(_) => format!(
-                "the server crashed while it wrote; compare the data, then go on with `tidegate cursor set PIPELINE {file}:{offset}`"
-            ),
-        }
-    }
-}
-
-pub(crate) const ENCRYPTED_HINT: &str = "read the binlog from the server, which decrypts it: source type \"mysql\"";
-
-/// Where reading goes on: at the last transaction boundary.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Resume {
-    pub position: Position,
-    /// The transaction that has begun and not ended.
-    pub open: Option<TransactionBegin>,
-}
-
-impl Resume {
-    pub(crate) fn at(position: Position) -> Resume {
-        Resume { position, open: None }
-    }
-
-    /// Moves on over a whole segment.
-    pub(crate) fn advance(&mut self, segment: &Segment) {
-        for event in &segment.events {
-            self.step(segment, event);
-        }
-    }
-
-    pub(crate) fn step(&mut self, segment: &Segment, event: &Framed) {
-        match event.boundary {
-            Boundary::Begin(i) | Boundary::BeginAgain(i) => self.open = segment.transactions.get(i as usize).cloned(),
-            Boundary::Within if self.open.is_some() => {}
-            Boundary::End | Boundary::Within => self.boundary(&segment.file, segment.home.as_ref(), event.next),
-        }
-    }
-
-    fn boundary(&mut self, file: &Arc<str>, home: Option<&Arc<Home>>, next: u64) {
-        if let Some(TransactionBegin { gtid, .. }) = self.open.take() {
-            match (&mut self.position.gtids, gtid) {
-                (Some(gtids), Some(gtid)) => gtids.add(&gtid),
-                // A set does not tell the place behind a transaction that is in none.
-                (gtids @ Some(_), None) => *gtids = None,
-                (None, _) => {}
-            }
-        }
-        self.position.offset = next;
-        if !Arc::ptr_eq(&self.position.file, file) {
-            self.position.file = file.clone();
-        }
-        if !matches!((&self.position.home, home), (Some(known), Some(home)) if Arc::ptr_eq(known, home)) {
-            self.position.home = home.cloned();
-        }
-    }
 }
 
 /// A segment, and where reading would go on if it were lost.

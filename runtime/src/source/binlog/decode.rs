@@ -516,7 +516,11 @@ impl Decoder {
         let schema = query.schema;
         let first = |names: Vec<Name>| {
             let mut names = names.into_iter().map(|n| (n.schema.unwrap_or_else(|| schema.clone().into_owned()), n.table));
-            names.find(|(schema, table)| (self.follows)(schema, table)).map(|(schema, table)| format!("{schema}.{table}"))
+            // Under lower_case_table_names = 1 a statement may write capitals; elsewhere this stops once too often rather than never.
+            let follows = |schema: &str, table: &str| {
+                (self.follows)(schema, table) || (self.follows)(&schema.to_lowercase(), &table.to_lowercase())
+            };
+            names.find(|(schema, table)| follows(schema, table)).map(|(schema, table)| format!("{schema}.{table}"))
         };
         match statement {
             Statement::Other => {}

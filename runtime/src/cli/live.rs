@@ -35,15 +35,18 @@ impl Meter {
 pub(super) fn lines(pipelines: &[(StatusSnapshot, f64)], width: usize) -> Vec<String> {
     let names = pipelines.iter().map(|(p, _)| p.name.chars().count()).max().unwrap_or(0);
     let line = |(p, rate): &(StatusSnapshot, f64)| {
+        let (name, rate_shown) = (&p.name, short(*rate));
+        // What is asked for while tables are read, in front of what a narrow screen cuts off.
+        if let (Some(tables), State::Running) = (p.tables, &p.state) {
+            return cut(&format!("{name:names$}  {rate_shown:>7} rows/s  {}", tables_read(tables, *rate)), width);
+        }
         let line = format!(
-            "{:names$}  {:>7} rows/s  lag {:>6} {:>8}  settled {:>11}  retries {}  {}",
-            p.name,
-            short(*rate),
+            "{name:names$}  {rate_shown:>7} rows/s  lag {:>6} {:>8}  settled {:>11}  retries {}  {}",
             p.lag_seconds.map_or("-".to_owned(), seconds),
             p.lag_bytes.map_or("-".to_owned(), bytes),
             grouped(p.rows_settled),
             grouped(p.retries),
-            p.tables.map_or_else(|| state(&p.state), |tables| tables_read(tables, *rate)),
+            state(&p.state),
         );
         cut(line.trim_end(), width)
     };
@@ -64,7 +67,7 @@ pub(super) fn log_line(p: &StatusSnapshot, rate: f64) -> String {
     )
 }
 
-/// `reading 3 tables: 1,234 of about 5,000 rows, 24 %, 3 min left`
+/// `reading 3 tables, 24 %, 3 min left: 1,234 of about 5,000 rows`
 fn tables_read(tables: TablesRead, rate: f64) -> String {
     let TablesRead { rows, estimate, left } = tables;
     let percent = (rows * 100).checked_div(estimate).unwrap_or(0);
@@ -74,7 +77,7 @@ fn tables_read(tables: TablesRead, rate: f64) -> String {
         (rest, rate) => format!(", {} left", seconds(rest as f64 / rate)),
     };
     let tables = if left == 1 { "1 table".to_owned() } else { format!("{left} tables") };
-    format!("reading {tables}: {} of about {} rows, {percent} %{time}", grouped(rows), grouped(estimate))
+    format!("reading {tables}, {percent} %{time}: {} of about {} rows", grouped(rows), grouped(estimate))
 }
 
 /// The table at the end. `took` is in seconds.
@@ -227,7 +230,12 @@ mod tests {
         let mut reading = snapshot("replica");
         reading.tables = Some(TablesRead { rows: 250_000, estimate: 1_000_000, left: 3 });
         let line = log_line(&reading, 10_000.0);
-        assert!(line.contains("reading 3 tables: 250,000 of about 1,000,000 rows, 25 %, 75 s left"), "{line}");
+        assert!(line.contains("reading 3 tables, 25 %, 75 s left: 250,000 of about 1,000,000 rows"), "{line}");
+        // The important part fits on a narrow screen; and what is waited for is not hidden.
+        let live = lines(&[(reading.clone(), 10_000.0)], 50);
+        assert_eq!(live, ["replica    10.0k rows/s  reading 3 tables, 25 %, …"]);
+        reading.state = State::Waiting("sink `search` is away".to_owned());
+        assert!(lines(&[(reading, 10_000.0)], 200)[0].ends_with("waiting: sink `search` is away"));
         assert!(!tables_read(TablesRead { rows: 0, estimate: 0, left: 1 }, 0.0).contains("left"));
     }
 

@@ -25,8 +25,6 @@ impl Reader<'_, '_> {
         let is_timestamp = matches!(&data_type, DataType::Plain(t) if t.starts_with("timestamp"));
         let (nullable, default) = match is_serial {
             true => (Some(false), Default_::Computed),
-            // Which it is without a word depends on a setting.
-            false if is_timestamp => (None, Default_::Computed),
             false => (None, Default_::Unsaid),
         };
         let mut column =
@@ -100,6 +98,10 @@ impl Reader<'_, '_> {
                 // COMPRESSED, WITH SYSTEM VERSIONING and what is not known.
                 return Err(NotUnderstood);
             }
+        }
+        if is_timestamp && column.default == Default_::Unsaid && column.nullable != Some(true) {
+            // Which it is without a word depends on a setting.
+            column.default = Default_::Computed;
         }
         Ok((column, keys))
     }

@@ -564,9 +564,12 @@ impl Batcher {
         retracted
     }
 
-    /// The transaction of the last row ends at `resume`, as its target transaction is to do.
+    /// The transaction of the last row ends at `resume`, as its target transaction is to do, or one without rows behind it.
     pub fn end_transaction(&mut self, resume: Arc<Position>) {
-        self.ends.push((self.last.transaction, resume));
+        match self.ends.last_mut() {
+            Some((number, end)) if *number == self.last.transaction => *end = resume,
+            _ => self.ends.push((self.last.transaction, resume)),
+        }
     }
 
     /// Takes the open batch; `None` if it has no rows. After an error its rows are gone. For the parameters see [`Batch`].

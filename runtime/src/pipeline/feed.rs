@@ -578,6 +578,8 @@ impl Reading {
     async fn end_target_transaction(&mut self) -> Result<Option<Ended>, PipelineError> {
         if self.tokens[0].is_some() {
             self.is_cut = false;
+            // What is prepared here may be decided before the batch leaves, of which a part may be all that is written.
+            self.prepared().sync()?;
             self.feed.lanes.batchers[0].end_transaction(Arc::new(self.feed.executed.clone()));
         } else if std::mem::take(&mut self.is_cut) {
             self.keep_all()?;

@@ -96,6 +96,9 @@ pub struct Prepared {
     open: Option<Kept>,
     /// By xid: neither committed nor rolled back.
     undecided: HashMap<String, Kept>,
+    /// By xid: durable, and prepared behind where reading began. A lane whose mark is behind that, too, may need it before its decision
+    /// once more, so it stays when it is read again.
+    again: HashMap<String, Kept>,
     /// Decided, and the boundary behind that, once it is read.
     decided: Vec<(Kept, Option<Position>)>,
     buffered: usize,
@@ -118,6 +121,7 @@ impl Prepared {
             next: 0,
             open: None,
             undecided: HashMap::new(),
+            again: HashMap::new(),
             decided: Vec::new(),
             buffered: 0,
             fresh: None,
@@ -137,9 +141,12 @@ impl Prepared {
         for number in numbers {
             let kept = Kept::load(&prepared.folder, number)?;
             let is_behind = kept.about.end.as_ref().is_none_or(|end| !position.covers(end));
-            if is_behind || kept.decision(&prepared.folder).is_some_and(|end| position.covers(&end)) {
+            if kept.decision(&prepared.folder).is_some_and(|end| position.covers(&end)) {
                 kept.remove(&prepared.folder)?;
-            } else if let Some(stale) = prepared.undecided.insert(kept.about.xid.clone(), kept) {
+                continue;
+            }
+            let kin = if is_behind { &mut prepared.again } else { &mut prepared.undecided };
+            if let Some(stale) = kin.insert(kept.about.xid.clone(), kept) {
                 // An id is free again once its transaction is decided.
                 stale.remove(&prepared.folder)?;
             }
@@ -199,6 +206,14 @@ impl Prepared {
         let Some(mut kept) = self.open.take() else { return Ok(()) };
         if self.undecided.len() >= UNDECIDED_MAX {
             return Err(PreparedError::TooMany);
+        }
+        match self.again.remove(&xid) {
+            Some(same) if (&same.about.file, same.about.offset) == (&kept.about.file, kept.about.offset) => {
+                self.forget(&kept)?;
+                kept = same;
+            }
+            Some(other) => self.forget(&other)?,
+            None => {}
         }
         kept.about.xid.clone_from(&xid);
         self.fresh = Some(xid.clone());

@@ -482,12 +482,12 @@ pub struct Topics {
 
 impl Topics {
     /// For each of `lists`, the rows that have it, growing.
-    pub fn picks(&self) -> impl Iterator<Item = Vec<u32>> {
+    pub fn picks(&self) -> Vec<Vec<u32>> {
         let mut counts = vec![0; self.lists.len()];
         self.of_row.iter().for_each(|&list| counts[usize::from(list)] += 1);
         let mut picks: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
         (0..).zip(&self.of_row).for_each(|(row, &list)| picks[usize::from(list)].push(row));
-        picks.into_iter()
+        picks
     }
 }
 

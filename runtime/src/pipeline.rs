@@ -610,26 +610,51 @@ impl Running {
         stop: &watch::Receiver<bool>,
         ask: impl Fn() -> F,
     ) -> Result<Option<T>, PipelineError> {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-        let mut stop = stop.clone();
+        let mut backoff = sink_backoff();
         loop {
             let silent = |_| Err(SinkError::Retry(format!("no answer within {} s", SINK_ANSWER_TIME_MAX.as_secs())));
             match tokio::time::timeout(SINK_ANSWER_TIME_MAX, ask()).await.unwrap_or_else(silent) {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(SinkError::Retry(reason)) => {
-                    if backoff.tries() == 0 {
-                        tracing::warn!(sink = name, reason, "sink is away; trying again");
-                    }
-                    self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    self.status.set_state(State::Waiting(self.place_of(name)));
-                    tokio::select! {
-                        () = tokio::time::sleep(backoff.next_delay()) => {}
-                        _ = stop.wait_for(|stop| *stop) => return Ok(None),
+                    if !self.wait_for_sink(name, &reason, &mut backoff, stop).await {
+                        return Ok(None);
                     }
                 }
                 Err(error) => return Err(PipelineError::Sink { sink: name.to_owned(), error }),
             }
         }
+    }
+
+    /// Has a sink do what may take hours, until it has done it. `None`: told to stop.
+    async fn until_done<T, F: Future<Output = Result<T, SinkError>>>(
+        &self,
+        name: &str,
+        stop: &watch::Receiver<bool>,
+        work: impl Fn() -> F,
+    ) -> Result<Option<T>, SinkError> {
+        let mut backoff = sink_backoff();
+        loop {
+            match unless_told(stop, work()).await {
+                None => return Ok(None),
+                Some(Ok(done)) => return Ok(Some(done)),
+                Some(Err(SinkError::Retry(reason))) => {
+                    if !self.wait_for_sink(name, &reason, &mut backoff, stop).await {
+                        return Ok(None);
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// A sink is away: says so, and waits before it is tried again. False: told to stop.
+    async fn wait_for_sink(&self, name: &str, reason: &str, backoff: &mut Backoff, stop: &watch::Receiver<bool>) -> bool {
+        if backoff.tries() == 0 {
+            tracing::warn!(sink = name, reason, "sink is away; trying again");
+        }
+        self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.status.set_state(State::Waiting(self.place_of(name)));
+        unless_told(stop, tokio::time::sleep(backoff.next_delay())).await.is_some()
     }
 
     async fn targets(&self, stop: &watch::Receiver<bool>) -> Result<Option<Vec<Target>>, PipelineError> {
@@ -816,6 +841,10 @@ async fn unless_told<T>(stop: &watch::Receiver<bool>, future: impl Future<Output
         done = future => Some(done),
         _ = stop.wait_for(|stop| *stop) => None,
     }
+}
+
+fn sink_backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
 }
 
 fn source_backoff() -> Backoff {

@@ -1,23 +1,17 @@
 //! Tables without a key whose reading was cut: nobody knows which of their rows the target has, and none can be told from another. They are
 //! emptied there and read anew, before anything else of a round.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use tokio::sync::watch;
 
 use super::{PipelineError, Running, unless_told};
-use crate::retry::Backoff;
 use crate::schema::ddl::Name;
-use crate::sink::SinkError;
 use crate::source::snapshot::to_read::ToRead;
 
 impl Running {
     /// What is to be read. One that cannot be emptied stays as it is; whoever reads it says what to do. `None`: stopped meanwhile.
     pub(super) async fn reads(&self, stop: &watch::Receiver<bool>) -> Result<Option<Vec<ToRead>>, PipelineError> {
         let mut reads = self.store.reads(&self.pipeline.name)?;
-        let is_cut = |read: &ToRead| read.whole.as_ref().is_some_and(|whole| !whole.is_done);
-        if !reads.iter().any(is_cut) || !self.plugins.is_empty() {
+        if !reads.iter().any(ToRead::is_cut) || !self.plugins.is_empty() {
             return Ok(Some(reads));
         }
         let tables = super::patiently(|| self.source.tables(self.pipeline.source.tables()));
@@ -26,7 +20,7 @@ impl Running {
             tables?.into_iter().map(|(schema, table)| Name { schema: schema.into(), table: table.into() }).collect();
         for read in &mut reads {
             // Of a table that was asked for in part, other rows are in the target as well.
-            if !is_cut(read) || read.filter.is_some() {
+            if !read.is_cut() || read.filter.is_some() {
                 continue;
             }
             let table = Name { schema: read.schema.as_str().into(), table: read.table.as_str().into() };
@@ -54,21 +48,10 @@ impl Running {
             if !self.pipeline.routes.iter().any(|route| route.sink.name == *name && route.topics.matches_topic(&topic)) {
                 continue;
             }
-            let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-            loop {
-                match unless_told(stop, sink.empty(table, others)).await {
-                    None => return Ok(None),
-                    Some(Ok(true)) => break,
-                    Some(Ok(false)) => return Ok(Some(false)),
-                    Some(Err(SinkError::Retry(reason))) => {
-                        tracing::warn!(sink = name, reason, "sink is away; trying again");
-                        self.status.retries.fetch_add(1, Ordering::Relaxed);
-                        if unless_told(stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
-                            return Ok(None);
-                        }
-                    }
-                    Some(Err(error)) => return Err(PipelineError::Sink { sink: name.clone(), error }),
-                }
+            let emptied = self.until_done(name, stop, || sink.empty(table, others)).await;
+            match emptied.map_err(|error| PipelineError::Sink { sink: name.clone(), error })? {
+                Some(true) => {}
+                other => return Ok(other),
             }
         }
         Ok(Some(true))

@@ -1,17 +1,14 @@
 //! `ddl = "follow"`, the targets' side: between two rounds, with everything settled that was read before the statement.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Due, Follow, PipelineError, Running, unless_told};
+use super::{Due, Follow, PipelineError, Running};
 use crate::alteration::{Alteration, TableChange};
 use crate::cursor::CursorError;
 use crate::failpoint;
 use crate::manifest::model::OnDdl;
-use crate::metrics::State;
-use crate::retry::Backoff;
 use crate::schema::ddl::Name;
 use crate::sink::SinkError;
 use crate::source::snapshot::to_read::ToRead;
@@ -72,9 +69,9 @@ impl Running {
                 return Err(due.refused("it takes a table from one route to another", ""));
             }
             let alteration = Alteration { tables, ..due.alteration.clone() };
-            match self.alter_one(stop, name, || sink.alter(&alteration)).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
+            match self.until_done(name, stop, || sink.alter(&alteration)).await {
+                Ok(Some(())) => {}
+                Ok(None) => return Ok(None),
                 Err(SinkError::Configuration { reason, hint }) => {
                     return Err(due.refused(&format!("sink `{name}`: {reason}"), &hint));
                 }
@@ -126,31 +123,5 @@ impl Running {
         due.reads.iter().try_for_each(|name| ask(name, None))?;
         self.store.add_reads(pipeline, &asked)?;
         left.into_iter().try_for_each(|id| self.store.remove_read(pipeline, id))
-    }
-
-    /// For as long as it takes; a large table is altered for hours. False: stopped.
-    async fn alter_one<F: Future<Output = Result<(), SinkError>>>(
-        &self,
-        stop: &watch::Receiver<bool>,
-        name: &str,
-        alter: impl Fn() -> F,
-    ) -> Result<bool, SinkError> {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-        loop {
-            match unless_told(stop, alter()).await {
-                None => return Ok(false),
-                Some(Err(SinkError::Retry(reason))) => {
-                    if backoff.tries() == 0 {
-                        tracing::warn!(sink = name, reason, "sink is away; trying again");
-                    }
-                    self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    self.status.set_state(State::Waiting(self.place_of(name)));
-                    if unless_told(stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
-                        return Ok(false);
-                    }
-                }
-                Some(made) => return made.map(|()| true),
-            }
-        }
     }
 }

@@ -89,8 +89,7 @@ pub async fn take_up(
             }
         };
         let mut reads = Vec::new();
-        let cut: Vec<ToRead> =
-            store.reads(pipeline)?.into_iter().filter(|r| r.whole.as_ref().is_some_and(|w| !w.is_done)).collect();
+        let cut: Vec<ToRead> = store.reads(pipeline)?.into_iter().filter(ToRead::is_cut).collect();
         for (schema, table, estimate) in source.tables_with_rows(followed).await? {
             if asked.matches(&schema, &table) {
                 // Who asks for a table whose reading was cut has emptied it in the target.

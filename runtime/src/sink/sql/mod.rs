@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::{Delivery, Mark, SinkError, Writer};
+use crate::change::KeyOrigin;
 use crate::check::{Finding, Severity};
 use crate::manifest::template::{TableName, TableTemplate};
 
@@ -127,7 +128,7 @@ pub(crate) trait Session: Send {
     fn tables(&mut self) -> &mut HashMap<TableName, Arc<Table>>;
 
     /// Looks up the target table (and makes it, if it is to be made).
-    async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure>;
+    async fn look_up(&mut self, unit: &Unit<'_>) -> Result<Arc<Table>, Failure>;
 
     /// Writes the parts in their order; each that commits ends a transaction, and the next one begins another. The tables of their
     /// units were prepared.
@@ -141,6 +142,31 @@ pub(crate) trait Session: Send {
 
     /// By which it can be told whether the target is still there. `None`: it cannot go away.
     fn door(&self) -> Option<Box<dyn Door>>;
+}
+
+/// A session that sends each statement by itself.
+#[async_trait]
+pub(crate) trait Stepwise: Session {
+    /// Writes the rows of a group.
+    async fn apply(&mut self, group: &Group<'_, '_>) -> Result<(), Failure>;
+
+    async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure>;
+}
+
+/// [`Session::write`], step by step.
+async fn write_stepwise(session: &mut impl Stepwise, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {
+    for (n, Part { groups, commit }) in parts.iter().enumerate() {
+        if n > 0 {
+            session.begin().await?;
+        }
+        for (at, group) in groups.iter().enumerate() {
+            session.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
+        }
+        if let Some(Commit { mark }) = commit {
+            session.commit(*mark).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a target lets connections in.
@@ -253,12 +279,25 @@ impl<S: Session> SqlWriter<S> {
         Ok(self.committed.contains(&text))
     }
 
+    /// The target table of a unit is known, and has its relation's key.
+    async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
+        if self.session.tables().contains_key(&unit.target) {
+            return Ok(());
+        }
+        let table = self.session.look_up(unit).await?;
+        if unit.relation.key_origin != KeyOrigin::WholeRow && !table.has_key(&unit.relation) {
+            return Err(table::no_key(&unit.target, &unit.relation));
+        }
+        self.session.tables().insert(unit.target.clone(), table);
+        Ok(())
+    }
+
     async fn attempt(&mut self, deliveries: &[Delivery<'_>], folded: bool) -> Result<(), SinkError> {
         let units = deliveries.iter().map(|delivery| fold::units(&delivery.slices, &self.template));
         let units = units.collect::<Result<Vec<_>, _>>()?;
         make_room(self.session.tables(), units.iter().map(Vec::len).sum());
         for unit in units.iter().flatten() {
-            let prepared = self.session.prepare(unit).await;
+            let prepared = self.prepare(unit).await;
             prepared.map_err(Failure::into_error)?;
         }
         if !self.open {
@@ -301,7 +340,7 @@ impl<S: Session> SqlWriter<S> {
                 self.session.rollback().await;
                 self.open = false;
                 // A table that was made in the transaction has to be made again.
-                let begun = match self.session.prepare(group.unit).await {
+                let begun = match self.prepare(group.unit).await {
                     Ok(()) => self.session.begin().await,
                     Err(failure) => Err(failure),
                 };
@@ -363,6 +402,22 @@ impl<S: Session> Writer for SqlWriter<S> {
 /// What the writers of one sink share: the target's tables, looked up once.
 pub(crate) type Catalog = Arc<Mutex<HashMap<TableName, Arc<Table>>>>;
 
+/// The target table of a unit, from the catalog. `look` finds it (and makes it) where no writer has used it yet.
+async fn shared(
+    catalog: &Catalog,
+    unit: &Unit<'_>,
+    look: impl Future<Output = Result<Option<Table>, Failure>>,
+) -> Result<Arc<Table>, Failure> {
+    let mut known = catalog.lock().await;
+    if let Some(table) = known.get(&unit.target) {
+        return Ok(Arc::clone(table));
+    }
+    let table = Arc::new(look.await?.ok_or_else(|| table::missing(&unit.target))?);
+    make_room(&mut known, 1);
+    known.insert(unit.target.clone(), Arc::clone(&table));
+    Ok(table)
+}
+
 /// Tables that are remembered, at most, unless one delivery has more; beyond it, all are forgotten and looked up again.
 const TABLES_MAX: usize = 16_384;
 
@@ -402,16 +457,9 @@ mod tests {
             &mut self.tables
         }
 
-        async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
-            let table = Table {
-                sql: String::new(),
-                columns: Vec::new(),
-                unique: Vec::new(),
-                unique_names: Vec::new(),
-                ignores_case: false,
-            };
-            self.tables.insert(unit.target.clone(), Arc::new(table));
-            Ok(())
+        async fn look_up(&mut self, _: &Unit<'_>) -> Result<Arc<Table>, Failure> {
+            let (columns, unique, unique_names) = (Vec::new(), Vec::new(), Vec::new());
+            Ok(Arc::new(Table { sql: String::new(), columns, unique, unique_names, ignores_case: false }))
         }
 
         async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {

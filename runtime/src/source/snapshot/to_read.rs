@@ -64,6 +64,11 @@ impl ToRead {
             whole: None,
         }
     }
+
+    /// A table without a key, of which nobody knows which rows the target has.
+    pub fn is_cut(&self) -> bool {
+        self.whole.as_ref().is_some_and(|whole| !whole.is_done)
+    }
 }
 
 impl std::fmt::Display for ToRead {

@@ -21,10 +21,10 @@ use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts};
 use super::fold::Unit;
 use super::table::{Table, plain_name};
 use super::{
-    Catalog, Commit, Door, Failure, Part, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table,
+    Catalog, Commit, Door, Failure, Part, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, marks, shared, table,
 };
 use crate::alteration::Alteration;
-use crate::change::{KeyOrigin, Relation};
+use crate::change::Relation;
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
 use crate::manifest::model::{ServerSink, Tls};
@@ -348,35 +348,21 @@ impl Session for MysqlSession {
         &mut self.tables
     }
 
-    async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
-        if self.tables.contains_key(&unit.target) {
-            return Ok(());
-        }
-        let mut known = self.catalog.lock().await;
-        let table = match known.get(&unit.target) {
-            Some(table) => Arc::clone(table),
-            None => {
-                // A connection of its own: DDL would commit what is open on the lane's.
-                let mut conn = self.target.connect().await?;
-                let mut found = catalog::table(&mut conn, &unit.target).await?;
-                if found.is_none() && self.target.create {
-                    let names = catalog::collations(&mut conn).await?;
-                    let sql = ddl::mysql(&unit.target, &unit.relation, &names);
-                    conn.query_drop(sql).await.map_err(|e| failure(&e))?;
-                    found = catalog::table(&mut conn, &unit.target).await?;
-                }
-                let _ = conn.disconnect().await;
-                let table = Arc::new(found.ok_or_else(|| table::missing(&unit.target))?);
-                make_room(&mut known, 1);
-                known.insert(unit.target.clone(), Arc::clone(&table));
-                table
+    async fn look_up(&mut self, unit: &Unit<'_>) -> Result<Arc<Table>, Failure> {
+        let look = async {
+            // A connection of its own: DDL would commit what is open on the lane's.
+            let mut conn = self.target.connect().await?;
+            let mut found = catalog::table(&mut conn, &unit.target).await?;
+            if found.is_none() && self.target.create {
+                let names = catalog::collations(&mut conn).await?;
+                let sql = ddl::mysql(&unit.target, &unit.relation, &names);
+                conn.query_drop(sql).await.map_err(|e| failure(&e))?;
+                found = catalog::table(&mut conn, &unit.target).await?;
             }
+            let _ = conn.disconnect().await;
+            Ok(found)
         };
-        if unit.relation.key_origin != KeyOrigin::WholeRow && !table.has_key(&unit.relation) {
-            return Err(table::no_key(&unit.target, &unit.relation));
-        }
-        self.tables.insert(unit.target.clone(), table);
-        Ok(())
+        shared(&self.catalog, unit, look).await
     }
 
     async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure> {

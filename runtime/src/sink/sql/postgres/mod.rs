@@ -14,10 +14,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use super::fold::{Group, Unit};
 use super::table::{Table, plain_name};
 use super::{
-    Catalog, Commit, Door, Failure, Part, Refusal, Session, SqlWriter, ddl, in_time, is_this_machine, make_room, marks, table,
+    Catalog, Door, Failure, Part, Refusal, Session, SqlWriter, Stepwise, ddl, in_time, is_this_machine, marks, shared, table,
+    write_stepwise,
 };
 use crate::alteration::Alteration;
-use crate::change::{KeyOrigin, Relation};
+use crate::change::Relation;
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
 use crate::manifest::model::{ServerSink, Tls};
@@ -234,7 +235,8 @@ impl PostgresSession {
     }
 }
 
-impl PostgresSession {
+#[async_trait]
+impl Stepwise for PostgresSession {
     async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
         if let Some(mark) = mark {
             let pipeline = self.pipeline.clone();
@@ -281,18 +283,7 @@ impl Session for PostgresSession {
     }
 
     async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {
-        for (n, Part { groups, commit }) in parts.iter().enumerate() {
-            if n > 0 {
-                self.begin().await?;
-            }
-            for (at, group) in groups.iter().enumerate() {
-                self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
-            }
-            if let Some(Commit { mark }) = commit {
-                self.commit(*mark).await?;
-            }
-        }
-        Ok(())
+        write_stepwise(self, parts).await
     }
 
     async fn rollback(&mut self) {
@@ -307,34 +298,20 @@ impl Session for PostgresSession {
         &mut self.tables
     }
 
-    async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
-        if self.tables.contains_key(&unit.target) {
-            return Ok(());
-        }
-        let mut known = self.catalog.lock().await;
-        let table = match known.get(&unit.target) {
-            Some(table) => Arc::clone(table),
-            None => {
-                // A connection of its own: other lanes must see a table that is made, and not wait for this lane's transaction.
-                let mut conn = self.target.connect().await?;
-                let mut found = catalog::table(&mut conn, &unit.target).await?;
-                if found.is_none() && self.target.create {
-                    let sql = ddl::postgres(&unit.target, &unit.relation);
-                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map_err(|e| failure(&e))?;
-                    found = catalog::table(&mut conn, &unit.target).await?;
-                }
-                let _ = conn.close().await;
-                let table = Arc::new(found.ok_or_else(|| table::missing(&unit.target))?);
-                make_room(&mut known, 1);
-                known.insert(unit.target.clone(), Arc::clone(&table));
-                table
+    async fn look_up(&mut self, unit: &Unit<'_>) -> Result<Arc<Table>, Failure> {
+        let look = async {
+            // A connection of its own: other lanes must see a table that is made, and not wait for this lane's transaction.
+            let mut conn = self.target.connect().await?;
+            let mut found = catalog::table(&mut conn, &unit.target).await?;
+            if found.is_none() && self.target.create {
+                let sql = ddl::postgres(&unit.target, &unit.relation);
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map_err(|e| failure(&e))?;
+                found = catalog::table(&mut conn, &unit.target).await?;
             }
+            let _ = conn.close().await;
+            Ok(found)
         };
-        if unit.relation.key_origin != KeyOrigin::WholeRow && !table.has_key(&unit.relation) {
-            return Err(table::no_key(&unit.target, &unit.relation));
-        }
-        self.tables.insert(unit.target.clone(), table);
-        Ok(())
+        shared(&self.catalog, unit, look).await
     }
 
     async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure> {

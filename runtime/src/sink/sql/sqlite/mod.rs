@@ -16,9 +16,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fold::{Group, Unit};
 use super::table::{Table, TargetColumn, plain_name, quoted};
-use super::{Commit, Door, Failure, Part, Refusal, Session, SqlWriter, ddl, marks, table};
+use super::{Door, Failure, Part, Refusal, Session, SqlWriter, Stepwise, ddl, marks, table, write_stepwise};
 use crate::alteration::Alteration;
-use crate::change::{KeyOrigin, Relation};
+use crate::change::Relation;
 use crate::check::{Finding, Severity};
 use crate::lane::bonds::Bonds;
 use crate::manifest::model;
@@ -300,7 +300,8 @@ impl SqliteSession {
     }
 }
 
-impl SqliteSession {
+#[async_trait]
+impl Stepwise for SqliteSession {
     async fn commit(&mut self, mark: Option<&Mark>) -> Result<(), Failure> {
         if let Some(mark) = mark {
             let pipeline = self.pipeline.clone();
@@ -350,18 +351,7 @@ impl Session for SqliteSession {
     }
 
     async fn write(&mut self, parts: &[Part<'_, '_, '_>]) -> Result<(), Refusal> {
-        for (n, Part { groups, commit }) in parts.iter().enumerate() {
-            if n > 0 {
-                self.begin().await?;
-            }
-            for (at, group) in groups.iter().enumerate() {
-                self.apply(group).await.map_err(|failure| Refusal { group: Some(at), failure })?;
-            }
-            if let Some(Commit { mark }) = commit {
-                self.commit(*mark).await?;
-            }
-        }
-        Ok(())
+        write_stepwise(self, parts).await
     }
 
     async fn rollback(&mut self) {
@@ -379,10 +369,7 @@ impl Session for SqliteSession {
         &mut self.tables
     }
 
-    async fn prepare(&mut self, unit: &Unit<'_>) -> Result<(), Failure> {
-        if self.tables.contains_key(&unit.target) {
-            return Ok(());
-        }
+    async fn look_up(&mut self, unit: &Unit<'_>) -> Result<Arc<Table>, Failure> {
         let create = self.create;
         // DDL needs the turn, too, unless this lane has it.
         let _turn = if self.guard.is_none() { Some(Arc::clone(&self.turn).lock_owned().await) } else { None };
@@ -393,12 +380,7 @@ impl Session for SqliteSession {
             sqlx::query(AssertSqlSafe(sql)).execute(&mut *conn).await.map_err(|e| failure(&e))?;
             found = read_table(conn, &unit.target).await?;
         }
-        let table = found.ok_or_else(|| table::missing(&unit.target))?;
-        if unit.relation.key_origin != KeyOrigin::WholeRow && !table.has_key(&unit.relation) {
-            return Err(table::no_key(&unit.target, &unit.relation));
-        }
-        self.tables.insert(unit.target.clone(), Arc::new(table));
-        Ok(())
+        found.map(Arc::new).ok_or_else(|| table::missing(&unit.target))
     }
 
     async fn marked(&mut self, lane: u32) -> Result<Option<String>, Failure> {

@@ -62,10 +62,12 @@ docs: ## build the API documentation into target/doc
 plugins: ## build plugins/* into target/plugins/*.wasm
 	scripts/toolchains/rust-wasm.sh plugins
 
-servers: ## unpack the databases that tests and benchmarks start
+servers: ## unpack the databases that tests and benchmarks start, and what tests let loose on them
 	scripts/servers/mysql.sh install
 	scripts/servers/mariadb.sh install
 	scripts/servers/postgres.sh install
+	scripts/servers/percona-toolkit.sh install
+	scripts/servers/sysbench.sh install
 
 clean-servers: ## stop and remove every server of this checkout
 	scripts/servers/clean.sh

@@ -7,22 +7,22 @@ set -euo pipefail; . "$(dirname "$0")/instance.sh"
 folders percona-toolkit
 
 unpack_server() {
-  local lib=$ROOT/usr/lib/$(uname -m)-linux-gnu
-  # perl comes along, as the package of its driver is made for that one. gdb and fdisk are for other tools of the kit.
-  DEBS_KEEP="percona-toolkit|perl$|perl-base$|perl-modules|libperl5|libdbi-perl|libdbd-mysql-perl|libterm-readkey-perl|libmariadb3|libc6$|libgcc-s1|\
-libcrypt1|libssl3|libzstd1|zlib1g|libgnutls30|libgmp10|libhogweed6|libnettle8|libidn2|libunistring|libp11-kit0|libtasn1|libffi8|libcurl3-gnutls" \
+  local lib program=$PREFIX/bin/pt-online-schema-change
+  lib=$ROOT/usr/lib/$(uname -m)-linux-gnu
+  # perl comes along: the driver of its package is made for that perl alone. The kit's other programs want gdb and more.
+  DEBS_KEEP="percona-toolkit$|perl$|perl-base$|perl-modules|libperl5|libdbi-perl|libdbd-mysql-perl|libterm-readkey-perl|libmariadb3|libc6$|libcrypt1|libssl3|zlib1g" \
     unpack bookworm "$ROOT" percona-toolkit
   mkdir -p "$PREFIX/bin"
   wrap "$ROOT" "$ROOT/usr/bin/perl" "$PREFIX/bin/perl"
   # Without MARIADB_PLUGIN_DIR, the driver looks for what MySQL's logins need where Debian would have it.
-  cat > "$PREFIX/bin/pt-online-schema-change" << END
+  cat > "$program" << END
 #!/bin/sh
 export PERL5LIB='$lib/perl5/5.36:$ROOT/usr/share/perl5:$lib/perl/5.36:$lib/perl-base:$ROOT/usr/share/perl/5.36'
 export MARIADB_PLUGIN_DIR='$lib/libmariadb3/plugin'
 exec '$PREFIX/bin/perl' '$ROOT/usr/bin/pt-online-schema-change' "\$@"
 END
-  chmod +x "$PREFIX/bin/pt-online-schema-change"
-  "$PREFIX/bin/pt-online-schema-change" --version
+  chmod +x "$program"
+  "$program" --version
 }
 
 case "${1:-}" in

@@ -7,6 +7,7 @@ use tidegate_tests::servers::{self, Kind, Server};
 
 mod crash;
 mod kinds;
+mod online;
 mod places;
 mod refused;
 

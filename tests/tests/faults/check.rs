@@ -3,6 +3,7 @@
 use tidegate_tests::flow::Flow;
 use tidegate_tests::{project, servers};
 
+use super::gtid_mode::{MODES, switch};
 use super::{MARKER, PASSWORD, Shop, assert_text_is_discreet, make_target, rows, sink, wait_for_rows};
 
 /// A finding, as it is printed: severity, subject, a part of the problem, a part of the hint.
@@ -88,7 +89,10 @@ fn check_finds_what_will_fail() {
     // Of the first that will fail: plugins are loaded first.
     assert_eq!(code, 4);
 
-    // A format in which changes are not rows, and an account that may do nothing.
+    // Positions that are files and offsets, a format in which changes are not rows, and an account that may do nothing.
+    for mode in MODES.iter().rev() {
+        switch(&server, mode);
+    }
     server.sql(
         "SET GLOBAL binlog_format = 'STATEMENT'; CREATE USER poor@'%' IDENTIFIED BY 'x'; GRANT SELECT ON checked.absent TO poor@'%'",
     );
@@ -100,6 +104,8 @@ fn check_finds_what_will_fail() {
     let code = check(
         &Flow::new(&manifest),
         &[
+            ("warning", "source `shop`", "mean nothing to another server", "gtid_mode"),
+            ("warning", "source `shop`", "shared locks", "chunk_rows"),
             ("error", "source `shop`", "binlog_format", "binlog_format"),
             ("error", "source `shop`", "REPLICATION SLAVE", "GRANT REPLICATION SLAVE"),
             ("error", "source `shop`", "REPLICATION CLIENT", "GRANT REPLICATION CLIENT"),

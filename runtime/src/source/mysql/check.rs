@@ -109,6 +109,12 @@ impl Server {
                     .into(),
                 "switch gtid_mode to ON, in the steps of the manual",
             );
+            report.warning(
+                "gtid_mode is not ON: where tables are read (`start = \"snapshot\"`, `tidegate snapshot`), each chunk takes shared locks of \
+                 its rows for the time of one SELECT, and whoever writes to them waits"
+                    .into(),
+                "switch gtid_mode to ON: nothing is locked then; or make `snapshot.chunk_rows` smaller, so that locks are held for less time",
+            );
         }
     }
 

@@ -12,7 +12,7 @@ unpack_server() {
   wrap "$ROOT" "$ROOT/usr/bin/mydumper" "$PREFIX/bin/mydumper"
   # Without it, it looks for what MySQL's logins need where Debian would have it.
   sed -i "2i export MARIADB_PLUGIN_DIR='$(dirname "$(find "$ROOT" -name caching_sha2_password.so)")'" "$PREFIX/bin/mydumper"
-  "$PREFIX/bin/mydumper" --version
+  "$PREFIX/bin/mydumper" --version >&2
 }
 
 case "${1:-}" in

@@ -22,7 +22,7 @@ export MARIADB_PLUGIN_DIR='$lib/libmariadb3/plugin'
 exec '$PREFIX/bin/perl' '$ROOT/usr/bin/pt-online-schema-change' "\$@"
 END
   chmod +x "$program"
-  "$program" --version
+  "$program" --version >&2
 }
 
 case "${1:-}" in

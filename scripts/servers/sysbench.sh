@@ -13,7 +13,7 @@ unpack_server() {
   # Without these, it looks for its loads, and for what MySQL's logins need, where Debian would have them.
   sed -i "2i export LUA_PATH='$ROOT/usr/share/sysbench/?.lua' MARIADB_PLUGIN_DIR='$(dirname "$(find "$ROOT" -name caching_sha2_password.so)")'" \
     "$PREFIX/bin/sysbench"
-  "$PREFIX/bin/sysbench" --version
+  "$PREFIX/bin/sysbench" --version >&2
 }
 
 case "${1:-}" in

@@ -9,6 +9,8 @@ use tidegate_tests::flow::Flow;
 use tidegate_tests::load::Random;
 use tidegate_tests::servers::{self, Kind, Server};
 
+mod sysbench;
+
 /// Every kind of key. `version` tells one state of a row from the next.
 const TABLES: [(&str, &str, &str); 8] = [
     ("numbers", "id BIGINT PRIMARY KEY, v INT NOT NULL, note VARCHAR(60)", "id"),

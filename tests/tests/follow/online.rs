@@ -90,15 +90,9 @@ fn at_work(source: &Server, target: &Server, name: &str) {
 
 /// Some seconds of work, in many small chunks. The old table stays.
 fn pt_online_schema_change(source: &Server, name: &str) -> Command {
-    let path = servers::run(
-        {
-            let mut script = Command::new(project("scripts/servers/percona-toolkit.sh"));
-            script.arg("path").env_remove("PREFIX");
-            script
-        },
-        "",
-    );
-    let mut command = Command::new(path.trim_end());
+    let mut script = Command::new(project("scripts/servers/percona-toolkit.sh"));
+    script.arg("path").env_remove("PREFIX");
+    let mut command = Command::new(servers::run(script, "").trim_end());
     command.args([
         "--execute",
         "--alter",

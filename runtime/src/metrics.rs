@@ -39,6 +39,8 @@ pub struct TablesRead {
     pub estimate: u64,
     /// Tables that are not read to their end.
     pub left: usize,
+    /// Reading rests: the threads that run at the source, which are too many.
+    pub rests_at: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

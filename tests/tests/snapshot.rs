@@ -1,5 +1,7 @@
 //! From a full table to its stream: tables that are read while they change, and what the target has at the end.
 
+mod load;
+
 use std::fmt::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -67,9 +67,9 @@ pub(super) fn log_line(p: &StatusSnapshot, rate: f64) -> String {
     )
 }
 
-/// `reading 3 tables, 24 %, 3 min left: 1,234 of about 5,000 rows`
+/// `reading 3 tables, 24 %, 3 min left: 1,234 of about 5,000 rows`, or that reading rests.
 fn tables_read(tables: TablesRead, rate: f64) -> String {
-    let TablesRead { rows, estimate, left } = tables;
+    let TablesRead { rows, estimate, left, rests_at } = tables;
     let percent = (rows * 100).checked_div(estimate).unwrap_or(0);
     let time = match (estimate.saturating_sub(rows), rate) {
         (0, _) => String::new(),
@@ -77,7 +77,11 @@ fn tables_read(tables: TablesRead, rate: f64) -> String {
         (rest, rate) => format!(", {} left", seconds(rest as f64 / rate)),
     };
     let tables = if left == 1 { "1 table".to_owned() } else { format!("{left} tables") };
-    format!("reading {tables}, {percent} %{time}: {} of about {} rows", grouped(rows), grouped(estimate))
+    let doing = match rests_at {
+        None => format!("reading {tables}"),
+        Some(threads) => format!("reading rests, {} threads run at the source: {tables}", grouped(threads)),
+    };
+    format!("{doing}, {percent} %{time}: {} of about {} rows", grouped(rows), grouped(estimate))
 }
 
 /// The table at the end. `took` is in seconds.
@@ -228,7 +232,7 @@ mod tests {
     #[test]
     fn how_far_tables_are_read_is_told() {
         let mut reading = snapshot("replica");
-        reading.tables = Some(TablesRead { rows: 250_000, estimate: 1_000_000, left: 3 });
+        reading.tables = Some(TablesRead { rows: 250_000, estimate: 1_000_000, left: 3, rests_at: None });
         let line = log_line(&reading, 10_000.0);
         assert!(line.contains("reading 3 tables, 25 %, 75 s left: 250,000 of about 1,000,000 rows"), "{line}");
         // The important part fits on a narrow screen; and what is waited for is not hidden.
@@ -236,7 +240,9 @@ mod tests {
         assert_eq!(live, ["replica    10.0k rows/s  reading 3 tables, 25 %, …"]);
         reading.state = State::Waiting("sink `search` is away".to_owned());
         assert!(lines(&[(reading, 10_000.0)], 200)[0].ends_with("waiting: sink `search` is away"));
-        assert!(!tables_read(TablesRead { rows: 0, estimate: 0, left: 1 }, 0.0).contains("left"));
+        assert!(!tables_read(TablesRead { rows: 0, estimate: 0, left: 1, rests_at: None }, 0.0).contains("left"));
+        let rests = tables_read(TablesRead { rows: 5, estimate: 10, left: 1, rests_at: Some(40) }, 9.0);
+        assert!(rests.starts_with("reading rests, 40 threads run at the source: 1 table, 50 %"), "{rests}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::model::Snapshot;
 use super::nearest::nearest;
 use super::problem::Problem;
 use super::server_url::ServerUrl;
@@ -27,6 +28,9 @@ pub(super) fn check(root: &Node, problems: &mut Vec<Problem>) {
         for entry in meaning.section(section) {
             meaning.check_server(section, entry);
         }
+    }
+    for entry in meaning.section("source") {
+        meaning.check_load(entry);
     }
     for entry in meaning.section("pipeline") {
         meaning.check_pipeline(entry);
@@ -130,6 +134,26 @@ impl<'a> Meaning<'a> {
                 &ca.key_span,
                 format!("`{path}.ca` is of no use: the certificate is not checked"),
                 "write tls = \"verify\", or leave out ca",
+            );
+        }
+    }
+
+    /// What Tidegate itself has running must not keep it from reading.
+    fn check_load(&mut self, entry: &Entry) {
+        let Some(snapshot) = entry.node.get("snapshot") else { return };
+        let number = |key: &str| match snapshot.entry(key).map(|e| &e.node.value) {
+            Some(Value::Integer(n)) => Some(*n),
+            _ => None,
+        };
+        let readers = number("readers").unwrap_or(Snapshot::default().readers as i64);
+        let least = readers.saturating_add(2);
+        if let Some(max) = snapshot.entry("threads_running_max")
+            && number("threads_running_max").is_some_and(|max| (3..least).contains(&max))
+        {
+            self.error(
+                &max.node.span,
+                format!("`source.{}.snapshot.threads_running_max` is less than what runs while nobody else does", entry.key),
+                format!("{readers} readers, the reading of the binlog and the server's own thread are {least}: write more"),
             );
         }
     }

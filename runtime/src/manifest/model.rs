@@ -215,14 +215,20 @@ pub struct Snapshot {
     /// Most rows that one SELECT asks for; fewer where rows are long. Default 20000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub chunk_rows: usize,
-    /// Most rows that are read in a second, by all readers together. Default: as fast as the pipeline takes them.
+    /// Most rows that are read in a second, by all readers together; those that the server passes over to find where to divide a table
+    /// count, too. Default: as fast as the pipeline takes them.
     #[schemars(range(min = 1), example = 50_000)]
     pub rows_per_second: Option<u64>,
+    /// Reading rests while the server has more than this many threads running (its status `Threads_running`, asked for once a second);
+    /// a SELECT that is under way is not ended. At least `readers` + 2, which Tidegate and an idle server come to. Default: however busy
+    /// the server is.
+    #[schemars(range(min = 3), example = 25)]
+    pub threads_running_max: Option<u64>,
 }
 
 impl Default for Snapshot {
     fn default() -> Snapshot {
-        Snapshot { readers: 2, chunk_rows: 20_000, rows_per_second: None }
+        Snapshot { readers: 2, chunk_rows: 20_000, rows_per_second: None, threads_running_max: None }
     }
 }
 

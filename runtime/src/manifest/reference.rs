@@ -46,6 +46,7 @@ fn describe(out: &mut String, path: &str, schema: &Json) {
         for choice in choices {
             let _ = write!(out, "\n### `type = {}`\n\n{}\n\n", choice["properties"]["type"]["const"], text(&choice["description"]));
             keys(out, properties(choice));
+            within(out, &format!("type = {}", choice["properties"]["type"]["const"]), choice);
         }
         let later: Vec<String> = schema["x-later"].as_object().into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
         let _ = write!(out, "\nA later version will know {}.\n", later.join(", "));
@@ -57,9 +58,17 @@ fn describe(out: &mut String, path: &str, schema: &Json) {
         if inner["items"]["type"] == "object" {
             let _ = write!(out, "\n### `[[{path}.NAME.{key}]]`\n\n{}\n", text(&inner["items"]["description"]));
             describe(out, path, &inner["items"]);
-        } else if inner["properties"].is_object() {
-            let _ = write!(out, "\n### `{key}` of `[{path}.NAME]`\n\n{}\n", text(&inner["description"]));
-            describe(out, path, inner);
+        }
+    }
+    within(out, &format!("[{path}.NAME]"), schema);
+}
+
+/// The keys of tables that are values.
+fn within(out: &mut String, of: &str, schema: &Json) {
+    for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+        if inner["properties"].is_object() {
+            let _ = write!(out, "\n#### `{key}` of `{of}`\n\n{}\n\n", text(&inner["description"]));
+            keys(out, properties(inner));
         }
     }
 }

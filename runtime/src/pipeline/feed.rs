@@ -28,8 +28,8 @@ use crate::source::binlog::error::{After, DecodeError, Problem};
 use crate::source::binlog::statement;
 use crate::source::binlog::table_map::TableMap;
 use crate::source::binlog::xa::Xa;
-use crate::source::snapshot::Pace;
 use crate::source::snapshot::to_read::ToRead;
+use crate::source::snapshot::{Pace, Throttle};
 use crate::source::{Boundary, Event, Segment, Source, SourceError, Subscription, TableInfo};
 
 mod follow;
@@ -144,8 +144,9 @@ struct Reading {
     held: Vec<(Position, u64)>,
     /// When the server was asked last about tables that are not known.
     last_learnt: Instant,
-    /// Tables to read from the next boundary on.
+    /// Tables to read from the next boundary on, or when the source is less busy.
     asked: Vec<ToRead>,
+    throttle: Arc<Throttle>,
 }
 
 impl Feed {
@@ -169,6 +170,7 @@ impl Feed {
             held: Vec::new(),
             last_learnt: Instant::now(),
             asked,
+            throttle: Arc::new(Throttle::new(self.options.pace)),
             feed: self,
         };
         let ended = reading.run().await;
@@ -277,7 +279,7 @@ impl Reading {
         {
             return Ok(Some(ended));
         }
-        if for_good || (self.feed.options.until.is_some() && self.idles >= IDLES_AT_END && self.weave.is_none()) {
+        if for_good || (self.feed.options.until.is_some() && self.idles >= IDLES_AT_END && !self.has_tables_left()) {
             return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Stopped)));
         }
         self.send_to_idle_lanes()?;
@@ -602,8 +604,12 @@ impl Reading {
         }
     }
 
+    fn has_tables_left(&self) -> bool {
+        self.weave.is_some() || !self.asked.is_empty()
+    }
+
     fn has_reached_end(&self) -> bool {
-        self.weave.is_none() && self.feed.options.until.as_ref().is_some_and(|until| self.feed.executed.covers(until))
+        !self.has_tables_left() && self.feed.options.until.as_ref().is_some_and(|until| self.feed.executed.covers(until))
     }
 
     /// Batches that have got their first row enter the ack tracker and the source order, before anything later leaves.

@@ -117,8 +117,8 @@ impl Source {
             SourceConfig::Mysql(c) => c.snapshot,
             SourceConfig::BinlogFiles(_) => Snapshot::default(),
         };
-        let Snapshot { readers, chunk_rows, rows_per_second } = snapshot;
-        Pace { readers, chunk_rows, rows_per_second }
+        let Snapshot { readers, chunk_rows, rows_per_second, threads_running_max } = snapshot;
+        Pace { readers, chunk_rows, rows_per_second, threads_running_max }
     }
 
     /// What the source is opened with.

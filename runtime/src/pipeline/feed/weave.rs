@@ -13,6 +13,7 @@ use crate::change::Relation;
 use crate::failpoint;
 use crate::lane::Held;
 use crate::lane::touched::Touched;
+use crate::metrics::TablesRead;
 use crate::pipeline::PipelineError;
 use crate::position::{Position, file_number};
 use crate::schema::ddl::Name;
@@ -73,12 +74,18 @@ impl Reading {
             for read in all {
                 match self.whole_table(read).await? {
                     Keyed::Yes(read) => reads.push(read),
+                    Keyed::Later(read) => self.asked.push(read),
                     Keyed::No(None) => {}
                     Keyed::No(ended) => return Ok(ended),
                 }
             }
         }
         if reads.is_empty() {
+            if self.weave.is_none() {
+                let left = self.asked.len();
+                let (estimate, rests_at) = (self.asked.iter().map(|read| read.estimate).sum(), self.throttle.rests_at());
+                self.feed.status.set_tables((left > 0).then_some(TablesRead { rows: 0, estimate, left, rests_at }));
+            }
             return Ok(None);
         }
         if let Some(weave) = &self.weave {
@@ -88,7 +95,7 @@ impl Reading {
         let mut touched = Touched::default();
         let stand = Stand { stamp: touched.begin_stamp(), passed: self.feed.executed.clone() };
         tracing::info!(pipeline = self.feed.status.name, tables = reads.len(), "reading tables");
-        let Some(readers) = self.feed.source.read_tables(reads, self.feed.options.pace, stand) else { return Ok(None) };
+        let Some(readers) = self.feed.source.read_tables(reads, Arc::clone(&self.throttle), stand) else { return Ok(None) };
         self.feed.lanes.touched = Some(touched);
         self.feed.status.set_tables(Some(readers.board.progress()));
         self.weave = Some(Weave { readers, waiting: VecDeque::new(), plans: Vec::new(), told: Instant::now(), again: 0 });
@@ -128,6 +135,14 @@ impl Reading {
             }
             None => {}
         }
+        // The stream, which stands still while the table is read, does not wait for that.
+        let leave = crate::pipeline::patiently(|| self.feed.source.gives_leave(&self.throttle));
+        let Some(leave) = crate::pipeline::unless_told(&self.feed.stop, leave).await else {
+            return Ok(Keyed::No(Some(Ended::Stopped)));
+        };
+        if !leave? {
+            return Ok(Keyed::Later(read));
+        }
         let opened = crate::pipeline::patiently(|| self.feed.source.whole_table(&read));
         let Some(opened) = crate::pipeline::unless_told(&self.feed.stop, opened).await else {
             return Ok(Keyed::No(Some(Ended::Stopped)));
@@ -158,6 +173,10 @@ impl Reading {
             }
             self.count();
             read.rows += rows;
+            let rest = tokio::time::sleep(self.throttle.rest(rows));
+            if crate::pipeline::unless_told(&self.feed.stop, rest).await.is_none() {
+                return Ok(Keyed::No(Some(Ended::Stopped)));
+            }
             if is_last {
                 break;
             }
@@ -212,6 +231,7 @@ impl Reading {
                 && let Some(touched) = &mut self.feed.lanes.touched
             {
                 weave.told = Instant::now();
+                self.feed.status.set_tables(Some(weave.readers.board.progress()));
                 let stand = Stand { stamp: touched.begin_stamp(), passed: self.feed.executed.clone() };
                 weave.readers.stands.send_replace(Arc::new(stand));
             }
@@ -356,6 +376,8 @@ impl Reading {
 /// Whether a table has a key; what reading one without came to.
 enum Keyed {
     Yes(ToRead),
+    /// Nobody knows yet: the source is too busy.
+    Later(ToRead),
     No(Option<Ended>),
 }
 

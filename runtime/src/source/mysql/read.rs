@@ -103,12 +103,24 @@ impl Server {
         Ok(self.tables(tables).await?.into_iter().map(with_rows).collect())
     }
 
+    /// As [`ReadSession::threads_running`].
+    pub(crate) async fn threads_running(&self) -> Result<u64, Failure> {
+        let rows = self.query(THREADS_RUNNING).await?;
+        threads_running(&rows).ok_or_else(|| Failure::transient("the server does not say how many threads run"))
+    }
+
     /// Whether the server takes a condition for the rows of a table.
     pub(crate) async fn try_filter(&self, schema: &str, table: &str, filter: &str) -> Result<(), Failure> {
         let name = format!("{}.{}", quoted(schema), quoted(table));
         // The line break ends a comment in the filter.
         self.query(&format!("SELECT 1 FROM {name} WHERE ({filter}\n) LIMIT 0")).await.map(|_| ())
     }
+}
+
+const THREADS_RUNNING: &str = "SHOW GLOBAL STATUS LIKE 'Threads_running'";
+
+fn threads_running(rows: &Rows) -> Option<u64> {
+    rows.first()?.at(1)?.parse().ok()
 }
 
 pub(crate) fn quoted(name: &str) -> String {
@@ -186,6 +198,12 @@ impl ReadSession {
 
     pub(crate) async fn query(&mut self, sql: &str) -> Result<Rows, Failure> {
         self.connection.query(sql).await
+    }
+
+    /// How many threads run at the server, this one among them.
+    pub(crate) async fn threads_running(&mut self) -> Result<u64, Failure> {
+        let rows = self.connection.query(THREADS_RUNNING).await?;
+        threads_running(&rows).ok_or_else(|| self.connection.malformed())
     }
 
     /// Opens a snapshot transaction that sees exactly what is before the position that is returned. Nothing is locked: it is tried until

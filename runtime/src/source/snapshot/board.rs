@@ -5,15 +5,14 @@
 //! is kept in the cursor store is always the whole of what was not taken over.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::metrics::TablesRead;
 
 use super::to_read::{Key, Range, ToRead};
-use super::{CHUNK_BYTES_MAX, Chunk, Pace};
+use super::{CHUNK_BYTES_MAX, Chunk, Pace, Throttle};
 
 /// A range is divided so many chunks ahead, at most: what the server walks through to find the key is read soon.
 const AHEAD_CHUNKS_MAX: u64 = 64;
@@ -22,6 +21,7 @@ const AHEAD_CHUNKS_MIN: u64 = 2;
 
 pub struct Board {
     pub pace: Pace,
+    pub(super) throttle: Arc<Throttle>,
     inner: Mutex<Inner>,
     changed: Notify,
 }
@@ -34,8 +34,6 @@ struct Inner {
     done: u64,
     gone: Vec<ToRead>,
     spare: Vec<Vec<u8>>,
-    /// Since when, and how many rows were read.
-    paced: Option<(Instant, u64)>,
 }
 
 struct Active {
@@ -114,8 +112,8 @@ pub enum Done {
 }
 
 impl Board {
-    pub(super) fn new(reads: Vec<ToRead>, pace: Pace) -> Board {
-        let board = Board { pace, inner: Mutex::default(), changed: Notify::new() };
+    pub(super) fn new(reads: Vec<ToRead>, throttle: Arc<Throttle>) -> Board {
+        let board = Board { pace: throttle.pace, throttle, inner: Mutex::default(), changed: Notify::new() };
         reads.into_iter().for_each(|read| board.add(read));
         board
     }
@@ -136,7 +134,12 @@ impl Board {
     pub fn progress(&self) -> TablesRead {
         let inner = self.lock();
         let sum = |of: fn(&ToRead) -> u64| inner.done + inner.reads.values().map(|a| of(&a.read)).sum::<u64>();
-        TablesRead { rows: sum(|w| w.rows), estimate: sum(|w| w.estimate.max(w.rows)), left: inner.reads.len() }
+        TablesRead {
+            rows: sum(|w| w.rows),
+            estimate: sum(|w| w.estimate.max(w.rows)),
+            left: inner.reads.len(),
+            rests_at: self.throttle.rests_at(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -202,7 +205,7 @@ impl Board {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(job) = self.lock().job(self.pace.chunk_rows as u64) {
+            if let Some(job) = self.lock().job(self.pace) {
                 return job;
             }
             changed.await;
@@ -279,21 +282,6 @@ impl Board {
         HasRead::Noted
     }
 
-    /// How long a reader has to rest before its next page.
-    pub(super) fn rest(&self, rows: u64) -> std::time::Duration {
-        let Some(rate) = self.pace.rows_per_second else { return std::time::Duration::ZERO };
-        let mut inner = self.lock();
-        let (since, read) = inner.paced.get_or_insert_with(|| (Instant::now(), 0));
-        *read += rows;
-        let due = std::time::Duration::from_secs_f64(*read as f64 / rate.max(1) as f64);
-        let rest = due.saturating_sub(since.elapsed());
-        if rest.is_zero() {
-            // Time in which nothing could be read is not made up for.
-            inner.paced = None;
-        }
-        rest
-    }
-
     pub(super) fn buffer(&self) -> Vec<u8> {
         self.lock().spare.pop().unwrap_or_default()
     }
@@ -336,7 +324,8 @@ impl Inner {
         }
     }
 
-    fn job(&mut self, chunk_rows: u64) -> Option<Job> {
+    fn job(&mut self, pace: Pace) -> Option<Job> {
+        let chunk_rows = pace.chunk_rows as u64;
         if !self.reads.values().any(|active| active.ranges.iter().any(|open| !open.is_taken)) {
             self.divide(i128::from(chunk_rows));
         }
@@ -347,11 +336,13 @@ impl Inner {
                 return Some(Job::new(&active.read, open, active.altered, None));
             }
         }
-        self.measure(chunk_rows)
+        // What a second allows, as the server walks through all of it at once.
+        self.measure(chunk_rows, pace.rows_per_second.unwrap_or(u64::MAX))
     }
 
-    /// The range with the most rows that are not read, to be divided where half of them are left.
-    fn measure(&mut self, chunk_rows: u64) -> Option<Job> {
+    /// The range with the most rows that are not read, to be divided where half of them are left; `rows_max`: not further ahead, if it can
+    /// be.
+    fn measure(&mut self, chunk_rows: u64, rows_max: u64) -> Option<Job> {
         let left = |active: &Active, open: &Open| {
             let of_table = active.read.estimate.saturating_sub(active.seen) / active.ranges.len() as u64;
             // An estimate may be far too low; that it is so is found out by asking.
@@ -366,7 +357,8 @@ impl Inner {
         let active = self.reads.get_mut(&read)?;
         let open = active.ranges.iter_mut().find(|open| open.id == id)?;
         open.is_measured = true;
-        let ahead = Ahead { rows: (left / 2).min(chunk_rows * AHEAD_CHUNKS_MAX), from: open.rows };
+        let rows = (left / 2).min(chunk_rows * AHEAD_CHUNKS_MAX).min(rows_max.max(chunk_rows * AHEAD_CHUNKS_MIN));
+        let ahead = Ahead { rows, from: open.rows };
         Some(Job::new(&active.read, open, active.altered, Some(ahead)))
     }
 
@@ -398,8 +390,8 @@ mod tests {
     use super::*;
 
     fn board(readers: usize) -> Board {
-        let pace = Pace { readers, chunk_rows: 10, rows_per_second: None };
-        Board::new(vec![ToRead::new(1, "s", "t", None)], pace)
+        let pace = Pace { readers, chunk_rows: 10, rows_per_second: None, threads_running_max: None };
+        Board::new(vec![ToRead::new(1, "s", "t", None)], Arc::new(Throttle::new(pace)))
     }
 
     /// Readers that take pages in any order, of a table with keys as they come: every key is read once, and nobody reads alone for
@@ -409,7 +401,7 @@ mod tests {
         let mut jobs: Vec<Job> = Vec::new();
         let (mut seen, mut turn, mut pages, mut alone) = (BTreeSet::new(), 0usize, 0, 0);
         loop {
-            let next = if jobs.len() < readers { board.lock().job(10) } else { None };
+            let next = if jobs.len() < readers { board.lock().job(board.pace) } else { None };
             if jobs.is_empty() && next.is_none() {
                 break;
             }
@@ -442,7 +434,7 @@ mod tests {
             (pages, alone) = (pages + 1, alone + usize::from(jobs.len() == 1));
             if turn % 5 == 0 && jobs.len() < readers {
                 // Somebody may divide the range while the page is read.
-                jobs.extend(board.lock().job(10));
+                jobs.extend(board.lock().job(board.pace));
             }
             match board.has_read(&jobs[at], page.len() as u64, last.as_ref(), is_last) {
                 HasRead::Noted => {}
@@ -471,7 +463,7 @@ mod tests {
     #[test]
     fn a_range_that_is_begun_again_is_no_longer_the_readers() {
         let board = board(1);
-        let job = board.lock().job(10).unwrap();
+        let job = board.lock().job(board.pace).unwrap();
         assert_eq!(board.has_read(&job, 1, Some(&vec!["5".to_owned()]), true), HasRead::Noted);
         assert_eq!(board.page(&job), None);
         {
@@ -481,7 +473,7 @@ mod tests {
             open.read = open.range.after.clone();
         }
         assert_eq!(board.has_read(&job, 0, None, true), HasRead::Gone);
-        let again = board.lock().job(10).unwrap();
+        let again = board.lock().job(board.pace).unwrap();
         assert_eq!((again.range.0, again.range.1, board.page(&again)), (job.range.0, 1, Some(Range::default())));
     }
 }

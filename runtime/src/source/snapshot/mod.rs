@@ -10,15 +10,19 @@
 mod board;
 mod reader;
 mod table;
+mod throttle;
 pub mod to_read;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use self::board::{Board, Done};
 pub use self::table::TablePlan;
+use self::throttle::Leave;
+pub use self::throttle::Throttle;
 use super::mysql::{ReadSession, SentRows};
 use super::{Failure, Origin, Source, SourceError};
 use crate::position::Position;
@@ -69,6 +73,8 @@ pub struct Pace {
     pub readers: usize,
     pub chunk_rows: usize,
     pub rows_per_second: Option<u64>,
+    /// Nothing is begun while the server has more threads running.
+    pub threads_running_max: Option<u64>,
 }
 
 /// Most bytes of a chunk; one row may have more.
@@ -130,10 +136,24 @@ impl Source {
         open.await.map_err(|f: Failure| f.of(&self.name))
     }
 
+    /// Whether reading a table may begin now; asks the server where nobody knows.
+    pub async fn gives_leave(&self, throttle: &Throttle) -> Result<bool, SourceError> {
+        let Origin::MySql(server) = &self.origin else { return Ok(true) };
+        Ok(match throttle.leave(Instant::now()) {
+            Leave::Given => true,
+            Leave::Denied => false,
+            Leave::Ask => {
+                throttle.saw(server.threads_running().await.map_err(|f| f.of(&self.name))?, &self.name);
+                throttle.rests_at().is_none()
+            }
+        })
+    }
+
     /// Begins to read tables. `None`: the source is not a server.
-    pub fn read_tables(&self, reads: Vec<ToRead>, pace: Pace, stand: Stand) -> Option<Readers> {
+    pub fn read_tables(&self, reads: Vec<ToRead>, throttle: Arc<Throttle>, stand: Stand) -> Option<Readers> {
         let Origin::MySql(server) = &self.origin else { return None };
-        let board = Arc::new(Board::new(reads, pace));
+        let pace = throttle.pace;
+        let board = Arc::new(Board::new(reads, throttle));
         let (sender, chunks) = mpsc::channel(pace.readers);
         let (stands, stand) = watch::channel(Arc::new(stand));
         let mut tasks = JoinSet::new();

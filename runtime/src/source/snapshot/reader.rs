@@ -1,12 +1,13 @@
 //! One reader of tables: a session of its own, page after page.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 
 use super::board::{Board, HasRead, Job};
 use super::table::TablePlan;
+use super::throttle::Leave;
 use super::to_read::Range;
 use super::{CHUNK_BYTES_MAX, Chunk, Stand};
 use crate::retry::Backoff;
@@ -30,6 +31,9 @@ pub(super) struct Reader {
 
 /// Times in a row that a table is described anew before it counts as an error.
 const ALTERED_MAX: u32 = 5;
+
+/// Between two looks whether the server is less busy.
+const LEAVE_LOOK: Duration = Duration::from_millis(200);
 
 const UNSENT: &str = "leave the table out of `tables`, or begin with start = \"now\"";
 
@@ -62,7 +66,7 @@ impl Reader {
                         if chunks.send(Ok(*chunk)).await.is_err() {
                             return;
                         }
-                        tokio::time::sleep(self.board.rest(rows)).await;
+                        tokio::time::sleep(self.board.throttle.rest(rows)).await;
                         if is_last {
                             break;
                         }
@@ -95,6 +99,20 @@ impl Reader {
         if !self.session.as_ref().is_some_and(|session| session.is_current(&self.server)) {
             self.visible = 0;
             self.session = Some(self.server.read_session().await?);
+        }
+        if let Some(session) = &mut self.session {
+            let throttle = &self.board.throttle;
+            match throttle.leave(Instant::now()) {
+                Leave::Given => {}
+                Leave::Ask => {
+                    throttle.saw(session.threads_running().await?, &self.name);
+                    return Ok(Page::Again);
+                }
+                Leave::Denied => {
+                    tokio::time::sleep(LEAVE_LOOK).await;
+                    return Ok(Page::Again);
+                }
+            }
         }
         let Some(table) = self.describe(job).await? else {
             self.board.give_up(job.read);
@@ -188,6 +206,8 @@ impl Reader {
         }
         let at = last_row(&sent.data, sent.rows).and_then(|row| table.key_ahead(row));
         self.board.divide_at(job, at);
+        // The server has walked through them.
+        tokio::time::sleep(self.board.throttle.rest(rows)).await;
         Ok(Page::Over)
     }
 

@@ -81,6 +81,7 @@ fn batch(rows: usize) -> Batch {
         first,
         last,
         resume: Arc::new(Position { file: "binlog.000001".into(), offset: 4, gtids: None, home: None }),
+        is_read: false,
         ends: Vec::new(),
         ends_transaction: true,
     }

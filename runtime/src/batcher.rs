@@ -122,7 +122,7 @@ pub struct ColumnBuilder {
 
 impl ColumnBuilder {
     pub(crate) fn new(kind: Kind, rows: usize, bytes: usize) -> ColumnBuilder {
-        let is_word = kind.is_word();
+        let is_word = kind.is_word() || kind == Kind::Boolean;
         let (words, offsets, data) = if is_word {
             (Vec::with_capacity(rows), Vec::new(), Vec::new())
         } else {
@@ -591,7 +591,8 @@ impl Batcher {
         let transactions = std::mem::replace(&mut self.transactions, Vec::with_capacity(expected));
         let ends = std::mem::take(&mut self.ends);
         let (first, last) = (self.first, self.last);
-        let batch = Batch { relations, transactions, rows, bytes, first, last, resume, ends, ends_transaction };
+        let is_read = relations.iter().any(|rows: &Rows| rows.ops.first() == Some(&Op::Snapshot));
+        let batch = Batch { relations, transactions, rows, bytes, first, last, resume, is_read, ends, ends_transaction };
         Ok(Some(batch))
     }
 }

@@ -4,7 +4,8 @@
 //! [`RowId`] a row keeps the order across relations. Every value of a source type has one physical form, so that the decoder,
 //! the plugin boundary and the sinks need only two: 8-byte words and variable-length bytes (see [`Kind`]).
 //!
-//! Invariants: all columns of a [`Rows`] have the same length; ids grow strictly within a `Rows`; text is valid UTF-8.
+//! Invariants: all columns of a [`Rows`] have the same length; ids grow strictly within a `Rows` (rows that a plugin derived from one
+//! row share its id); text is valid UTF-8.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -506,17 +507,12 @@ pub struct Batch {
     /// The last transaction boundary read when the batch was closed: all rows of the lane before it are in this batch or an
     /// earlier one.
     pub resume: Arc<Position>,
+    /// Its rows were read from a table. They share no batch with changes.
+    pub is_read: bool,
     /// `ordering = "transaction"` alone: the transactions that end in the batch, by number, and the boundary behind each.
     pub ends: Vec<(u64, Arc<Position>)>,
     /// The transaction of `last` ends at or before `resume`; else the batch was cut inside of it.
     pub ends_transaction: bool,
-}
-
-impl Batch {
-    /// True if its rows were read from a table. They share no batch with changes.
-    pub fn is_read(&self) -> bool {
-        self.relations.iter().any(|rows| rows.ops.first() == Some(&Op::Snapshot))
-    }
 }
 
 /// The rows of one relation that go to one topic of one sink: what a sink writes.

@@ -144,6 +144,7 @@ mod tests {
             first: RowId::default(),
             last: RowId::default(),
             resume: Arc::new(Position { file: "b.1".into(), offset: 4, gtids: None, home: None }),
+            is_read: false,
             ends: Vec::new(),
             ends_transaction: true,
         }

@@ -1,5 +1,8 @@
 //! Plugins as components: `make plugins` builds them into target/plugins.
 
+#[path = "plugin/derived.rs"]
+mod derived;
+
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -74,6 +77,7 @@ fn batch(relation: &Arc<Relation>, ops: &[Op], emails: &[&str]) -> Batch {
         relations: vec![rows],
         transactions: vec![transaction],
         resume: Arc::new(position),
+        is_read: false,
         ends: Vec::new(),
         ends_transaction: true,
     }
@@ -226,6 +230,19 @@ fn malformed_plans_and_outcomes_say_what_is_wrong() {
         ("short-nulls", "assigns[0]: `nulls`: a bitmap of 4 bytes for 4 rows, which take 1"),
         ("large-constant", "assigns[0]: a constant that takes more than 67108864 bytes in 4 rows"),
         ("overlap", "it holds more than 67108864 bytes"),
+        ("derive-twice", "two derived tables `made.rows`"),
+        ("derive-key-beyond", "derived table `made.rows`: a key of the columns [2] of 2"),
+        ("derive-without-name", "a derived table `made.`, which lacks a part of its name"),
+        ("derivation-beyond", "derived[0]: derivation 1 of 1"),
+        ("short-origins", "derived[0]: `origins` of 8 bytes for 3 rows, which take 12"),
+        ("origin-beyond", "derived[0]: row 1 comes from row 4 of 4"),
+        ("origins-down", "derived[0]: row 1 comes from row 0, the one before it from row 1"),
+        ("derived-without-key", "derived[0]: row 0 of made.rows lacks its key `id`"),
+        ("derived-null-key", "derived[0]: row 1 of made.rows lacks its key `id`"),
+        ("derived-delete-without-key", "derived[0]: row 1 of made.rows is not inserted, and the table has no key to find it by"),
+        ("derived-column-beyond", "derived[0]: column 2 of 2"),
+        ("derived-twice", "derived[0]: column `id`: given twice"),
+        ("derived-bomb", "derived[0]: 1048576 rows of 4096 columns take more than 67108864 bytes"),
     ];
     for (deed, expected) in cases {
         let text = error_of(deed, "process").to_string();

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use std::cell::Cell;
 use std::hint::black_box;
 use tidegate_plugin::bindings::exports::tidegate::plugin::transform::{
-    Assign, ByRow, Guest, Outcome, Plan, Read, Routing, RowError, TextLayout, Values, Want,
+    Addition, Assign, ByRow, Derivation, Derived, Guest, Outcome, Plan, Read, Routing, RowError, TextLayout, Values, Want,
 };
-use tidegate_plugin::bindings::tidegate::plugin::types::{Batch, Buffer, Relation, Varlen, Vector};
+use tidegate_plugin::bindings::tidegate::plugin::types::{Batch, Buffer, Column, Relation, Varlen, Vector};
 use tidegate_plugin::log;
 
 #[derive(Deserialize)]
@@ -69,6 +69,20 @@ enum Deed {
     ShortOps,
     OpBeyond,
     ShortNulls,
+    // Derived rows.
+    DeriveTwice,
+    DeriveKeyBeyond,
+    DeriveWithoutName,
+    DerivationBeyond,
+    ShortOrigins,
+    OriginBeyond,
+    OriginsDown,
+    DerivedWithoutKey,
+    DerivedNullKey,
+    DerivedDeleteWithoutKey,
+    DerivedColumnBeyond,
+    DerivedTwice,
+    DerivedBomb,
 }
 
 thread_local! {
@@ -123,12 +137,7 @@ impl Guest for Hostile {
     fn bind(relation: Relation) -> Result<Option<Plan>, String> {
         misbehave(Call::Bind)?;
         let deed = CONFIG.get().0;
-        let add = |kind| tidegate_plugin::bindings::exports::tidegate::plugin::transform::Addition {
-            name: "added".to_owned(),
-            kind,
-            nullable: true,
-            attributes: Vec::new(),
-        };
+        let add = |kind| addition("added", kind);
         let columns = relation.columns.len() as u16;
         Ok(Some(Plan {
             ops: if deed == Deed::UnknownOp { vec![9] } else { vec![0, 1, 2, 3] },
@@ -142,6 +151,7 @@ impl Guest for Hostile {
             },
             drops: if deed == Deed::DropKey { vec![0] } else { Vec::new() },
             renames: Vec::new(),
+            derives: derivations(deed),
             attributes: Vec::new(),
         }))
     }
@@ -151,6 +161,54 @@ impl Guest for Hostile {
         misbehave(Call::Process)?;
         Ok(outcome(CONFIG.get().0, batch.rows as usize))
     }
+}
+
+fn addition(name: &str, kind: u8) -> Addition {
+    Addition { name: name.to_owned(), kind, nullable: true, attributes: Vec::new() }
+}
+
+/// made.rows (id int64, key; name text), unless the deed is about it.
+fn derivations(deed: Deed) -> Vec<Derivation> {
+    let columns = match deed {
+        Deed::DerivedBomb => (0..4096).map(|at| addition(&at.to_string(), 1)).collect(),
+        _ => vec![addition("id", 1), addition("name", 4)],
+    };
+    let key = match deed {
+        Deed::DeriveKeyBeyond => vec![2],
+        Deed::DerivedDeleteWithoutKey | Deed::DerivedBomb => Vec::new(),
+        _ => vec![0],
+    };
+    let table = if deed == Deed::DeriveWithoutName { "" } else { "rows" }.to_owned();
+    let made = Derivation { schema: "made".to_owned(), table, columns, key, attributes: Vec::new() };
+    if deed == Deed::DeriveTwice { vec![made.clone(), made] } else { vec![made] }
+}
+
+fn derived(deed: Deed, rows: usize) -> Vec<Derived> {
+    let id = |rows: usize, nulls: Vec<u8>| Column {
+        index: 0,
+        image: 0,
+        vector: Vector { kind: 1, nulls, present: Vec::new(), data: Buffer::Words(vec![0; rows * 8]) },
+    };
+    let made = |origins: &[u32], columns| Derived {
+        derivation: 0,
+        origins: origins.iter().flat_map(|o| o.to_le_bytes()).collect(),
+        ops: vec![0; origins.len()],
+        columns,
+    };
+    let all = id(2, Vec::new());
+    vec![match deed {
+        Deed::DerivationBeyond => Derived { derivation: 1, ..made(&[0, 1], vec![all]) },
+        Deed::ShortOrigins => Derived { ops: vec![0; 3], ..made(&[0, 1], vec![id(3, Vec::new())]) },
+        Deed::OriginBeyond => made(&[0, rows as u32], vec![all]),
+        Deed::OriginsDown => made(&[1, 0], vec![all]),
+        Deed::DerivedWithoutKey => made(&[0, 1], Vec::new()),
+        Deed::DerivedNullKey => made(&[0, 1], vec![id(2, vec![0b01])]),
+        Deed::DerivedDeleteWithoutKey => Derived { ops: vec![0, 2], ..made(&[0, 1], vec![all]) },
+        Deed::DerivedColumnBeyond => made(&[0, 1], vec![Column { index: 2, ..all }]),
+        Deed::DerivedTwice => made(&[0, 1], vec![all.clone(), all]),
+        Deed::DerivedBomb => made(&vec![0; 1 << 20], Vec::new()),
+        _ => return Vec::new(),
+    }]
 }
 
 fn outcome(deed: Deed, rows: usize) -> Outcome {
@@ -168,6 +226,7 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
         assigns: Vec::new(),
         routing: Routing::Unchanged,
         errors: Vec::new(),
+        derived: derived(deed, rows),
         attributes: Vec::new(),
     };
     let by_row = |lists: Vec<Vec<String>>, bytes: usize| Routing::ByRow(ByRow { lists, rows: vec![0; bytes] });

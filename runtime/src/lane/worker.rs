@@ -343,7 +343,7 @@ impl Worker {
 
     /// The mark of a batch that is written up to the row `id`.
     fn mark_at(&self, batch: &Batch, id: RowId) -> Mark {
-        if batch.is_read() {
+        if batch.is_read {
             // No mark covers such rows, and all changes before them are in earlier batches.
             return self.new_mark(Arc::clone(&batch.resume), None);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bindings::exports::tidegate::plugin::transform::{Assign, Outcome, Routing, RowError as WireRowError, Values};
+use super::derive;
 use super::error::Fault;
 use super::instance::{MESSAGE_BYTES_MAX, truncate};
 use super::plan::{Image, Plan};
@@ -36,8 +37,13 @@ impl<'a> Seen<'a> {
         Seen { picks, guest_rows, len: picks.map_or(rows, <[u32]>::len) }
     }
 
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The batch's row of the guest's.
-    fn row(&self, guest: usize) -> usize {
+    pub(super) fn row(&self, guest: usize) -> usize {
         self.picks.map_or(guest, |picks| picks[guest] as usize)
     }
 
@@ -50,16 +56,17 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Applies an outcome and returns the rows that the plugin could not process: index in `rows` and message.
-/// A column that a constant fills has at most `bytes_max` bytes of values.
-pub(super) fn apply(
-    plan: &Plan,
-    rows: &mut Rows,
-    seen: &Seen<'_>,
-    outcome: Outcome,
-    bytes_max: usize,
-) -> Result<Vec<(usize, String)>, Fault> {
-    let Outcome { keep, ops, assigns, routing, errors, attributes } = outcome;
+/// What an outcome has besides changes of the rows.
+pub(super) struct Applied {
+    /// The rows that the plugin could not process: index and message.
+    pub errors: Vec<(usize, String)>,
+    /// The rows that it made.
+    pub derived: Vec<Rows>,
+}
+
+/// Applies an outcome. A column that a constant fills has at most `bytes_max` bytes of values.
+pub(super) fn apply(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, outcome: Outcome, bytes_max: usize) -> Result<Applied, Fault> {
+    let Outcome { keep, ops, assigns, routing, errors, derived, attributes } = outcome;
     if let Some(attribute) = attributes.first() {
         return Err(malformed("attributes", format!("{:?} is not known to this version of tidegate", attribute.name)));
     }
@@ -74,7 +81,8 @@ pub(super) fn apply(
     let errors = row_errors(errors, seen)?;
     route(rows, seen, keep, routing, &errors)?;
     change_columns(plan, rows)?;
-    Ok(errors)
+    let derived = derive::rows(&plan.derives, derived, seen, &rows.ids, &errors, bytes_max)?;
+    Ok(Applied { errors, derived })
 }
 
 fn malformed(what: &str, reason: String) -> Fault {

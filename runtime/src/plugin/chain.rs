@@ -1,9 +1,9 @@
 //! The plugins of one lane, in order, bound to the relations that pass.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::apply::{self, Seen};
+use super::apply::{self, Applied, Seen};
 use super::engine::Plugin;
 use super::error::{Fault, PluginError, RowError};
 use super::instance::Instance;
@@ -52,7 +52,7 @@ impl Chain {
 
     /// Asks the plugins for their plans, once a relation. What comes out of one is bound to the next.
     pub fn bind(&mut self, relation: &Arc<Relation>) -> Result<Bound, PluginError> {
-        self.binding(relation)?;
+        self.know(relation)?;
         Ok(self.bindings[&relation.id].bound.clone())
     }
 
@@ -62,7 +62,8 @@ impl Chain {
         self.instances.iter().enumerate().filter(move |(at, _)| !takes(*at)).map(|(_, instance)| &**instance.name())
     }
 
-    fn binding(&mut self, relation: &Arc<Relation>) -> Result<(), PluginError> {
+    /// Binds a relation that comes in, if that was not done.
+    fn know(&mut self, relation: &Arc<Relation>) -> Result<(), PluginError> {
         if self.bindings.contains_key(&relation.id) {
             return Ok(());
         }
@@ -71,6 +72,11 @@ impl Chain {
             // What the guests keep of their relations goes with them.
             self.instances = self.instances.iter().map(Instance::anew).collect::<Result<_, _>>()?;
         }
+        self.bind_from(0, relation)
+    }
+
+    /// Binds a relation to the plugins from the `first` on, and what these derive from it to those behind them.
+    fn bind_from(&mut self, first: usize, relation: &Arc<Relation>) -> Result<(), PluginError> {
         let columns = relation.columns.len();
         let mut bound = Bound {
             output: Arc::clone(relation),
@@ -79,11 +85,13 @@ impl Chain {
             reads_before: vec![false; columns],
             is_transformed: false,
         };
-        let mut plans = Vec::with_capacity(self.instances.len());
-        for instance in &mut self.instances {
+        let mut plans: Vec<Option<Plan>> = (0..first).map(|_| None).collect();
+        let mut derived = Vec::new();
+        for (at, instance) in self.instances.iter_mut().enumerate().skip(first) {
             let plan = Plan::ask(instance, &bound.output).map_err(|fault| failed(instance, relation, fault))?;
             if let Some(plan) = &plan {
                 bound.is_transformed = true;
+                derived.extend(plan.derives.iter().map(|relation| (at + 1, Arc::clone(relation))));
                 for read in plan.reads.iter().filter(|read| read.needed) {
                     if let Some(column) = bound.input_of[read.index] {
                         match read.image {
@@ -98,32 +106,53 @@ impl Chain {
             plans.push(plan);
         }
         self.bindings.insert(relation.id, Binding { plans, bound });
-        Ok(())
+        derived.iter().try_for_each(|(first, relation)| self.bind_from(*first, relation))
     }
 
-    /// Transforms a batch in place: values, operations, columns and topics. Dropped rows stay, with an empty topic list.
-    /// Returns the rows that a plugin could not process, which are marked as dropped as well.
+    /// Transforms a batch in place: values, operations, columns and topics. Dropped rows stay, with an empty topic list; derived
+    /// rows follow those that were there. Returns the rows that a plugin could not process, which are marked as dropped as well.
     ///
     /// After an `Err` the batch is half transformed and must not be written; a plugin that crashed stays dead.
     pub fn process(&mut self, batch: &mut Batch) -> Result<Vec<RowError>, PluginError> {
         let mut errors = Vec::new();
+        let mut derived = VecDeque::new();
+        let mut done = Vec::new();
         for rows in batch.relations.iter_mut().filter(|rows| !rows.is_empty()) {
-            let relation = Arc::clone(&rows.relation);
-            self.binding(&relation)?;
-            let plans = &self.bindings[&relation.id].plans;
-            for (instance, plan) in self.instances.iter_mut().zip(plans) {
-                let Some(plan) = plan else { continue };
-                let found = step(instance, plan, rows, &batch.transactions).map_err(|fault| failed(instance, &relation, fault))?;
-                errors.extend(found.into_iter().map(|(row, message)| RowError {
-                    plugin: Arc::clone(instance.name()),
-                    relation: Arc::clone(&relation),
-                    id: rows.ids[row],
-                    row,
-                    message,
-                }));
+            self.know(&rows.relation)?;
+            self.pass(rows, &batch.transactions, &mut errors, &mut derived)?;
+            // Before another relation is bound, for which all others may be forgotten.
+            while let Some(mut rows) = derived.pop_front() {
+                self.pass(&mut rows, &batch.transactions, &mut errors, &mut derived)?;
+                done.push(rows);
             }
         }
+        batch.relations.append(&mut done);
         Ok(errors)
+    }
+
+    /// Passes rows of a relation that is bound through its plugins.
+    fn pass(
+        &mut self,
+        rows: &mut Rows,
+        transactions: &[Transaction],
+        errors: &mut Vec<RowError>,
+        derived: &mut VecDeque<Rows>,
+    ) -> Result<(), PluginError> {
+        let relation = Arc::clone(&rows.relation);
+        let plans = &self.bindings[&relation.id].plans;
+        for (instance, plan) in self.instances.iter_mut().zip(plans) {
+            let Some(plan) = plan else { continue };
+            let applied = step(instance, plan, rows, transactions).map_err(|fault| failed(instance, &relation, fault))?;
+            errors.extend(applied.errors.into_iter().map(|(row, message)| RowError {
+                plugin: Arc::clone(instance.name()),
+                relation: Arc::clone(&relation),
+                id: rows.ids[row],
+                row,
+                message,
+            }));
+            derived.extend(applied.derived.into_iter().filter(|rows| !rows.is_empty()));
+        }
+        Ok(())
     }
 }
 
@@ -132,16 +161,11 @@ fn failed(instance: &Instance, relation: &Relation, fault: Fault) -> PluginError
 }
 
 /// One plugin's turn at the rows of one relation.
-fn step(
-    instance: &mut Instance,
-    plan: &Plan,
-    rows: &mut Rows,
-    transactions: &[Transaction],
-) -> Result<Vec<(usize, String)>, Fault> {
+fn step(instance: &mut Instance, plan: &Plan, rows: &mut Rows, transactions: &[Transaction]) -> Result<Applied, Fault> {
     let picks = lower::selection(plan, rows);
     if picks.as_ref().is_some_and(Vec::is_empty) {
         apply::pass_by(plan, rows)?;
-        return Ok(Vec::new());
+        return Ok(Applied { errors: Vec::new(), derived: Vec::new() });
     }
     let outcome = lower::call(instance, plan, rows, transactions, picks.as_deref())?;
     apply::apply(plan, rows, &Seen::new(picks.as_deref(), rows.len()), outcome, instance.memory_bytes_max())

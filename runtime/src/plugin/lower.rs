@@ -43,9 +43,9 @@ pub(super) fn call(
             ),
         }
     }
-    let columns: Vec<types::Column<'_>> = passed
+    let columns: Vec<types::ColumnParam<'_>> = passed
         .iter()
-        .map(|(read, vector)| types::Column { index: read.index as u16, image: read.image as u8, vector: vector.param() })
+        .map(|(read, vector)| types::ColumnParam { index: read.index as u16, image: read.image as u8, vector: vector.param() })
         .collect();
     let texts: Vec<Vec<Option<String>>> = plan.metadata.iter().map(|&metadata| texts(metadata, transactions)).collect();
     let metadata: Vec<Passed<'_>> = plan

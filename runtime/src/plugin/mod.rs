@@ -11,6 +11,7 @@
 mod apply;
 mod bindings;
 mod chain;
+mod derive;
 mod engine;
 mod error;
 mod instance;

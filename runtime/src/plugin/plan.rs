@@ -1,10 +1,10 @@
 //! What a plugin wants of one relation: its plan, checked, and the relation that comes out.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::bindings::exports::tidegate::plugin::transform::{self as wit, TextLayout, Want};
 use super::bindings::tidegate::plugin::types;
+use super::derive;
 use super::error::Fault;
 use super::instance::Instance;
 use crate::change::{ColumnDef, Kind, Op, Relation, SourceType};
@@ -65,6 +65,8 @@ pub(super) struct Plan {
     pub origin: Vec<usize>,
     pub input: Arc<Relation>,
     pub output: Arc<Relation>,
+    /// The tables that the plugin makes rows of.
+    pub derives: Vec<Arc<Relation>>,
 }
 
 impl Plan {
@@ -130,17 +132,10 @@ impl Plan {
 
         let mut kinds: Vec<Kind> = input.columns.iter().map(ColumnDef::kind).collect();
         let mut columns = input.columns.clone();
-        for add in &plan.adds {
-            let kind = Kind::from_code(add.kind).ok_or_else(|| format!("kind code {} of added column `{}`", add.kind, add.name))?;
-            if let Some(attribute) = add.attributes.first() {
-                return Err(format!("attribute {:?} of added column `{}`", attribute.name, add.name));
-            }
-            kinds.push(kind);
-            columns.push(ColumnDef {
-                name: add.name.as_str().into(),
-                source_type: SourceType::Plugin(kind),
-                nullable: add.nullable,
-            });
+        for add in plan.adds {
+            let add = derive::added(add)?;
+            kinds.push(add.kind());
+            columns.push(add);
         }
         for rename in plan.renames.iter() {
             columns[column(rename.index, "new name for")?].name = rename.name.as_str().into();
@@ -154,28 +149,17 @@ impl Plan {
             dropped[at] = true;
         }
         let origin: Vec<usize> = (0..columns.len()).filter(|&c| !dropped[c]).collect();
-        if origin.len() > usize::from(u16::MAX) {
-            return Err(format!("{} columns", origin.len()));
-        }
-        let same = plan.adds.is_empty() && plan.renames.is_empty() && origin.len() == inputs;
+        let same = columns.len() == inputs && plan.renames.is_empty() && origin.len() == inputs;
         let output = if same { Arc::clone(input) } else { Arc::new(output(input, &columns, &origin)?) };
         let strings = plan.layout == TextLayout::Strings;
-        Ok(Plan { ops, reads, metadata, strings, kinds, inputs, origin, input: Arc::clone(input), output })
+        let derives = derive::relations(plan.derives)?;
+        Ok(Plan { ops, reads, metadata, strings, kinds, inputs, origin, input: Arc::clone(input), output, derives })
     }
 }
 
 /// The relation made of the columns that are left.
 fn output(input: &Relation, columns: &[ColumnDef], origin: &[usize]) -> Result<Relation, String> {
-    let columns: Vec<ColumnDef> = origin.iter().map(|&c| columns[c].clone()).collect();
-    let mut names = HashSet::new();
-    for column in &columns {
-        if column.name.is_empty() {
-            return Err("a column without a name".to_owned());
-        }
-        if !names.insert(&*column.name) {
-            return Err(format!("two columns with the name `{}`", column.name));
-        }
-    }
+    let columns = derive::distinct(origin.iter().map(|&c| columns[c].clone()).collect())?;
     let key = input.key.iter().filter_map(|&k| origin.iter().position(|&c| c == usize::from(k))).map(|k| k as u16).collect();
     Ok(Relation {
         id: Relation::next_id(),

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use crate::bindings::exports::tidegate::plugin::transform as wit;
 use crate::bindings::tidegate::plugin::types::{Buffer, Varlen, Vector};
 use crate::column::{Booleans, Bytes, Float64s, Images, Int64s, Texts, UInt64s, Value, bit};
+use crate::derived::{Made, Table};
 use crate::outcome::Patches;
 use crate::plan::Metadata;
 use crate::relation::{Kind, Op, Relation};
@@ -20,12 +21,14 @@ pub(crate) struct Bound {
     columns: Vec<(String, Kind)>,
     reads: Vec<(u16, bool, bool)>,
     metadata: Vec<u8>,
+    derives: Vec<Table>,
 }
 
 impl Bound {
     pub(crate) fn new(relation: Relation, columns: Vec<(String, Kind)>, plan: &wit::Plan) -> Bound {
         let reads = plan.reads.iter().map(|r| (r.index, r.after != wit::Want::No, r.before != wit::Want::No)).collect();
-        Bound { relation, columns, reads, metadata: plan.metadata.clone() }
+        let derives = plan.derives.iter().map(Table::new).collect();
+        Bound { relation, columns, reads, metadata: plan.metadata.clone(), derives }
     }
 }
 
@@ -34,6 +37,8 @@ pub struct Batch<'a> {
     bound: &'a Bound,
     wire: wit::Batch,
     patches: RefCell<Patches>,
+    /// One a derived table.
+    made: RefCell<Vec<Made>>,
 }
 
 /// Which image of the rows to look at.
@@ -62,7 +67,8 @@ macro_rules! columns {
 impl<'a> Batch<'a> {
     pub(crate) fn new(bound: &'a Bound, wire: wit::Batch) -> Batch<'a> {
         let patches = RefCell::new(Patches::new(wire.rows as usize));
-        Batch { bound, wire, patches }
+        let made = RefCell::new(bound.derives.iter().map(|_| Made::default()).collect());
+        Batch { bound, wire, patches, made }
     }
 
     pub fn relation(&self) -> &Relation {
@@ -110,6 +116,11 @@ impl<'a> Batch<'a> {
     pub(crate) fn is_null(&self, row: usize, column: &str, side: Side) -> bool {
         let vector = self.images(column, side).of_row(row);
         vector.is_none_or(|v| !v.nulls.is_empty() && !bit(&v.nulls, row))
+    }
+
+    pub(crate) fn value(&self, row: usize, column: &str, side: Side) -> Value {
+        let vector = self.images(column, side).of_row(row);
+        vector.map_or(Value::Null, |vector| Value::of(vector, row))
     }
 
     /// Text that the plan asked for as metadata.
@@ -172,8 +183,21 @@ impl<'a> Batch<'a> {
         self.patches.borrow_mut().set_op(row, op.code(), &self.wire.ops);
     }
 
+    /// A derived table's index.
+    pub(crate) fn derived(&self, name: &str) -> usize {
+        let at = self.bound.derives.iter().position(|table| table.name == name);
+        at.unwrap_or_else(|| panic!("the plan does not derive the table `{name}`"))
+    }
+
+    pub(crate) fn make<R>(&self, table: usize, make: impl FnOnce(&Table, &mut Made) -> R) -> R {
+        make(&self.bound.derives[table], &mut self.made.borrow_mut()[table])
+    }
+
     pub(crate) fn finish(self) -> wit::Outcome {
-        self.patches.into_inner().finish()
+        let mut outcome = self.patches.into_inner().finish();
+        let made = (0..).zip(self.made.into_inner()).zip(&self.bound.derives);
+        outcome.derived = made.filter_map(|((at, made), table)| made.finish(at, table)).collect();
+        outcome
     }
 
     /// Drops the rows for which `keep` says false.

@@ -1,6 +1,7 @@
 //! Columns of a batch, typed, and values.
 
 use crate::bindings::tidegate::plugin::types::{Buffer, Varlen, Vector};
+use crate::relation::Kind;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,24 @@ pub enum Value {
     /// Also decimals and JSON.
     Text(String),
     Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// The value of a row in a vector that the host or this SDK made.
+    pub(crate) fn of(vector: &Vector, row: usize) -> Value {
+        if !vector.nulls.is_empty() && !bit(&vector.nulls, row) {
+            return Value::Null;
+        }
+        match (&vector.data, Kind::from_code(vector.kind)) {
+            (Buffer::Bits(bits), _) => Value::Boolean(bit(bits, row)),
+            (Buffer::Words(_), Kind::UInt64) => Value::UInt64(u64::from_le_bytes(word(vector, row))),
+            (Buffer::Words(_), Kind::Float64) => Value::Float64(f64::from_le_bytes(word(vector, row))),
+            (Buffer::Words(_), _) => Value::Int64(i64::from_le_bytes(word(vector, row))),
+            (Buffer::Packed(_), Kind::Bytes) => Value::Bytes(packed(vector, row).to_vec()),
+            (Buffer::Packed(_), _) => Value::Text(String::from_utf8_lossy(packed(vector, row)).into_owned()),
+            (Buffer::Strings(strings), _) => Value::Text(strings[row].clone()),
+        }
+    }
 }
 
 macro_rules! into_value {

@@ -15,6 +15,7 @@ pub mod bindings {
     });
 }
 pub mod column;
+mod derived;
 pub mod log;
 mod outcome;
 pub mod plan;
@@ -27,7 +28,8 @@ use std::marker::PhantomData;
 
 pub use batch::Batch;
 pub use column::Value;
-pub use plan::Plan;
+pub use derived::DerivedRow;
+pub use plan::{Derivation, Plan};
 pub use relation::{Column, Kind, Op, Relation};
 pub use row::Row;
 

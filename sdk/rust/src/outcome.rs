@@ -81,12 +81,20 @@ impl Patches {
             Some(topics) if self.routes.rows.is_empty() => wit::Routing::All(topics),
             all => self.routes.finish(all),
         };
-        wit::Outcome { keep: self.keep, ops: self.ops, assigns, routing, errors: self.errors, attributes: Vec::new() }
+        wit::Outcome {
+            keep: self.keep,
+            ops: self.ops,
+            assigns,
+            routing,
+            errors: self.errors,
+            derived: Vec::new(),
+            attributes: Vec::new(),
+        }
     }
 }
 
 /// Values of one column of one image that were set row by row.
-struct Cells {
+pub(crate) struct Cells {
     index: u16,
     image: u8,
     kind: Kind,
@@ -101,7 +109,7 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(index: u16, image: u8, kind: Kind, rows: usize) -> Cells {
+    pub(crate) fn new(index: u16, image: u8, kind: Kind, rows: usize) -> Cells {
         let bitmap = || vec![0; rows.div_ceil(8)];
         let (fixed, spans) = match kind {
             Kind::Boolean => (bitmap(), Vec::new()),
@@ -111,7 +119,8 @@ impl Cells {
         Cells { index, image, kind, rows: bitmap(), nulls: bitmap(), has_nulls: false, fixed, spans, data: Vec::new() }
     }
 
-    fn set(&mut self, row: usize, value: Value) -> Option<()> {
+    /// `None`: the value does not fit the kind.
+    pub(crate) fn set(&mut self, row: usize, value: Value) -> Option<()> {
         let kind = self.kind;
         match &value {
             Value::Null => self.has_nulls = true,
@@ -148,7 +157,7 @@ impl Cells {
         self.spans[row] = (start, self.data.len() as u32);
     }
 
-    fn finish(self) -> wit::Assign {
+    pub(crate) fn finish(self) -> wit::Assign {
         let data = match self.kind {
             Kind::Boolean => Buffer::Bits(self.fixed),
             kind if kind.is_text() || kind == Kind::Bytes => {

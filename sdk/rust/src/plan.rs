@@ -25,6 +25,46 @@ struct Read {
     before: wit::Want,
 }
 
+/// A table of the plugin's making, of which [`Row::derive`](crate::Row::derive) makes rows.
+#[derive(Clone, Debug)]
+pub struct Derivation {
+    schema: String,
+    table: String,
+    columns: Vec<(String, Kind, bool)>,
+    key: Vec<String>,
+}
+
+impl Derivation {
+    /// `schema.table`, which is also the topic of its rows.
+    pub fn new(name: &str) -> Derivation {
+        let (schema, table) = name.split_once('.').unwrap_or(("", name));
+        Derivation { schema: schema.to_owned(), table: table.to_owned(), columns: Vec::new(), key: Vec::new() }
+    }
+
+    /// A column that may be NULL, or absent.
+    pub fn column(mut self, name: &str, kind: Kind) -> Derivation {
+        self.columns.push((name.to_owned(), kind, true));
+        self
+    }
+
+    /// The next column of the key, which every row sets. Without any, rows can be inserted only.
+    pub fn key(mut self, name: &str, kind: Kind) -> Derivation {
+        self.columns.push((name.to_owned(), kind, false));
+        self.key.push(name.to_owned());
+        self
+    }
+
+    fn finish(self) -> wit::Derivation {
+        let key = (0..).zip(&self.columns).filter(|(_, (name, ..))| self.key.contains(name)).map(|(at, _)| at).collect();
+        let columns = self.columns.into_iter().map(addition).collect();
+        wit::Derivation { schema: self.schema, table: self.table, columns, key, attributes: Vec::new() }
+    }
+}
+
+fn addition((name, kind, nullable): (String, Kind, bool)) -> wit::Addition {
+    wit::Addition { name, kind: kind.code(), nullable, attributes: Vec::new() }
+}
+
 /// Columns are named; a name that the relation does not have is an error when the plan is handed over.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -34,6 +74,7 @@ pub struct Plan {
     adds: Vec<(String, Kind, bool)>,
     drops: Vec<String>,
     renames: Vec<(String, String)>,
+    derives: Vec<Derivation>,
 }
 
 impl Default for Plan {
@@ -52,6 +93,7 @@ impl Plan {
             adds: Vec::new(),
             drops: Vec::new(),
             renames: Vec::new(),
+            derives: Vec::new(),
         }
     }
 
@@ -113,6 +155,12 @@ impl Plan {
         self
     }
 
+    /// Declares a table of which the plugin makes rows.
+    pub fn derives(mut self, table: Derivation) -> Plan {
+        self.derives.push(table);
+        self
+    }
+
     /// The plan as the host wants it, and the names of all columns: those of the relation, then those added.
     pub(crate) fn finish(self, relation: &Relation) -> Result<(wit::Plan, Vec<(String, Kind)>), String> {
         let index = |name: &str| {
@@ -132,12 +180,6 @@ impl Plan {
                 None => reads.push(wit::Read { index, after: read.after, before: read.before }),
             }
         }
-        let add = |(name, kind, nullable): (String, Kind, bool)| wit::Addition {
-            name,
-            kind: kind.code(),
-            nullable,
-            attributes: Vec::new(),
-        };
         let renames = self.renames.into_iter().map(|(from, name)| Ok(wit::Rename { index: index(&from)?, name }));
         let plan = wit::Plan {
             ops: self.ops.into_iter().map(Op::code).collect(),
@@ -146,7 +188,8 @@ impl Plan {
             layout: wit::TextLayout::Packed,
             drops: self.drops.iter().map(|name| index(name)).collect::<Result<_, String>>()?,
             renames: renames.collect::<Result<_, String>>()?,
-            adds: self.adds.into_iter().map(add).collect(),
+            adds: self.adds.into_iter().map(addition).collect(),
+            derives: self.derives.into_iter().map(Derivation::finish).collect(),
             attributes: Vec::new(),
         };
         Ok((plan, names))

@@ -2,6 +2,7 @@
 
 use crate::batch::{AFTER, BEFORE, Batch, Side};
 use crate::column::{Booleans, Bytes, Float64s, Int64s, Texts, UInt64s, Value};
+use crate::derived::DerivedRow;
 use crate::log;
 use crate::relation::Op;
 
@@ -58,6 +59,11 @@ impl<'a> Row<'a> {
         boolean -> bool: Booleans
     );
 
+    /// The value of a column of any kind. `Value::Null`: NULL, or not in the image.
+    pub fn value(self, column: &str) -> Value {
+        self.batch.value(self.row, column, self.side)
+    }
+
     /// NULL, or not in the image.
     pub fn is_null(self, column: &str) -> bool {
         self.batch.is_null(self.row, column, self.side)
@@ -96,6 +102,17 @@ impl<'a> Row<'a> {
     /// Sends it to this topic as well as to those that [`route`](Self::route) and this have named.
     pub fn route_also(self, topic: &str) {
         self.batch.patch(|patches| patches.route_also(self.row, topic));
+    }
+
+    /// Makes a row of a table that the plan [`derives`](crate::Plan::derives), `schema.table`: an insert, which replaces a row of its key.
+    /// It is written after this one, whether this one is dropped or not.
+    pub fn derive(self, table: &str) -> DerivedRow<'a> {
+        self.derive_as(Op::Insert, table)
+    }
+
+    /// Makes another change: an update sets some columns of the row of its key, a delete needs the key alone.
+    pub fn derive_as(self, op: Op, table: &str) -> DerivedRow<'a> {
+        DerivedRow::new(self.batch, self.row, op, table)
     }
 
     /// It cannot be processed: the pipeline stops in front of it. The message should not hold values.

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 use crate::batch::{AFTER, BEFORE};
 use crate::bindings::exports::tidegate::plugin::transform as wit;
-use crate::bindings::tidegate::plugin::types::{Batch, Buffer, Column as WireColumn, Varlen, Vector};
+use crate::bindings::tidegate::plugin::types::{Batch, Column as WireColumn};
 use crate::column::{Value, bit};
 use crate::outcome::Patches;
 use crate::relation::{Column, Kind, Op, Relation};
@@ -87,6 +87,19 @@ pub struct Outcome {
     pub topics: Option<Vec<String>>,
     /// The message of [`Row::fail`](crate::Row::fail).
     pub error: Option<String>,
+    /// The rows that were made of it, table by table.
+    pub derived: Vec<Derived>,
+}
+
+/// A row that the plugin made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Derived {
+    /// `schema.table`.
+    pub table: String,
+    pub op: Op,
+    /// What was set.
+    pub before: BTreeMap<String, Value>,
+    pub after: BTreeMap<String, Value>,
 }
 
 /// One instance of a plugin.
@@ -118,6 +131,7 @@ impl<P: Plugin> Tester<P> {
             after: image(&change.after),
             topics: None,
             error: None,
+            derived: Vec::new(),
         };
         let mut outcomes: Vec<Outcome> = changes.iter().map(unchanged).collect();
         let bound = Relation { id: self.relations, ..relation.clone() };
@@ -133,6 +147,7 @@ impl<P: Plugin> Tester<P> {
         let answer = self.running.process(id, batch)?;
         for (i, &row) in passed.iter().enumerate() {
             apply(&mut outcomes[row], i, &answer, &columns);
+            outcomes[row].derived = derived(i, &answer, &plan.derives);
         }
         Ok(outcomes)
     }
@@ -173,8 +188,8 @@ fn apply(outcome: &mut Outcome, i: usize, answer: &wit::Outcome, columns: &[Stri
     for assign in answer.assigns.iter().filter(|a| a.rows.is_empty() || bit(&a.rows, i)) {
         let image = if assign.image == BEFORE { &mut outcome.before } else { &mut outcome.after };
         let value = match &assign.values {
-            wit::Values::Each(vector) => value(vector, i),
-            wit::Values::Constant(vector) => value(vector, 0),
+            wit::Values::Each(vector) => Value::of(vector, i),
+            wit::Values::Constant(vector) => Value::of(vector, 0),
         };
         image.insert(columns[usize::from(assign.index)].clone(), value);
     }
@@ -189,28 +204,22 @@ fn apply(outcome: &mut Outcome, i: usize, answer: &wit::Outcome, columns: &[Stri
     outcome.error = answer.errors.iter().find(|e| e.row as usize == i).map(|e| e.message.clone());
 }
 
-fn value(vector: &Vector, row: usize) -> Value {
-    if !vector.nulls.is_empty() && !bit(&vector.nulls, row) {
-        return Value::Null;
-    }
-    match &vector.data {
-        Buffer::Bits(bits) => Value::Boolean(bit(bits, row)),
-        Buffer::Words(words) => {
-            let word = words[row * 8..row * 8 + 8].try_into().unwrap_or_default();
-            match Kind::from_code(vector.kind) {
-                Kind::UInt64 => Value::UInt64(u64::from_le_bytes(word)),
-                Kind::Float64 => Value::Float64(f64::from_le_bytes(word)),
-                _ => Value::Int64(i64::from_le_bytes(word)),
+/// The rows that were made of row `i`.
+fn derived(i: usize, answer: &wit::Outcome, tables: &[wit::Derivation]) -> Vec<Derived> {
+    let mut rows = Vec::new();
+    for derived in &answer.derived {
+        let table = &tables[usize::from(derived.derivation)];
+        for row in 0..derived.ops.len() {
+            if derived.origins[row * 4..row * 4 + 4] != (i as u32).to_le_bytes() {
+                continue;
             }
+            let image = |image: u8| {
+                let set = derived.columns.iter().filter(|c| c.image == image && bit(&c.vector.present, row));
+                set.map(|c| (table.columns[usize::from(c.index)].name.clone(), Value::of(&c.vector, row))).collect()
+            };
+            let name = format!("{}.{}", table.schema, table.table);
+            rows.push(Derived { table: name, op: Op::from_code(derived.ops[row]), before: image(BEFORE), after: image(AFTER) });
         }
-        Buffer::Packed(Varlen { offsets, data }) => {
-            let offset = |i: usize| i32::from_le_bytes(offsets[i * 4..i * 4 + 4].try_into().unwrap_or_default()) as usize;
-            let bytes = &data[offset(row)..offset(row + 1)];
-            match Kind::from_code(vector.kind) {
-                Kind::Bytes => Value::Bytes(bytes.to_vec()),
-                _ => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
-            }
-        }
-        Buffer::Strings(strings) => Value::Text(strings[row].clone()),
     }
+    rows
 }

@@ -23,6 +23,9 @@ pub(super) fn mysql_column(relation: &Relation, column: usize, collations: &Coll
         SourceType::Address(address) => {
             format!("{} VARCHAR({}) CHARACTER SET ascii COLLATE ascii_bin", quoted(&def.name, '`'), address.text_len())
         }
+        SourceType::Plugin(kind) if is_not_null(relation, column) && !kind.is_word() => {
+            format!("{} {}", quoted(&def.name, '`'), mysql_key(*kind, collations))
+        }
         source_type => format!("{} {source_type}", quoted(&def.name, '`')),
     };
     if let Some(id) = def.source_type.collation() {
@@ -35,6 +38,18 @@ pub(super) fn mysql_column(relation: &Relation, column: usize, collations: &Coll
     // NULL is said, too: it is not the default of a TIMESTAMP everywhere.
     sql.push_str(if is_not_null(relation, column) { " NOT NULL" } else { " NULL" });
     sql
+}
+
+/// What a plugin adds has no length, and a key needs one. Texts that differ are different keys.
+fn mysql_key(kind: Kind, collations: &Collations) -> String {
+    /// utf8mb4_0900_bin of MySQL, utf8mb4_nopad_bin of MariaDB.
+    const EXACT: [u16; 2] = [309, 1070];
+    let exact = EXACT.iter().find_map(|id| collations.get(id)).map_or("utf8mb4_bin", |(collation, _)| collation);
+    match kind {
+        Kind::Boolean => SourceType::Plugin(kind).to_string(),
+        Kind::Bytes => "VARBINARY(255)".to_owned(),
+        _ => format!("VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {exact}"),
+    }
 }
 
 pub(super) fn postgres(name: &TableName, relation: &Relation) -> String {

@@ -29,6 +29,11 @@ pub(super) const PACKET_MAX: usize = 0xff_ffff;
 /// The largest answer to a statement of ours; no catalog needs more.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// What a server may have set for everybody, and what statements of ours would be cut, refused or held open by. MySQL and MariaDB each take the
+/// comment that is for them.
+const SESSION: &str = "SET NAMES utf8mb4, SESSION autocommit = 1, SESSION completion_type = 0, SESSION sql_big_selects = 1, \
+     SESSION sql_select_limit = 18446744073709551615 /*!50708 , SESSION max_execution_time = 0 */ /*M!100101 , SESSION max_statement_time = 0 */";
+
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -123,6 +128,7 @@ impl Connection {
         timeout(CONNECT_TIMEOUT, login::login(&mut connection, address, tls))
             .await
             .map_err(|_| Failure::transient(format!("no answer from {server} within 10 s while logging in")))??;
+        connection.query(SESSION).await?;
         Ok(connection)
     }
 

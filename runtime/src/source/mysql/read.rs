@@ -79,7 +79,8 @@ impl Server {
         let host = self.current();
         let mut connection = self.connection().await?;
         // A lane that is full makes rows of a table without a key wait.
-        let session = "SET SESSION time_zone = '+00:00', sql_mode = '', character_set_results = NULL, net_write_timeout = 86400";
+        let session = "SET SESSION time_zone = '+00:00', sql_mode = '', character_set_results = NULL, net_write_timeout = 86400, \
+                       wait_timeout = 86400";
         connection.query(session).await?;
         // A consistent snapshot wants REPEATABLE READ; locks of rows are to be held no longer than needed.
         let isolation = if settings.mariadb { "REPEATABLE READ" } else { "READ COMMITTED" };

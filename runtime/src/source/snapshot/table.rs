@@ -101,12 +101,21 @@ impl TablePlan {
     /// The rows of a range in the order of the key.
     fn write_range(&self, sql: &mut String, range: &Range, filter: Option<&str>) {
         let key: Vec<String> = self.relation.key.iter().map(|c| quoted(&self.relation.columns[usize::from(*c)].name)).collect();
+        let as_compared = |&column: &u16| {
+            let column = &self.relation.columns[usize::from(column)];
+            match &column.source_type {
+                // Servers take a SET with the 64th member for a negative number where they compare it, not where they sort.
+                SourceType::Set { members, .. } if members.len() == 64 => format!("CAST({} AS UNSIGNED)", quoted(&column.name)),
+                _ => quoted(&column.name),
+            }
+        };
+        let compared_key: Vec<String> = self.relation.key.iter().map(as_compared).collect();
         let mut conditions = Vec::new();
         if !range.after.is_empty() {
-            conditions.push(compared(&key, &range.after, ">", ">"));
+            conditions.push(compared(&compared_key, &range.after, ">", ">"));
         }
         if let Some(until) = &range.until {
-            conditions.push(compared(&key, until, "<", "<="));
+            conditions.push(compared(&compared_key, until, "<", "<="));
         }
         // The line break ends a comment in the filter.
         filter.iter().for_each(|filter| conditions.push(format!("({filter}\n)")));

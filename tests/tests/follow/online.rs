@@ -15,16 +15,18 @@ const ROWS: u64 = 3000;
 
 #[test]
 fn pt_online_schema_change_at_work_in_mysql() {
-    at_work(servers::shared_mysql(), servers::shared_postgres(), "fol_osc_my");
+    at_work(servers::shared_mysql(), servers::shared_postgres(), "fol_osc_my", ROWS / 4);
 }
 
 #[test]
 fn pt_online_schema_change_at_work_in_mariadb() {
-    at_work(servers::shared_mariadb(), servers::shared_mysql(), "fol_osc_maria");
+    at_work(servers::shared_mariadb(), servers::shared_mysql(), "fol_osc_maria", ROWS / 12);
 }
 
-fn at_work(source: &Server, target: &Server, name: &str) {
-    let pair = Pair::new(source, Target::Server(target), name, "snapshot = { chunk_rows = 500 }", "lanes = 2");
+/// `rows_per_second`: how fast the table is read for the first time, so that it is done before the swap, or not.
+fn at_work(source: &Server, target: &Server, name: &str, rows_per_second: u64) {
+    let of_source = format!("snapshot = {{ chunk_rows = 100, rows_per_second = {rows_per_second} }}");
+    let pair = Pair::new(source, Target::Server(target), name, &of_source, "lanes = 2");
     let hand = format!("{name}_hand");
     target.sql(&format!("CREATE DATABASE {hand}"));
     target.sql_in(

@@ -33,8 +33,14 @@ fn most_kib(copy: &Copy<'_>) -> u64 {
 fn a_large_transaction_flows_through_little_memory() {
     let mib: u64 = std::env::var(MIB).map_or(512, |mib| mib.parse().expect(MIB));
     let rows = mib * ROWS_A_MIB;
-    let quick =
-        ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF", "--sync-binlog=0", "--innodb-redo-log-capacity=512M"];
+    // The buffer pool holds the locks of a transaction, too.
+    let quick = [
+        "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-doublewrite=OFF",
+        "--sync-binlog=0",
+        "--innodb-redo-log-capacity=512M",
+        "--innodb-buffer-pool-size=256M",
+    ];
     let server = servers::mysql(&quick);
     let origin = Origin::new(&server, "large");
     origin.sql(&format!(

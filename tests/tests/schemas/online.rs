@@ -9,6 +9,7 @@ use std::process::Command;
 use serde_json::{Map, Value};
 use tidegate_tests::flow::Flow;
 use tidegate_tests::project;
+use tidegate_tests::servers;
 
 #[test]
 fn gh_ost_with_names_in_the_binlog() {
@@ -28,6 +29,38 @@ fn pt_online_schema_change_with_names_in_the_binlog() {
 #[test]
 fn pt_online_schema_change_without_names_in_the_binlog() {
     replay("pt-osc-minimal", "status");
+}
+
+/// A snapshot that begins, or is asked for, while a change is under way; a helper that the manifest names is read.
+#[test]
+fn helpers_are_not_read() {
+    let source = servers::shared_mysql();
+    source.sql("CREATE DATABASE helpers");
+    for table in ["orders", "_orders_new", "_orders_old", "_orders_gho", "__orders_old"] {
+        source.sql_in("helpers", &format!("CREATE TABLE {table} (id INT PRIMARY KEY); INSERT INTO {table} VALUES (1)"));
+    }
+    for (tables, read) in
+        [("\"helpers.*\"", vec!["orders"]), ("\"helpers.*\", \"helpers._orders_gho\"", vec!["_orders_gho", "orders"])]
+    {
+        let flow = Flow::new(&format!(
+            "[source.shop]\ntype = \"mysql\"\nurl = \"{}\"\ntables = [{tables}]\n[sink.lines]\ntype = \"jsonl\"\npath = \"lines.jsonl\"\n\
+             [pipeline.copy]\nsource = \"shop\"\nsink = \"lines\"\n",
+            source.url("root", "")
+        ));
+        let (_, found, _) = flow.call(&["check"]);
+        assert!(found.contains("made them: helpers.__orders_old"), "{found}");
+        assert_eq!(found.contains("helpers._orders_gho"), read.len() == 1, "{found}");
+        flow.catch_up();
+        assert_eq!(flow.call(&["snapshot", "--tables", "helpers.*"]).0, 0);
+        flow.catch_up();
+        let mut found: Vec<String> = fs::read_to_string(flow.folder().join("lines.jsonl"))
+            .expect("lines")
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["table"].as_str().expect("a table").to_owned())
+            .collect();
+        found.sort();
+        assert_eq!(found, read.iter().flat_map(|table| [*table, *table]).collect::<Vec<_>>(), "each once for each reading");
+    }
 }
 
 /// `status`: what the column is called at the end.

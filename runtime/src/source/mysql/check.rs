@@ -3,12 +3,15 @@
 use super::server::{LOGS_LIKE, Server, Settings};
 use crate::check::{Finding, Severity};
 use crate::manifest::pattern::Patterns;
+use crate::schema::followed::Followed;
 use crate::source::Failure;
 
 /// Below this, a pipeline that stands still over a weekend loses its place.
 const RETENTION_SECONDS_MIN: u64 = 3 * 24 * 3600;
 /// Tables whose SELECT right is tried.
 const TABLES_TRIED_MAX: usize = 1000;
+/// Names in one message.
+const NAMES_MAX: usize = 10;
 
 impl Server {
     /// What would fail. `tables` are those that the manifest follows.
@@ -148,15 +151,33 @@ impl Server {
 
     /// The followed tables that the account may see.
     pub(crate) async fn tables(&self, tables: &Patterns) -> Result<Vec<(String, String)>, Failure> {
+        Ok(self.tables_and_helpers(tables).await?.0)
+    }
+
+    /// The followed tables, and those that the patterns take as well but are left out.
+    async fn tables_and_helpers(&self, tables: &Patterns) -> Result<(Vec<(String, String)>, Vec<(String, String)>), Failure> {
         let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA \
              NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') ORDER BY TABLE_SCHEMA, TABLE_NAME";
         let rows = self.query(sql).await?;
         let all = rows.iter().filter_map(|row| Some((row.at(0)?.to_owned(), row.at(1)?.to_owned())));
-        Ok(all.filter(|(schema, table)| tables.matches(schema, table)).collect())
+        let followed = Followed::new(tables);
+        let all = all.filter(|(schema, table)| tables.matches(schema, table));
+        Ok(all.partition(|(schema, table)| followed.follows(schema, table)))
     }
 
     async fn check_tables(&self, tables: &Patterns, report: &mut Report) -> Result<(), Failure> {
-        let followed = self.tables(tables).await?;
+        let (followed, helpers) = self.tables_and_helpers(tables).await?;
+        if !helpers.is_empty() {
+            let names: Vec<String> = helpers.iter().take(NAMES_MAX).map(|(schema, table)| format!("{schema}.{table}")).collect();
+            let more = if helpers.len() > NAMES_MAX { ", …" } else { "" };
+            report.warning(
+                format!(
+                    "tables are left out, as by their names gh-ost or pt-online-schema-change made them: {}{more}",
+                    names.join(", ")
+                ),
+                "write their whole names into `tables` if they are to be followed",
+            );
+        }
         if followed.is_empty() {
             report.error(
                 "no table that the account may see is taken by `tables`",

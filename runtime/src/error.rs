@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::cases::CaseError;
 use crate::cursor::CursorError;
 use crate::lane::worker::LaneError;
 use crate::manifest::ManifestError;
@@ -33,6 +34,14 @@ pub enum Error {
     Cursor(#[from] CursorError),
     #[error(transparent)]
     Schema(KeptError),
+    #[error(transparent)]
+    Cases(#[from] CaseError),
+    /// `tidegate plugin test` has printed what differs.
+    #[error("{failed} of {cases} {} failed", if *cases == 1 { "case" } else { "cases" })]
+    CasesFailed { failed: usize, cases: usize },
+    /// Of a plugin that no pipeline runs.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     #[error("{}: cannot be read\nhint: check the path and its rights", .path.display())]
     Read { path: PathBuf, source: io::Error },
     /// Before any pipeline ran.
@@ -83,7 +92,8 @@ impl Error {
             | Error::Exists(_)
             | Error::Write { .. }
             | Error::Output(_) => Place::Manifest,
-            Error::Schema(_) | Error::Read { .. } => Place::Manifest,
+            Error::Schema(_) | Error::Read { .. } | Error::Cases(_) => Place::Manifest,
+            Error::CasesFailed { .. } | Error::Plugin(_) => Place::Plugin,
             Error::Source(_) => Place::Source,
             Error::Cursor(_) => Place::DataDir,
             Error::Open { source } | Error::Pipeline { source, .. } => place_of(source),

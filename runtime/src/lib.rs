@@ -8,6 +8,7 @@ pub mod alteration;
 #[cfg(test)]
 mod attack;
 pub mod batcher;
+pub mod cases;
 pub mod change;
 pub mod check;
 pub mod cli;

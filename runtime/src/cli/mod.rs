@@ -13,6 +13,7 @@ mod check;
 mod cursor;
 mod init;
 mod live;
+mod plugin;
 mod run;
 mod schema;
 mod screen;
@@ -71,6 +72,9 @@ enum Command {
     /// Look at or mend which columns tables had, where the binlog does not say it. Refuses while a pipeline runs.
     #[command(subcommand, after_help = SCHEMA_EXAMPLES)]
     Schema(SchemaCommand),
+    /// Write plugins: test them without a database.
+    #[command(subcommand, after_help = PLUGIN_EXAMPLES)]
+    Plugin(PluginCommand),
 }
 
 const MANIFEST: &str = "tidegate.toml";
@@ -236,6 +240,26 @@ Examples:
   tidegate schema set replica shop.orders orders.sql
   tidegate schema refresh replica shop.orders";
 
+#[derive(Debug, Subcommand)]
+enum PluginCommand {
+    /// Pass the changes of case files through a plugin, and compare what comes out.
+    Test {
+        /// The component (.wasm).
+        plugin: PathBuf,
+        /// Case files (.json), or folders of them.
+        #[arg(default_value = "cases")]
+        cases: Vec<PathBuf>,
+        /// Write what comes out into the files, as what is expected from now on.
+        #[arg(long)]
+        accept: bool,
+    },
+}
+
+const PLUGIN_EXAMPLES: &str = "\
+Examples:
+  tidegate plugin test mask.wasm
+  tidegate plugin test mask.wasm cases/email.json --accept";
+
 #[derive(Debug, Args)]
 struct ManifestArg {
     /// The manifest.
@@ -269,6 +293,7 @@ pub fn main() -> ExitCode {
         Command::Snapshot(args) => snapshot::run(args, cli.format),
         Command::Cursor(command) => cursor::run(command, cli.format),
         Command::Schema(command) => schema::run(command, cli.format),
+        Command::Plugin(command) => plugin::run(command, cli.format),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

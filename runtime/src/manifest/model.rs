@@ -373,11 +373,11 @@ fn empty_object() -> serde_json::Value {
     serde_json::Value::Object(serde_json::Map::new())
 }
 
-fn plugin_memory() -> ByteSize {
+pub fn plugin_memory() -> ByteSize {
     ByteSize(64 << 20)
 }
 
-fn plugin_time() -> TimeSpan {
+pub fn plugin_time() -> TimeSpan {
     TimeSpan(std::time::Duration::from_secs(1))
 }
 

@@ -8,6 +8,7 @@ use super::history::{Origin, Version};
 use super::names::Collations;
 use super::token::{Dialect, tokens};
 use super::{COLLATION_UNKNOWN, State, Table};
+use crate::change::Relation;
 use crate::cursor::CursorError;
 use crate::cursor::histories::Histories;
 use crate::position::Position;
@@ -71,21 +72,30 @@ pub async fn read_create(source: &Source, name: &Name, text: &str) -> Result<Tab
     }
     let tokens = tokens(text, &dialect);
     let definition = ddl::read_create(&tokens, &dialect, &name.schema).map_err(|ddl::NotUnderstood| KeptError::NotUnderstood)?;
-    let context = Context {
-        dialect,
-        collations: &collations,
-        session: &[],
-        server_collation: COLLATION_UNKNOWN,
-        seed: tokens.len() as u64,
-        statement: "",
-        at: "",
-    };
+    let change = Change::Create { table: name.clone(), guarded: false, definition };
+    make(&change, name, dialect, &collations, in_schema, tokens.len() as u64).ok_or(KeptError::NotUnderstood)
+}
+
+/// The relation that a CREATE TABLE statement makes on a MySQL 9.7 that nobody asks. `None`: it cannot be read, or names no schema.
+pub fn of_statement(text: &str) -> Option<Relation> {
+    const VERSION: &str = "9.7.0";
+    const UTF8MB4_0900_AI_CI: u16 = 255;
+    let dialect = Dialect::of_version(VERSION);
+    let collations = Collations::of_version(false, dialect.version);
+    let change = ddl::read(&tokens(text, &dialect), &dialect, "").ok()??;
+    let Change::Create { table: name, .. } = &change else { return None };
+    let table = make(&change, name, dialect, &collations, UTF8MB4_0900_AI_CI, 0)?;
+    table.info().relation(&name.schema, &name.table).ok().filter(|_| !name.schema.is_empty())
+}
+
+/// The table that a CREATE TABLE makes in a schema of the collation `in_schema`. `seed`: see [`Context`].
+fn make(change: &Change, name: &Name, dialect: Dialect, collations: &Collations, in_schema: u16, seed: u64) -> Option<Table> {
+    let context = Context { dialect, collations, session: &[], server_collation: COLLATION_UNKNOWN, seed, statement: "", at: "" };
     let schema = State::Known(Table { collation: in_schema, ..Table::default() });
     let before = BTreeMap::from([(schema_itself(&name.schema), schema)]);
-    let change = Change::Create { table: name.clone(), guarded: false, definition };
-    match apply::apply(&change, &before, &context).remove(name) {
-        Some(State::Known(table)) => Ok(table),
-        _ => Err(KeptError::NotUnderstood),
+    match apply::apply(change, &before, &context).remove(name) {
+        Some(State::Known(table)) => Some(table),
+        _ => None,
     }
 }
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
 
 use super::cell::{Cell, View, fsp};
 use super::{BeforeNeed, Delivery, Finding, Mark, Severity, Sink, SinkError, Writer};
@@ -167,7 +169,7 @@ struct JsonlWriter {
 impl Writer for JsonlWriter {
     async fn write(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
         self.lines.clear();
-        self.render(delivery)?;
+        render(delivery, &mut self.lines, &mut self.text)?;
         let mut lines = std::mem::take(&mut self.lines);
         let output = Arc::clone(&self.output);
         let written = tokio::task::spawn_blocking(move || {
@@ -236,23 +238,24 @@ struct Part<'a> {
     before: Vec<Option<View<'a>>>,
 }
 
-impl JsonlWriter {
-    fn render(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
-        let parts = delivery.slices.iter().map(|slice| self.part(slice)).collect::<Result<Vec<_>, _>>()?;
-        let mut order: Vec<(u32, u32)> =
-            parts.iter().enumerate().flat_map(|(p, part)| part.slice.picks.iter().map(move |row| (p as u32, *row))).collect();
-        if parts.len() > 1 {
-            order.sort_by_key(|(p, row)| parts[*p as usize].slice.rows.ids[*row as usize]);
-        }
-        for (p, row) in order {
-            let (part, row) = (&parts[p as usize], row as usize);
-            let transaction = delivery.transaction(part.slice.rows.ids[row]);
-            self.line(part, row, transaction);
-        }
-        Ok(())
+/// Appends the lines of a delivery. `text` is room that is used again.
+pub(crate) fn render(delivery: &Delivery<'_>, lines: &mut Vec<u8>, text: &mut String) -> Result<(), SinkError> {
+    let parts = delivery.slices.iter().map(Part::new).collect::<Result<Vec<_>, _>>()?;
+    let mut order: Vec<(u32, u32)> =
+        parts.iter().enumerate().flat_map(|(p, part)| part.slice.picks.iter().map(move |row| (p as u32, *row))).collect();
+    if parts.len() > 1 {
+        order.sort_by_key(|(p, row)| parts[*p as usize].slice.rows.ids[*row as usize]);
     }
+    for (p, row) in order {
+        let (part, row) = (&parts[p as usize], row as usize);
+        let transaction = delivery.transaction(part.slice.rows.ids[row]);
+        part.line(row, transaction, lines, text);
+    }
+    Ok(())
+}
 
-    fn part<'a>(&self, slice: &'a Slice<'a>) -> Result<Part<'a>, SinkError> {
+impl<'a> Part<'a> {
+    fn new(slice: &'a Slice<'a>) -> Result<Part<'a>, SinkError> {
         let Rows { relation, after, before, .. } = slice.rows;
         let mut head = Vec::new();
         for (key, value) in [("schema", &*relation.schema), ("table", &*relation.table), ("topic", &slice.topic)] {
@@ -277,10 +280,10 @@ impl JsonlWriter {
         })
     }
 
-    fn line(&mut self, part: &Part<'_>, row: usize, transaction: Option<&Transaction>) {
+    fn line(&self, row: usize, transaction: Option<&Transaction>, out: &mut Vec<u8>, text: &mut String) {
+        let part = self;
         let rows = part.slice.rows;
         let op = rows.ops[row];
-        let out = &mut self.lines;
         out.extend_from_slice(match op {
             Op::Insert => b"{\"op\":\"insert\"",
             Op::Update => b"{\"op\":\"update\"",
@@ -295,24 +298,24 @@ impl JsonlWriter {
                 let _ = write!(out, ",\"gtid\":\"{gtid}\"");
             }
             out.extend_from_slice(b",\"commit_time\":\"");
-            self.text.clear();
-            temporal::write_datetime(&mut self.text, t.commit_time_us, 6);
-            out.extend_from_slice(self.text.as_bytes());
+            text.clear();
+            temporal::write_datetime(text, t.commit_time_us, 6);
+            out.extend_from_slice(text.as_bytes());
             out.extend_from_slice(b"Z\"");
         }
         let columns = &rows.relation.columns;
         if !rows.relation.key.is_empty() {
             out.extend_from_slice(b",\"key\":");
             let image = if op == Op::Delete { &part.before } else { &part.after };
-            object(out, &mut self.text, part, columns, image, row, rows.relation.key.iter().map(|k| usize::from(*k)));
+            object(out, text, part, columns, image, row, rows.relation.key.iter().map(|k| usize::from(*k)));
         }
         if matches!(op, Op::Update | Op::Delete) {
             out.extend_from_slice(b",\"before\":");
-            object(out, &mut self.text, part, columns, &part.before, row, 0..columns.len());
+            object(out, text, part, columns, &part.before, row, 0..columns.len());
         }
         if op != Op::Delete {
             out.extend_from_slice(b",\"after\":");
-            object(out, &mut self.text, part, columns, &part.after, row, 0..columns.len());
+            object(out, text, part, columns, &part.after, row, 0..columns.len());
         }
         out.extend_from_slice(b"}\n");
     }
@@ -369,7 +372,7 @@ fn write_value(out: &mut Vec<u8>, text: &mut String, cell: Cell<'_>, fsp: u8) {
         Cell::Json(s) => out.extend(s.bytes().map(|b| if b < b' ' { b' ' } else { b })),
         Cell::Bytes(b) => {
             out.push(b'"');
-            write_base64(out, b);
+            let _ = write!(out, "{}", Base64Display::new(b, &STANDARD));
             out.push(b'"');
         }
         Cell::Date(_) | Cell::Time(_) | Cell::DateTime(_) | Cell::Timestamp(_) => {
@@ -406,18 +409,6 @@ fn write_string(out: &mut Vec<u8>, s: &str) {
     }
     out.extend_from_slice(&bytes[from..]);
     out.push(b'"');
-}
-
-/// RFC 4648, section 4, with padding.
-fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        let digit = |i: usize| DIGITS[(word >> (18 - 6 * i) & 63) as usize];
-        let mut quad = [digit(0), digit(1), digit(2), digit(3)];
-        quad[chunk.len() + 1..].fill(b'=');
-        out.extend_from_slice(&quad);
-    }
 }
 
 #[cfg(test)]

@@ -307,9 +307,12 @@ fn what_is_no_plugin_is_refused() {
 }
 
 #[test]
-fn the_sdk_has_the_interface_of_the_host() {
+fn the_sdks_have_the_interface_of_the_host() {
     let read = |path: &str| std::fs::read_to_string(project(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
-    assert_eq!(read("wit/v0.1/plugin.wit"), read("sdk/rust/wit/plugin.wit"), "copy wit/v0.1 to sdk/rust/wit");
+    for sdk in ["rust", "javascript"] {
+        let copy = format!("sdk/{sdk}/wit/plugin.wit");
+        assert_eq!(read("wit/v0.1/plugin.wit"), read(&copy), "copy wit/v0.1/plugin.wit to {copy}");
+    }
 }
 
 /// Tables that come and go for ever: what a guest keeps of each ends before its memory does.

@@ -1,0 +1,46 @@
+#!/bin/bash
+# Builds JavaScript and TypeScript plugins into WebAssembly components: sdk/javascript/build.mjs, with componentize-qjs (QuickJS) and, for
+# types, TypeScript. Needs Node 20 with npm.
+# usage: js-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
+#   build takes the folder's plugin.js or plugin.ts; test runs its unit tests (*.test.js, *.test.ts) in Node's runner;
+#   plugins builds plugins/golden/javascript into target/plugins/golden-javascript.wasm
+# environment: PREFIX (target/toolchains/js-wasm: 62 MB, of which 20 MB are downloaded)
+set -euo pipefail
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); SDK=$PROJECT/sdk/javascript
+PREFIX=$(realpath -m "${PREFIX:-$PROJECT/target/toolchains/js-wasm}")
+
+install() {
+  local tool
+  for tool in node npm; do
+    command -v "$tool" > /dev/null || { echo "missing: $tool" >&2; echo "hint: install Node 20 or later, with npm" >&2; exit 1; }
+  done
+  [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || { echo "node $(node --version) is older than 20" >&2; exit 1; }
+  cmp -s "$SDK/package-lock.json" "$PREFIX/package-lock.json" && [ -f "$PREFIX/installed" ] && return
+  rm -rf "$PREFIX/installed" "$PREFIX/node_modules"
+  cp "$SDK/package.json" "$SDK/package-lock.json" "$PREFIX/"
+  # Not `npm ci`: it refuses a lock without the binaries for other machines, which not every registry has.
+  npm install --prefix "$PREFIX" --no-save --no-audit --no-fund --loglevel=error >&2
+  touch "$PREFIX/installed"
+}
+
+locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; }
+
+build() { node "$SDK/build.mjs" build "$PREFIX" "$1" "$2"; }
+
+plugins() { build "$PROJECT/plugins/golden/javascript" "$PROJECT/target/plugins/golden-javascript.wasm"; }
+
+# tests FOLDER
+tests() {
+  node "$SDK/build.mjs" link "$PREFIX" "$1"
+  local files; mapfile -t files < <(find "$1" -name node_modules -prune -o \( -name '*.test.js' -o -name '*.test.ts' \) -print | xargs -r realpath)
+  [ "${#files[@]}" -gt 0 ] || { echo "$1 has no *.test.js and no *.test.ts" >&2; exit 1; }
+  (cd "$1" && node --import "$PREFIX/node_modules/ts-blank-space/loader/register.js" --test "${files[@]}")
+}
+
+case "${1:-}" in
+  install) locked_install ;;
+  plugins) locked_install; plugins ;;
+  build) locked_install; build "$2" "$3" ;;
+  test) locked_install; tests "$2" ;;
+  *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+esac

@@ -259,6 +259,12 @@ impl Running {
             let settled = self.status.rows_settled.load(std::sync::atomic::Ordering::Relaxed);
             match self.round(stop.clone(), unfold, until.clone()).await {
                 Ok(Ended::Levelled | Ended::Altering(_)) => {}
+                Ok(Ended::Cut) => {
+                    self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if unless_told(&stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
+                        return Ok(());
+                    }
+                }
                 Ok(Ended::Stopped | Ended::LaneFailed) | Err(PipelineError::Lane(LaneError::Stopped)) => return Ok(()),
                 Err(PipelineError::Lane(LaneError::TransactionLost { sink, unfold: next })) => {
                     tracing::warn!(pipeline = self.pipeline.name, sink, "reading the open transaction again");

@@ -1,5 +1,6 @@
 //! From a full table to its stream: tables that are read while they change, and what the target has at the end.
 
+mod cut;
 mod keys;
 mod load;
 

@@ -64,6 +64,8 @@ pub enum Ended {
     Levelled,
     /// The targets are to be altered before anything more is read; everything before it is handed on.
     Altering(Box<Due>),
+    /// Reading a table without a key was cut by the source: it is to be begun again, with the target's table emptied.
+    Cut,
 }
 
 /// What reading goes on with.

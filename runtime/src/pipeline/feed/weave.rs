@@ -143,7 +143,7 @@ impl Reading {
         if !leave? {
             return Ok(Keyed::Later(read));
         }
-        let opened = crate::pipeline::patiently(|| self.feed.source.whole_table(&read));
+        let opened = crate::pipeline::patiently(|| self.feed.source.whole_table(&read, &self.feed.executed));
         let Some(opened) = crate::pipeline::unless_told(&self.feed.stop, opened).await else {
             return Ok(Keyed::No(Some(Ended::Stopped)));
         };
@@ -160,7 +160,13 @@ impl Reading {
         self.feed.decoder.begin_read(&self.feed.executed.file, self.feed.executed.offset, now_us);
         let mut row = 0;
         loop {
-            let (data, rows, is_last) = whole.next().await?;
+            let (data, rows, is_last) = match whole.next().await {
+                Err(SourceError::Transient { error, .. }) => {
+                    tracing::warn!(pipeline = self.feed.status.name, table = read.to_string(), "reading is cut: {error}");
+                    return Ok(Keyed::No(Some(self.send_everything().await?.unwrap_or(Ended::Cut))));
+                }
+                next => next?,
+            };
             let mut at = 0;
             while at < data.len() {
                 let done = self.feed.decoder.read_rows(&plan, data, &mut at, &mut row, 0, &mut self.feed.lanes);

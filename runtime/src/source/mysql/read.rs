@@ -207,15 +207,24 @@ impl ReadSession {
         threads_running(&rows).ok_or_else(|| self.connection.malformed())
     }
 
-    /// Opens a snapshot transaction that sees exactly what is before the position that is returned. Nothing is locked: it is tried until
-    /// no transaction is on its way.
-    pub(crate) async fn view_exactly(&mut self) -> Result<Position, Failure> {
+    /// Opens a snapshot transaction that sees exactly what is before the position that is returned, and everything that the stream has
+    /// `passed`. Nothing is locked: it is tried until no transaction is on its way.
+    pub(crate) async fn view_exactly(&mut self, passed: &Position) -> Result<Position, Failure> {
+        let give_up = tokio::time::Instant::now() + QUIET_WAIT_MAX;
         if self.settings.mariadb {
             let begin = Position { file: "".into(), offset: 0, gtids: None, home: None };
-            let View::Exactly(file, offset) = self.view(&begin).await? else { return Err(self.connection.malformed()) };
-            let gtids = self.connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(&file))).await?;
-            let gtids = gtids.first().and_then(|row| GtidSet::parse(row.at(0)?).ok());
-            return Ok(Position { file, offset, gtids, home: None });
+            while tokio::time::Instant::now() < give_up {
+                let View::Exactly(file, offset) = self.view(&begin).await? else { return Err(self.connection.malformed()) };
+                let gtids = self.connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(&file))).await?;
+                let gtids = gtids.first().and_then(|row| GtidSet::parse(row.at(0)?).ok());
+                let position = Position { file, offset, gtids, home: None };
+                if position.covers(passed) {
+                    return Ok(position);
+                }
+                self.end().await?;
+                tokio::time::sleep(VISIBLE_LOOK).await;
+            }
+            return Err(Failure::transient("what the stream has passed cannot be seen in tables"));
         }
         if !self.settings.has_gtids() {
             return Err(Failure::definite(
@@ -224,14 +233,13 @@ impl ReadSession {
             ));
         }
         self.connection.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-        let give_up = tokio::time::Instant::now() + QUIET_WAIT_MAX;
         while tokio::time::Instant::now() < give_up {
             let before = self.executed().await?;
             // What is logged and not yet visible owns its GTID.
             let owned = self.connection.query("SELECT @@GLOBAL.gtid_owned").await?;
             let is_quiet = owned.first().is_some_and(|row| row.at(0) == Some(""));
             self.connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
-            if is_quiet && self.executed().await? == before {
+            if is_quiet && before.covers(passed) && self.executed().await? == before {
                 return Ok(before);
             }
             self.end().await?;

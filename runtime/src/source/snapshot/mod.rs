@@ -109,8 +109,8 @@ impl WholeTable {
 }
 
 impl Source {
-    /// Opens a table that has no key. `None`: it is gone, or has a key.
-    pub async fn whole_table(&self, read: &ToRead) -> Result<Option<WholeTable>, SourceError> {
+    /// Opens a table that has no key, as it is behind everything that the stream has `passed`. `None`: it is gone, or has a key.
+    pub async fn whole_table(&self, read: &ToRead, passed: &Position) -> Result<Option<WholeTable>, SourceError> {
         let Origin::MySql(server) = &self.origin else { return Ok(None) };
         let open = async {
             let mut session = server.read_session().await?;
@@ -118,7 +118,7 @@ impl Source {
             if !info.primary_key.is_empty() || !info.unique_key.is_empty() {
                 return Ok(None);
             }
-            let position = session.view_exactly().await?;
+            let position = session.view_exactly(passed).await?;
             let table = TablePlan::new(&info, &read.schema, &read.table, read.estimate).map_err(|column| {
                 Failure::definite(
                     format!("table {read}: the type of column `{column}` is not known"),

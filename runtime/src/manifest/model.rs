@@ -187,7 +187,8 @@ pub struct MysqlSource {
     #[schemars(example = "certs/ca.pem")]
     pub ca: Option<PathBuf>,
     /// The tables to follow, as patterns of `schema.table`; `*` and `?` are wild, `!` takes out, and the last pattern that
-    /// matches decides. Names with a dot stand in backticks.
+    /// matches decides. Names with a dot stand in backticks. What gh-ost and pt-online-schema-change make beside a followed table (`_t_gho`,
+    /// `_t_new`, `_t_old` and the like) is left out, unless its whole name stands here.
     #[schemars(example = ["shop.*", "!shop.tmp_*"])]
     pub tables: Patterns,
     /// Where to begin when a pipeline has no cursor yet. Default `"snapshot"`.
@@ -239,7 +240,8 @@ pub struct BinlogFilesSource {
     #[schemars(length(min = 1), example = ["binlogs/binlog.*"])]
     pub paths: Vec<String>,
     /// The tables to follow, as patterns of `schema.table`; `*` and `?` are wild, `!` takes out, and the last pattern that
-    /// matches decides. Names with a dot stand in backticks.
+    /// matches decides. Names with a dot stand in backticks. What gh-ost and pt-online-schema-change make beside a followed table (`_t_gho`,
+    /// `_t_new`, `_t_old` and the like) is left out, unless its whole name stands here.
     #[schemars(example = ["shop.*", "!shop.tmp_*"])]
     pub tables: Patterns,
     /// Where to begin when a pipeline has no cursor yet. Default `"earliest"`: all there is.

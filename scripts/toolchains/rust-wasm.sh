@@ -2,7 +2,7 @@
 # Builds Rust plugins into WebAssembly components: wasm32-unknown-unknown, linked by wasm-component-ld, which imports nothing but
 # what the plugin's world names.
 # usage: rust-wasm.sh install | plugins | build CRATE_FOLDER OUT.wasm | path
-#   plugins builds every plugins/NAME into target/plugins/NAME.wasm; path prints the rustc that is used
+#   plugins builds every plugins/NAME into target/plugins/NAME.wasm, and plugins/golden/rust; path prints the rustc that is used
 # environment: PREFIX (target/toolchains/rust-wasm), RUST_WASM (rustup: only that; debian: only that; else the first that works)
 # The target comes from `rustup target add`; where that cannot reach its server, Debian forky's rustc and its wasm32 library are
 # unpacked (184 MB download, 786 MB on disk) and run through their own loader, with cargo and the linker of rustup's toolchain.
@@ -54,9 +54,9 @@ build() {
 plugins() {
   local crate
   for crate in "$PROJECT"/plugins/*/Cargo.toml; do
-    [ -f "$crate" ] || continue
     crate=$(dirname "$crate"); build "$crate" "$PROJECT/target/plugins/$(basename "$crate").wasm"
   done
+  build "$PROJECT/plugins/golden/rust" "$PROJECT/target/plugins/golden-rust.wasm"
 }
 
 locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; }

@@ -41,6 +41,21 @@ fn the_cases_of_the_ready_made_plugins_pass() {
     }
 }
 
+/// One file for the golden plugins of all languages.
+#[test]
+fn every_sdk_passes_the_golden_cases() {
+    let flow = Flow::new("");
+    let cases = project("plugins/golden/cases.json").display().to_string();
+    for entry in fs::read_dir(project("plugins/golden")).expect("the golden plugins") {
+        let folder = entry.expect("an entry").path();
+        if folder.is_dir() {
+            let plugin = format!("golden-{}", folder.file_name().expect("a name").to_string_lossy());
+            let (code, stdout, stderr) = test(&flow, &[&plugin, &cases]);
+            assert_eq!(code, 0, "{plugin}: {stdout}{stderr}");
+        }
+    }
+}
+
 #[test]
 fn values_of_every_type_come_out_as_they_went_in() {
     let flow = Flow::new("");

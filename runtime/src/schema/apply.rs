@@ -283,7 +283,7 @@ fn alter(old: &Table, specs: &[Spec], context: &Context<'_>) -> Result<Table, No
         }
     }
     let mut columns: Vec<Column> = Vec::new();
-    let mut placed: Vec<(Column, &Place)> = Vec::new();
+    let mut placed: Vec<(usize, Column, &Place)> = Vec::new();
     let mut renamed: Vec<(Box<str>, Box<str>)> = Vec::new();
     let mut used = vec![false; specs.len()];
     for before in &table.columns {
@@ -306,24 +306,17 @@ fn alter(old: &Table, specs: &[Spec], context: &Context<'_>) -> Result<Table, No
                     if *before.name != *changed.name {
                         renamed.push((before.name.clone(), changed.name.clone()));
                     }
-                    if *place == Place::Same {
-                        kept = Some(changed);
-                    } else {
-                        placed.push((changed, place));
-                        kept = None;
+                    // Until its turn comes it stands where it was: other columns are placed behind it there.
+                    if *place != Place::Same {
+                        placed.push((n, changed.clone(), place));
                     }
+                    kept = Some(changed);
                 }
                 _ => {}
             }
         }
         columns.extend(kept);
     }
-    // In the statement's order, though they were found in the table's.
-    let order = |column: &Column| {
-        let is_it = |spec: &Spec| matches!(spec, Spec::Change { column: new, .. } if is_same_name(&new.name, &column.name));
-        specs.iter().position(is_it).unwrap_or(specs.len())
-    };
-    let mut placed: Vec<(usize, Column, &Place)> = placed.into_iter().map(|(c, place)| (order(&c), c, place)).collect();
     for (n, spec) in specs.iter().enumerate() {
         match spec {
             Spec::Add { column: new, place, guarded } => {
@@ -337,8 +330,10 @@ fn alter(old: &Table, specs: &[Spec], context: &Context<'_>) -> Result<Table, No
             _ => {}
         }
     }
+    // In the statement's order, though they were found in the table's.
     placed.sort_by_key(|(n, ..)| *n);
     for (_, column, place) in placed {
+        columns.retain(|c| c.id != column.id);
         if columns.iter().any(|c| is_same_name(&c.name, &column.name)) {
             return Err(NotUnderstood);
         }

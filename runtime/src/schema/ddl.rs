@@ -289,6 +289,9 @@ impl<'t, 'a> Reader<'t, 'a> {
 
     fn ident(&mut self) -> Result<Box<str>, NotUnderstood> {
         match self.take() {
+            // Bytes that were no characters: what the server made of them is not known.
+            Some(Token::Word(name)) if name.contains('\u{fffd}') => Err(NotUnderstood),
+            Some(Token::Name(name)) if name.contains('\u{fffd}') => Err(NotUnderstood),
             Some(Token::Word(word)) => Ok(identifier(word)),
             Some(Token::Name(name)) => Ok(identifier(name)),
             _ => Err(NotUnderstood),
@@ -552,5 +555,25 @@ impl<'t, 'a> Reader<'t, 'a> {
     /// Passes over all there is but a final semicolon.
     fn rest(&mut self) {
         self.at = self.tokens.len() - usize::from(self.tokens.last() == Some(&Token::Punct(';')));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::token::tokens;
+
+    #[test]
+    fn names_and_members_that_are_no_characters_are_not_understood() {
+        let dialect = Dialect::of_version("9.7.0");
+        for (text, is_understood) in [
+            ("CREATE TABLE t (a ENUM('x'))", true),
+            ("CREATE TABLE t\u{fffd} (a INT)", false),
+            ("CREATE TABLE t (`\u{fffd}` INT)", false),
+            ("CREATE TABLE t (a ENUM('\u{fffd}'))", false),
+            ("CREATE TABLE t (a INT COMMENT '\u{fffd}')", true),
+        ] {
+            assert_eq!(read(&tokens(text, &dialect), &dialect, "s").is_ok(), is_understood, "{text}");
+        }
     }
 }

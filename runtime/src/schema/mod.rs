@@ -151,6 +151,23 @@ impl Table {
         if key.is_whole { key.columns.iter().map(|name| index(name)).collect() } else { None }
     }
 
+    /// MariaDB keeps a hash for a unique key of a whole TEXT or BLOB, or of more bytes than its engine's indexes take: 767 with the one that
+    /// takes the fewest.
+    fn may_be_hashed(&self, key: &Key) -> bool {
+        let bytes = |name: &str| {
+            let Some(column) = self.column(name).map(|at| &self.columns[at]) else { return 0 };
+            let (word, rest) = column.column_type.split_once('(').unwrap_or((&column.column_type, ""));
+            let length: u32 = rest.strip_suffix(')').and_then(|n| n.parse().ok()).unwrap_or_default();
+            match word {
+                "char" | "varchar" => length.saturating_mul(names::bytes_per_char(column.collation.unwrap_or_default())),
+                "binary" | "varbinary" => length,
+                word if word.ends_with("text") || word.ends_with("blob") => u32::MAX,
+                _ => 0,
+            }
+        };
+        key.is_whole && key.columns.iter().map(|name| bytes(name)).fold(0, u32::saturating_add) > 767
+    }
+
     /// What decoding takes.
     pub fn info(&self) -> TableInfo {
         let column = |c: &Column| ColumnInfo {
@@ -170,6 +187,7 @@ impl Table {
             columns: self.columns.iter().map(column).collect(),
             primary_key: primary.unwrap_or_default(),
             unique_key: unique.into_iter().next().map(|(_, columns)| columns).unwrap_or_default(),
+            hashes_max: self.keys.iter().filter(|key| self.may_be_hashed(key)).count(),
         }
     }
 }

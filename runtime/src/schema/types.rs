@@ -56,6 +56,20 @@ fn length_bytes(bytes: u64) -> u8 {
     }
 }
 
+/// The most bytes of a VARCHAR or VARBINARY; a longer one becomes a TEXT or BLOB where the session is not strict.
+const VARYING_MAX: u64 = 65_535;
+
+fn is_too_long(length: u32, collation: u16) -> bool {
+    charset_of(collation).is_some() && u64::from(length) * u64::from(bytes_per_char(collation)) > VARYING_MAX
+}
+
+fn varying_binary(length: u32) -> String {
+    if u64::from(length) > VARYING_MAX {
+        return BLOBS[usize::from(length_bytes(u64::from(length))) - 1].to_owned();
+    }
+    format!("varbinary({length})")
+}
+
 impl DataType {
     fn plain(text: impl Into<Box<str>>) -> DataType {
         DataType::Plain(text.into())
@@ -70,8 +84,13 @@ impl DataType {
         let is_binary = charset_of(collation) == Some("binary");
         match self {
             DataType::Plain(text) => (text.clone(), None),
+            DataType::Char { varying: true, length } if is_binary => (varying_binary(*length).into(), None),
             DataType::Char { varying, length } if is_binary => {
                 (format!("{}binary({length})", if *varying { "var" } else { "" }).into(), None)
+            }
+            // In a session that is not strict.
+            DataType::Char { varying: true, length } if is_too_long(*length, collation) => {
+                DataType::SizedText(*length).resolve(collation)
             }
             DataType::Char { varying, length } => {
                 (format!("{}char({length})", if *varying { "var" } else { "" }).into(), Some(collation))
@@ -82,7 +101,9 @@ impl DataType {
                 DataType::Text(length_bytes(u64::from(*length) * u64::from(bytes_per_char(collation)))).resolve(collation)
             }
             DataType::Members { set, members } => {
-                let members: Vec<String> = members.iter().map(|m| quoted(m)).collect();
+                // Blanks at the end count in the character set binary alone.
+                let kept = |member: &'_ str| if is_binary { member.to_owned() } else { member.trim_end_matches(' ').to_owned() };
+                let members: Vec<String> = members.iter().map(|m| quoted(&kept(m))).collect();
                 (format!("{}({})", if *set { "set" } else { "enum" }, members.join(",")).into(), Some(collation))
             }
         }
@@ -92,7 +113,7 @@ impl DataType {
 /// A member as information_schema writes it.
 fn quoted(member: &str) -> String {
     let mut out = String::from("'");
-    for c in member.trim_end_matches(' ').chars() {
+    for c in member.chars() {
         match c {
             '\'' => out.push_str("''"),
             '\\' => out.push_str("\\\\"),
@@ -106,8 +127,12 @@ fn quoted(member: &str) -> String {
     out
 }
 
-/// CONVERT TO CHARACTER SET: a TEXT keeps room for as many characters.
+/// CONVERT TO CHARACTER SET: a TEXT keeps room for as many characters, and so does a VARCHAR that becomes too long.
 pub fn converted(column_type: &str, from: u16, to: u16) -> Box<str> {
+    let length = column_type.strip_prefix("varchar(").and_then(|rest| rest.strip_suffix(')')?.parse().ok());
+    if let Some(length) = length.filter(|length| is_too_long(*length, to)) {
+        return DataType::SizedText(length).resolve(to).0;
+    }
     let grows = bytes_per_char(to) > bytes_per_char(from);
     match TEXTS.iter().position(|t| *t == column_type) {
         Some(at) if grows && at + 1 < TEXTS.len() => TEXTS[at + 1].into(),
@@ -153,6 +178,8 @@ pub fn read(r: &mut Reader<'_, '_>) -> Result<(DataType, TextAttributes), NotUnd
         "bit" => DataType::plain(format!("bit({})", one(r)?.unwrap_or(1).max(1))),
         "year" => {
             r.numbers()?;
+            // YEAR UNSIGNED is one, too.
+            sign(r, String::new());
             DataType::plain("year")
         }
         "date" => DataType::plain("date"),
@@ -176,7 +203,7 @@ pub fn read(r: &mut Reader<'_, '_>) -> Result<(DataType, TextAttributes), NotUnd
             return characters(r, varying, true);
         }
         "binary" => DataType::plain(format!("binary({})", one(r)?.unwrap_or(1))),
-        "varbinary" => DataType::plain(format!("varbinary({})", one(r)?.ok_or(NotUnderstood)?)),
+        "varbinary" => DataType::plain(varying_binary(one(r)?.ok_or(NotUnderstood)?)),
         "tinytext" => DataType::Text(1),
         "text" => one(r)?.filter(|n| *n > 0).map_or(DataType::Text(2), DataType::SizedText),
         "mediumtext" => DataType::Text(3),
@@ -276,7 +303,8 @@ fn members(r: &mut Reader<'_, '_>) -> Result<Vec<String>, NotUnderstood> {
     let mut members = Vec::new();
     loop {
         match r.take() {
-            Some(Token::Text(member)) => members.push(member.clone()),
+            // With a replacement character: bytes that were no characters.
+            Some(Token::Text(member)) if !member.contains('\u{fffd}') => members.push(member.clone()),
             // x'..', b'..', _latin1'..': nobody writes members so.
             _ => return Err(NotUnderstood),
         }

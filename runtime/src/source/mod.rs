@@ -336,6 +336,8 @@ pub struct TableInfo {
     pub primary_key: Vec<u16>,
     /// Column indexes of the first unique key whose columns are all NOT NULL; empty: none.
     pub unique_key: Vec<u16>,
+    /// The most unique keys for which MariaDB may keep a hash: each logs a column behind all others that no one declared.
+    pub hashes_max: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -133,6 +133,7 @@ mod tests {
             columns: vec![column("int"), column("int")],
             primary_key: primary_key.to_vec(),
             unique_key: unique_key.to_vec(),
+            hashes_max: 0,
         };
         let key = |info: TableInfo| info.relation("s", "t").map(|r| (r.key, r.key_origin)).unwrap();
         assert_eq!(key(table(&[0], &[1])), (vec![0], KeyOrigin::Primary));

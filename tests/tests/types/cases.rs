@@ -382,6 +382,7 @@ INSERT INTO odd_json VALUES (1, json_array(cast(12.50 AS DECIMAL(6,2)), -0.00000
   (4, cast(cast(x'0102' AS BINARY) AS JSON)), (5, cast(1.50 AS JSON));
 INSERT INTO odd_json SELECT 10, json_arrayagg(b13) FROM bits; INSERT INTO odd_json SELECT 11, json_arrayagg(bb) FROM binaries WHERE id < 4;
 INSERT INTO odd_json SELECT 12, json_arrayagg(y) FROM integers; INSERT INTO odd_json SELECT 13, json_arrayagg(e2) FROM members;
+INSERT INTO odd_json SELECT 16, json_array(1e0 * 3, 10.0000000000000000000000000000000000000001 / 3, 99999999999999999999999999999999999999999999999999999999999999999999999999999999.0);
 INSERT INTO odd_json SELECT 14, json_arrayagg(s64) FROM members; INSERT INTO odd_json SELECT 15, json_arrayagg(f) FROM floats WHERE id < 5;
 CREATE TABLE json_large (id INT PRIMARY KEY, j JSON);
 INSERT INTO json_large VALUES (1, json_object('long', repeat('x', 70000), 'n', 1, 'm', json_array(1, 2.5, 70000, repeat('é', 40000), true, null, -1, 65536)));
@@ -403,6 +404,11 @@ UPDATE functional SET a = 5 WHERE id = 1;
 ";
 
 const MARIADB: &str = "
+CREATE TABLE hashes (id INT PRIMARY KEY, a TEXT UNIQUE, b VARCHAR(3000) CHARACTER SET utf8mb4, n BIGINT, UNIQUE (b, n));
+INSERT INTO hashes VALUES (1, 'a', 'b', 1), (2, repeat('long', 1000), repeat('é', 3000), 2), (3, NULL, NULL, NULL);
+UPDATE hashes SET a = 'other', n = 4 WHERE id = 1; DELETE FROM hashes WHERE id = 3;
+CREATE TABLE odd_decimals (id INT PRIMARY KEY, a DECIMAL(38,38), b DECIMAL(65,38) UNSIGNED);
+INSERT INTO odd_decimals VALUES (1, 0.00000000000000000000000000000000000001, 1), (2, -0.99999999999999999999999999999999999999, 999999999999999999999999999);
 CREATE TABLE packed (id INT PRIMARY KEY, vc VARCHAR(200) COMPRESSED, vx VARCHAR(3000) COMPRESSED, vb VARBINARY(300) COMPRESSED, t TEXT COMPRESSED, tt TINYTEXT COMPRESSED,
   mt MEDIUMTEXT COMPRESSED, lt LONGTEXT COMPRESSED CHARACTER SET latin1, bl BLOB COMPRESSED, lb LONGBLOB COMPRESSED, plain INT);
 INSERT INTO packed VALUES (1, repeat('packed ', 20), repeat('é', 3000), repeat(x'00', 300), repeat('é', 500), repeat('t', 200), repeat('m', 70000), repeat('é', 1000),

@@ -235,6 +235,10 @@ impl Reader<'_, '_> {
     fn order_by(&mut self) -> Result<(), NotUnderstood> {
         loop {
             self.ident()?;
+            // The table's name, and its schema's, may stand before the column's.
+            while self.accept_punct('.') {
+                self.ident()?;
+            }
             self.accept_any(&["ASC", "DESC"]);
             if !self.accept_punct(',') {
                 return Ok(());

@@ -196,6 +196,11 @@ impl Reader<'_, '_> {
                     "NULL" => Ok(Default_::Null),
                     "TRUE" => Ok(Default_::Number("1".into())),
                     "FALSE" => Ok(Default_::Number("0".into())),
+                    // _latin1 0x41
+                    _ if word.starts_with('_') && matches!(self.peek(), Some(Token::Word(next)) if next.starts_with("0x")) => {
+                        self.take();
+                        Ok(Default_::Computed)
+                    }
                     // x'41', b'1', _utf8mb4'x', N'x', DATE '2026-01-01'
                     _ if matches!(self.peek(), Some(Token::Text(_))) => {
                         self.take();

@@ -192,6 +192,7 @@ impl<'a> Appender<'a> {
         if plan.key.iter().all(|part| is_same(part.column)) {
             return self.change(change, false);
         }
+        let after = &after[..plan.relation.columns.len()];
         if let Some(absent) = after.iter().position(|cell| cell.is_absent()) {
             return Err(Box::new(Problem::KeyChangePartial { column: plan.relation.columns[absent].name.clone() }));
         }
@@ -225,7 +226,8 @@ impl<'a> Appender<'a> {
     #[cold]
     fn touch(&mut self, change: Change, is_key_before: bool) -> Result<(), Box<Problem>> {
         let key = self.key(change.row, is_key_before)?;
-        let is_whole = change.op == Op::Delete || image(&self.scratch.after, self.plan, change.row).iter().all(|c| !c.is_absent());
+        let after = || &image(&self.scratch.after, self.plan, change.row)[..self.plan.relation.columns.len()];
+        let is_whole = change.op == Op::Delete || after().iter().all(|c| !c.is_absent());
         if let Some(touched) = &mut self.lanes.touched {
             touched.note(key);
             if !is_whole {

@@ -442,7 +442,8 @@ impl Decoder {
         }
         let Some(absent) = plan.absent.get().filter(|_| self.needs_whole_rows) else { return Ok(None) };
         let columns = plan.columns.len();
-        let unknown = (0..columns).find(|&column| !event.has_column(column, columns) && absent[column] == Absent::Unknown);
+        let unknown = (0..plan.relation.columns.len())
+            .find(|&column| !event.has_column(column, columns) && absent[column] == Absent::Unknown);
         match unknown {
             Some(column) => {
                 context.relation = Some(RelationName::Relation(Arc::clone(&plan.relation)));
@@ -494,6 +495,9 @@ impl Decoder {
     /// A QUERY event, or EXECUTE_LOAD_QUERY with `extra` bytes more before its variables.
     fn query(&mut self, body: &[u8], extra: usize, segment: &Segment, framed: Framed) -> Result<Step, Problem> {
         let query = query::parse(body, extra)?;
+        if !query.takes_effect {
+            return Ok(Step::Done);
+        }
         let dialect = self.dialect.with_sql_mode(query.sql_mode);
         let statement = statement::parse(&query.text, &dialect);
         if matches!(statement, Statement::Defines(_) | Statement::Empties(_) | Statement::DefinesSchema) {

@@ -275,7 +275,12 @@ fn keyless_tables_are_asked_for() {
                     invisible: false,
                     default: None,
                 };
-                let info = TableInfo { columns: ["a", "b"].map(column).into(), primary_key: vec![], unique_key: vec![1, 0] };
+                let info = TableInfo {
+                    columns: ["a", "b"].map(column).into(),
+                    primary_key: vec![],
+                    unique_key: vec![1, 0],
+                    hashes_max: 0,
+                };
                 decoder.provide(Some(info));
                 asked.push(map.table.to_string());
                 assert_eq!(decoder.event(&segment, index, &mut lanes).unwrap(), Step::Done);

@@ -86,6 +86,7 @@ pub struct KeyPart {
 pub struct Plan {
     pub relation: Arc<Relation>,
     pub wanted: Arc<Wanted>,
+    /// Of all columns that are logged: those of the relation, and behind them those that no one sees.
     pub columns: Vec<ColumnPlan>,
     /// Empty for a relation without a key.
     pub key: Vec<KeyPart>,
@@ -112,7 +113,25 @@ pub struct Draft {
 
 /// True if the TABLE_MAP alone does not say names, key and types.
 pub fn needs_server(map: &TableMap) -> bool {
-    !map.has_names() || map.primary_key.is_none() || map.columns.iter().any(needs_type)
+    !map.has_names() || map.primary_key.is_none() || map.columns.iter().any(needs_type) || named_hashes(map, None) > 0
+}
+
+/// How many columns at the end are called as MariaDB calls the hashes that it keeps for long unique keys, and are none of the table's.
+fn named_hashes(map: &TableMap, info: Option<&TableInfo>) -> usize {
+    let is_hash = |column: &MapColumn| {
+        let Some(name) = column.name.as_deref().filter(|_| column.code == code::LONGLONG) else { return false };
+        let number = name.strip_prefix("DB_ROW_HASH_").unwrap_or_default();
+        let is_declared = |info: &TableInfo| info.columns.iter().any(|c| c.name.eq_ignore_ascii_case(name));
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && !info.is_some_and(is_declared)
+    };
+    map.columns.iter().rev().take_while(|column| is_hash(column)).count()
+}
+
+/// The same where the columns have no names: how many more are logged than the table has, if they can be hashes.
+fn unnamed_hashes(map: &TableMap, info: &TableInfo) -> usize {
+    let hashes = map.columns.get(info.columns.len()..).unwrap_or_default();
+    let is_fit = hashes.len() <= info.hashes_max && hashes.iter().all(|column| column.code == code::LONGLONG);
+    if is_fit { hashes.len() } else { 0 }
 }
 
 /// True where the TABLE_MAP does not say the type, even under FULL metadata.
@@ -129,18 +148,22 @@ fn may_be_address(column: &MapColumn) -> bool {
 /// `info`: the server's description of the table, `None` if there is no server.
 pub fn draft(map: &TableMap, info: Option<&TableInfo>) -> Result<Draft, PlanError> {
     let is_minimal = !map.has_names();
-    if is_minimal {
-        match info {
-            None => return Err(PlanError::NoNames),
-            Some(info) if info.columns.len() != map.columns.len() => {
-                return Err(PlanError::ColumnCount { logged: map.columns.len(), now: info.columns.len() });
-            }
-            Some(_) => {}
-        }
+    let hashes = match info {
+        _ if !is_minimal => named_hashes(map, info),
+        None => return Err(PlanError::NoNames),
+        Some(info) => unnamed_hashes(map, info),
+    };
+    let seen = map.columns.len() - hashes;
+    if let Some(info) = info.filter(|info| is_minimal && info.columns.len() != seen) {
+        return Err(PlanError::ColumnCount { logged: map.columns.len(), now: info.columns.len() });
     }
     let mut defs = Vec::with_capacity(map.columns.len());
     let mut columns = Vec::with_capacity(map.columns.len());
     for (i, column) in map.columns.iter().enumerate() {
+        if i >= seen {
+            columns.push(ColumnPlan { width: Width::Fixed(8), decode: Decode::U64 });
+            continue;
+        }
         let said = match info {
             Some(info) if is_minimal => info.columns.get(i),
             Some(info) if needs_type(column) => info.columns.iter().find(|c| {
@@ -260,7 +283,8 @@ fn column_plan(index: usize, column: &MapColumn, said: Option<&ColumnInfo>) -> R
         code::DOUBLE => (SourceType::Double, Width::Fixed(8), Decode::F64),
         code::NEWDECIMAL => {
             let [precision, scale] = column.meta.to_be_bytes();
-            if precision == 0 || precision > 65 || scale > 30 || scale > precision {
+            // MariaDB allows 38 digits behind the point, MySQL 30.
+            if precision == 0 || precision > 65 || scale > 38 || scale > precision {
                 return Err(meta_error());
             }
             let len = decimal::len(precision, scale) as u32;
@@ -520,7 +544,7 @@ mod tests {
             invisible: false,
             default: None,
         };
-        TableInfo { columns: vec![column; columns], primary_key: vec![0], unique_key: vec![] }
+        TableInfo { columns: vec![column; columns], primary_key: vec![0], unique_key: vec![], hashes_max: 0 }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Query<'a> {
     pub server_collation: u16,
     /// Default collations of character sets that the session has chosen: by the collation that they replace.
     pub collations: Vec<(u16, u16)>,
+    /// False: an ALTER TABLE that only begins here, or is taken back (MariaDB, `binlog_alter_two_phase`).
+    pub takes_effect: bool,
 }
 
 /// Parses a body (after the header). `extra`: bytes more before the status variables.
@@ -37,7 +39,8 @@ pub fn parse(body: &[u8], extra: usize) -> Result<Query<'_>, Truncated> {
     let schema = String::from_utf8_lossy(reader.bytes(schema_len)?);
     reader.u8()?;
     let text = reader.bytes(reader.len())?;
-    let mut query = Query { schema, text: Cow::default(), error, sql_mode: 0, server_collation: 0, collations: Vec::new() };
+    let mut query =
+        Query { schema, text: Cow::default(), error, sql_mode: 0, server_collation: 0, collations: Vec::new(), takes_effect: true };
     let mut client = 0;
     // Variables of later servers come behind those that are known; what they say is not needed.
     let _ = query.variables(Reader::new(variables), &mut client);
@@ -76,8 +79,8 @@ impl Query<'_> {
                 5 | 6 => lenenc_text(&mut reader)?,
                 // Q_LC_TIME_NAMES, Q_CHARSET_DATABASE
                 7 | 8 => drop(reader.u16()?),
-                // Q_TABLE_MAP_FOR_UPDATE, Q_DDL_LOGGED_WITH_XID, MariaDB's Q_XID
-                9 | 17 | 129 => drop(reader.bytes(8)?),
+                // Q_TABLE_MAP_FOR_UPDATE, Q_COMMIT_TS, Q_COMMIT_TS2, Q_DDL_LOGGED_WITH_XID, MariaDB's Q_XID
+                9 | 14 | 15 | 17 | 129 => drop(reader.bytes(8)?),
                 // Q_INVOKER: user, host
                 11 => {
                     lenenc_text(&mut reader)?;
@@ -92,8 +95,16 @@ impl Query<'_> {
                 }
                 // Q_MICROSECONDS, MariaDB's Q_HRNOW
                 13 | 128 => drop(reader.bytes(3)?),
+                // MariaDB's Q_GTID_FLAGS3: which end of a long ALTER it is; the second one names the first
+                130 => {
+                    let flags = reader.u8()?;
+                    if flags & (COMMIT_ALTER | ROLLBACK_ALTER) != 0 {
+                        reader.bytes(8)?;
+                    }
+                    self.takes_effect = flags & (START_ALTER | ROLLBACK_ALTER) == 0;
+                }
                 // MariaDB's Q_CHARACTER_SET_COLLATIONS: how many, each a default and what replaces it
-                14 => {
+                131 => {
                     for _ in 0..reader.u8()? {
                         let pair = (reader.u16()?, reader.u16()?);
                         self.collations.push(pair);
@@ -112,6 +123,11 @@ impl Query<'_> {
         Ok(())
     }
 }
+
+/// Flags of MariaDB's Q_GTID_FLAGS3 (`sql/log_event.h`, `FL_…_ALTER_E1`).
+const START_ALTER: u8 = 2;
+const COMMIT_ALTER: u8 = 4;
+const ROLLBACK_ALTER: u8 = 8;
 
 /// utf8mb4_general_ci.
 const UTF8MB4: u16 = 45;
@@ -148,6 +164,25 @@ mod tests {
         assert_eq!(query.collations, [(45, 46)]);
         for len in 0..body.len() {
             let _ = parse(&body[..len], 0);
+        }
+    }
+
+    /// As MariaDB 11.8 writes them: what it has beside MySQL's stands in front of the character set of the text.
+    #[test]
+    fn variables_of_mariadb() {
+        for (flags, takes_effect) in
+            [(&[2][..], false), (&[4, 9, 0, 0, 0, 0, 0, 0, 0], true), (&[8, 9, 0, 0, 0, 0, 0, 0, 0], false)]
+        {
+            let mut variables = vec![6, 3, b's', b't', b'd', 131, 2, 33, 0, 0, 8, 45, 0, 0, 9, 129, 1, 0, 0, 0, 0, 0, 0, 0, 130];
+            variables.extend(flags);
+            variables.extend([4, 8, 0, 8, 0, 0, 9]);
+            let mut body = vec![0; 8];
+            body.extend([1, 0, 0, variables.len() as u8, 0]);
+            body.extend(variables);
+            body.extend([b'd', 0, b'a', 0xe4]);
+            let query = parse(&body, 0).unwrap();
+            assert_eq!((&*query.text, query.server_collation, query.takes_effect), ("aä", 2304, takes_effect));
+            assert_eq!(query.collations, [(33, 2048), (45, 2304)]);
         }
     }
 }

@@ -283,7 +283,12 @@ mod tests {
             invisible: false,
             default: None,
         };
-        TableInfo { columns: columns.iter().map(column).collect(), primary_key: key.to_vec(), unique_key: Vec::new() }
+        TableInfo {
+            columns: columns.iter().map(column).collect(),
+            primary_key: key.to_vec(),
+            unique_key: Vec::new(),
+            hashes_max: 0,
+        }
     }
 
     #[test]

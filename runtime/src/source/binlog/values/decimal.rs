@@ -6,13 +6,14 @@
 
 use std::mem::MaybeUninit;
 
-/// The most digits that MySQL and MariaDB allow.
-const PRECISION_MAX: u8 = 65;
+/// The most digits that a server computes with: nine groups (`DECIMAL_BUFFER_LENGTH`). A column has at most 65, a number inside JSON may
+/// have all.
+const PRECISION_MAX: u8 = 81;
 /// Bytes of a group of 0 to 9 digits.
 const GROUP_BYTES: [u8; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
 const POWERS: [u32; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
-/// Most bytes of a text: sign, point, a zero before it, 65 digits, and the 9 that a group may write past its end.
-const TEXT_BYTES: usize = 80;
+/// Most bytes of a text: sign, point, a zero before it, 81 digits, and the 9 that a group may write past its end.
+const TEXT_BYTES: usize = 96;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
@@ -244,17 +245,17 @@ mod tests {
         assert_eq!(text(&[0xff], 1, 0), Err(DecimalError::Digits { digits: 1 }));
         assert_eq!(text(&[0xff, 0xff, 0xff, 0xff], 9, 0), Err(DecimalError::Digits { digits: 9 }));
         assert_eq!(text(&[0x80], 9, 0), Err(DecimalError::Short { needed: 4, found: 1 }));
-        assert_eq!(text(&[0x80], 66, 0), Err(DecimalError::Type { precision: 66, scale: 0 }));
+        assert_eq!(text(&[0x80], 82, 0), Err(DecimalError::Type { precision: 82, scale: 0 }));
         assert_eq!(text(&[], 0, 0), Err(DecimalError::Type { precision: 0, scale: 0 }));
         assert_eq!(text(&[0x80], 1, 2), Err(DecimalError::Type { precision: 1, scale: 2 }));
     }
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..40), precision: u8, scale: u8) {
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..48), precision: u8, scale: u8) {
             let mut out = b"before".to_vec();
             match write_text(&bytes, precision, scale, &mut out) {
-                Ok(()) => prop_assert!(out.len() > 6 && out.len() <= 6 + 68),
+                Ok(()) => prop_assert!(out.len() > 6 && out.len() <= 6 + 84),
                 Err(_) => prop_assert_eq!(out, b"before"),
             }
         }

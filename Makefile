@@ -1,7 +1,7 @@
 # Every target says after ## what it does; `make` alone prints them.
 # Demo and tests share one cargo profile and one set of features, so that one compilation serves both.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz differential bench install lint fmt docs plugins servers clean-servers
+.PHONY: help demo test soak fuzz differential bench install lint fmt docs plugins golden servers clean-servers
 CARGO ?= cargo
 FEATURES := tidegate/failpoints
 # Guest code: workspaces of their own, because they are built for another machine.
@@ -16,8 +16,9 @@ demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
 	examples/demo/run.sh
 
-test: plugins servers ## run every test; gets the servers that they need
+test: plugins golden servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
+	scripts/toolchains/c-wasm.sh test sdk/c/template
 	$(CARGO) test --workspace --features $(FEATURES)
 
 soak: plugins servers ## twenty minutes a server of random DDL and DML, followed and killed (SOAK_SECONDS=N for N)
@@ -61,6 +62,10 @@ docs: ## build the API documentation into target/doc
 
 plugins: ## build plugins/* into target/plugins/*.wasm
 	scripts/toolchains/rust-wasm.sh plugins
+
+golden: ## build plugins/golden/* in the other languages that have an SDK into target/plugins/golden-*.wasm; needs node
+	scripts/toolchains/js-wasm.sh plugins
+	scripts/toolchains/c-wasm.sh plugins
 
 servers: ## unpack the databases that tests and benchmarks start, and what tests let loose on them
 	scripts/servers/mysql.sh install

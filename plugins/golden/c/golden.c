@@ -1,4 +1,4 @@
-// The plugin that every SDK has, with the same behaviour: what each row's column `todo` says is done with it.
+// The golden plugin in C: does to each row what its column `todo` says. ../README.md says what it has to do, in each language.
 #include <tidegate.h>
 
 static const char *table, *prefix;
@@ -28,6 +28,7 @@ const char *tg_bind(const tg_relation *relation, tg_plan *plan) {
   }
   tg_adds(plan, "absent", TG_TEXT);
   tg_adds(plan, "op_seen", TG_TEXT);
+  tg_adds(plan, "seen_at", TG_TEXT);
   if (tg_find(relation, "dropped")) tg_drops(plan, "dropped");
   if (tg_find(relation, "renamed")) tg_renames(plan, "renamed", "renamed_new");
   for (int metadata = TG_POSITION; metadata <= TG_COMMIT_TIME; metadata++) tg_reads_metadata(plan, (tg_metadata)metadata);
@@ -42,15 +43,25 @@ static void copy(tg_row row, const tg_relation *relation) {
   tg_buffer absent = {0};
   for (size_t i = 0; i < relation->columns_len; i++) {
     const tg_column *column = &relation->columns[i];
+    if (!is_copied(relation, column)) continue;
     const tg_value value = tg_get(row, column->name);
     if (value.type == TG_IS_ABSENT) {
       if (absent.len) tg_append(&absent, ",", 1);
       tg_append(&absent, column->name, strlen(column->name));
     }
-    if (is_copied(relation, column)) tg_set(row, copy_of(column->name), value);
+    tg_set(row, copy_of(column->name), value);
   }
   const tg_str names = {absent.len ? absent.ptr : "", absent.len};
   tg_set_text(row, "absent", names);
+}
+
+static void seen_at(tg_row row) {
+  tg_str position = tg_metadata_text(row, TG_POSITION), transaction = tg_metadata_text(row, TG_TRANSACTION);
+  if (!transaction.ptr) transaction = tg_s("none");
+  int64_t time = 0;
+  tg_metadata_int64(row, TG_COMMIT_TIME, &time);
+  const char *text = tg_format("%.*s %.*s %lld", (int)position.len, position.ptr, (int)transaction.len, transaction.ptr, (long long)time);
+  tg_set_text(row, "seen_at", tg_s(text));
 }
 
 static void nothing(tg_row row, const tg_relation *relation) {
@@ -95,6 +106,7 @@ const char *tg_process(tg_batch *batch) {
     const tg_str todo = tg_text(row, "todo");
     tg_set_text(row, "op_seen", tg_s(OPS[tg_op_of(row)]));
     if (tg_equal(todo, tg_s("copy"))) copy(row, relation);
+    else if (tg_equal(todo, tg_s("metadata"))) seen_at(row);
     else if (tg_equal(todo, tg_s("drop"))) tg_drop(row);
     else if (tg_equal(todo, tg_s("fail"))) tg_fail(row, tg_format("row failed: %s", prefix));
     else if (tg_equal(todo, tg_s("null"))) nothing(row, relation);
@@ -103,9 +115,8 @@ const char *tg_process(tg_batch *batch) {
       tg_route(row, tg_format("%s.one", prefix));
       tg_route_also(row, tg_format("%s.two", prefix));
     } else if (tg_equal(todo, tg_s("delete"))) tg_set_op(row, TG_DELETE);
-    else if (tg_equal(todo, tg_s("keep"))) {
-      if (tg_op_of(row) == TG_DELETE) tg_set_op(row, TG_UPDATE);
-    } else if (tg_equal(todo, tg_s("derive"))) derive(row, relation);
+    else if (tg_equal(todo, tg_s("keep"))) tg_set_op(row, TG_UPDATE);
+    else if (tg_equal(todo, tg_s("derive"))) derive(row, relation);
     else if (tg_equal(todo, tg_s("underive"))) underive(row, relation);
     else if (tg_equal(todo, tg_s("throw"))) tg_panic("thrown");
     else if (tg_equal(todo, tg_s("error"))) return "refused";

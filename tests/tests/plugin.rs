@@ -309,7 +309,7 @@ fn what_is_no_plugin_is_refused() {
 #[test]
 fn the_sdks_have_the_interface_of_the_host() {
     let read = |path: &str| std::fs::read_to_string(project(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
-    for sdk in ["rust", "javascript"] {
+    for sdk in ["rust", "javascript", "python"] {
         let copy = format!("sdk/{sdk}/wit/plugin.wit");
         assert_eq!(read("wit/v0.1/plugin.wit"), read(&copy), "copy wit/v0.1/plugin.wit to {copy}");
     }

@@ -1,0 +1,127 @@
+"""Columns of values: reading those that the host passes, making those that it gets."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from wit_world.imports.types import Buffer_Bits, Buffer_Packed, Buffer_Strings, Buffer_Words, Varlen, Vector
+
+from .dates import to_word
+from .kinds import BOOLEAN, BYTES, DECIMAL, FLOAT64, KINDS, TEXTS, UINT64
+
+FLAGS = bytes.maketrans(b"01", b"\0\1")
+DIGITS = bytes.maketrans(b"\0\1", b"01")
+
+
+def flags(bits: bytes, rows: int) -> bytes:
+    """A bitmap as a byte a row, 0 or 1."""
+    digits = format(int.from_bytes(bits, "little"), f"0{rows}b").encode()
+    # A bitmap may have more bits than there are rows.
+    return digits[::-1][:rows].translate(FLAGS)
+
+
+def bitmap(flags: bytes | bytearray) -> bytes:
+    """The bitmap of a byte a row, 0 or 1."""
+    return int(flags[::-1].translate(DIGITS), 2).to_bytes((len(flags) + 7) // 8, "little")
+
+
+def bit(bits: bytes, row: int) -> bool:
+    return bool(bits[row >> 3] >> (row & 7) & 1)
+
+
+def values(vector: Vector, rows: int) -> list[Any]:
+    """All values of a vector; None is NULL, or absent."""
+    data, kind = vector.data, vector.kind
+    found: Sequence[Any]
+    if isinstance(data, Buffer_Strings):
+        found = data.value
+    elif isinstance(data, Buffer_Words):
+        found = memoryview(data.value).cast("Q" if kind == UINT64 else "d" if kind == FLOAT64 else "q").tolist()
+    elif isinstance(data, Buffer_Bits):
+        found = [flag == 1 for flag in flags(data.value, rows)]
+    else:
+        ends = memoryview(data.value.offsets).cast("i").tolist()
+        found = [data.value.data[start:end] for start, end in zip(ends, ends[1:])]
+    if not vector.nulls:
+        return found
+    return [value if flag else None for value, flag in zip(found, flags(vector.nulls, rows))]
+
+
+class Cells:
+    """Values of one column that are set one by one."""
+
+    __slots__ = ("rows", "kind", "name", "type", "values", "is_set", "is_valid")
+
+    def __init__(self, rows: int, kind: int, name: str) -> None:
+        """`name` is for errors."""
+        self.rows, self.kind, self.name = rows, kind, name
+        self.type = str if kind in TEXTS else bytes if kind == BYTES else bool if kind == BOOLEAN else float if kind == FLOAT64 else int
+        self.values: list[Any] = [self.type()] * rows
+        self.is_set, self.is_valid = bytearray(rows), bytearray(rows)
+
+    def set(self, row: int, value: Any) -> None:
+        if value is None:
+            self.is_valid[row] = 0
+        else:
+            if value.__class__ is not self.type or self.type is int:
+                value = self.fitting(value)
+            self.values[row] = value
+            self.is_valid[row] = 1
+        self.is_set[row] = 1
+
+    def set_each(self, values: Iterable[Any]) -> None:
+        """One a row, all of them."""
+        values = list(values)
+        if len(values) != self.rows:
+            raise ValueError(f"column `{self.name}`: {len(values)} values for {self.rows} rows")
+        if set(map(type, values)) == {self.type} and self.type is not int:
+            self.values, self.is_set = values, bytearray(b"\1" * self.rows)
+            self.is_valid = self.is_set[:]
+            return
+        for row, value in enumerate(values):
+            self.set(row, value)
+
+    def fitting(self, value: Any) -> Any:
+        """The value as this column has it."""
+        made: Any = None
+        if self.type is int:
+            made = value if isinstance(value, int) and not isinstance(value, bool) else to_word(self.kind, value)
+            low, high = (0, 1 << 64) if self.kind == UINT64 else (-1 << 63, 1 << 63)
+            if made is not None and not low <= made < high:
+                raise ValueError(f"column `{self.name}` is {KINDS[self.kind]}; the value does not fit")
+        elif self.type is float and isinstance(value, int | float) and not isinstance(value, bool):
+            made = float(value)
+        elif self.type is bytes and isinstance(value, bytes | bytearray | memoryview):
+            made = bytes(value)
+        elif self.kind == DECIMAL and isinstance(value, Decimal) and value.is_finite():
+            made = format(value, "f")
+        elif isinstance(value, self.type):
+            made = self.type(value)
+        if made is None:
+            raise TypeError(f"column `{self.name}` is {KINDS[self.kind]}; the value is {type(value).__name__}")
+        return made
+
+    def set_rows(self) -> bytes:
+        """The bitmap of the rows that were set; empty: all."""
+        return b"" if 0 not in self.is_set else bitmap(self.is_set)
+
+    def vector(self, present: bytes = b"") -> Vector:
+        """As the host wants it. What is not set counts as NULL, which says nothing where it is absent, too."""
+        nulls = b"" if 0 not in self.is_valid else bitmap(self.is_valid)
+        return Vector(self.kind, nulls, present, self._buffer())
+
+    def _buffer(self) -> Any:
+        if self.type is str:
+            return Buffer_Strings(self.values)
+        if self.type is bool:
+            return Buffer_Bits(bitmap(bytes(self.values)))
+        if self.type is not bytes:
+            words = "d" if self.type is float else "Q" if self.kind == UINT64 else "q"
+            return Buffer_Words(array(words, self.values).tobytes())
+        ends = array("i", [0])
+        end = 0
+        for value in self.values:
+            end += len(value)
+            ends.append(end)
+        return Buffer_Packed(Varlen(ends.tobytes(), b"".join(self.values)))

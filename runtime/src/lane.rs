@@ -40,7 +40,8 @@ pub struct Lanes {
 pub struct Held {
     pub schema: String,
     pub table: String,
-    pub before: Position,
+    /// `None`: the table is still to be read, and reading will find all that comes until then.
+    pub before: Option<Position>,
 }
 
 impl Lanes {
@@ -100,7 +101,9 @@ impl Lanes {
             (Some(set), Some(gtid)) => set.contains(gtid),
             _ => (file_number(&transaction.file), transaction.offset) < (file_number(&before.file), before.offset),
         };
-        self.held.iter().any(|held| held.schema == *relation.schema && held.table == *relation.table && has(&held.before))
+        self.held
+            .iter()
+            .any(|held| held.schema == *relation.schema && held.table == *relation.table && held.before.as_ref().is_none_or(has))
     }
 
     /// As [`Lanes::lane`], of a row that was read from its table.

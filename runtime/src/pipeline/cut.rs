@@ -1,5 +1,5 @@
-//! Tables without a key whose reading was cut: nobody knows which of their rows the target has, and none can be told from another. They are
-//! emptied there and read anew, before anything else of a round.
+//! Tables without a key whose reading was cut, or that are read again: nobody knows which of their rows the target has, and none can be told
+//! from another. They are emptied there and read anew, before anything else of a round.
 
 use tokio::sync::watch;
 
@@ -31,10 +31,12 @@ impl Running {
                     tracing::warn!(
                         pipeline = self.pipeline.name,
                         table = read.to_string(),
-                        "reading a table without a key was cut: it is emptied in the target and read anew"
+                        "a table without a key, of which the target has rows: it is emptied there and read anew"
                     );
-                    (read.whole, read.rows) = (None, 0);
+                    // Until it is read: what a crash leaves is not known.
+                    (read.whole, read.rows, read.is_again) = (None, 0, true);
                     self.store.add_reads(&self.pipeline.name, std::slice::from_ref(read))?;
+                    read.is_again = false;
                 }
             }
         }

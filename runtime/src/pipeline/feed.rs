@@ -148,6 +148,8 @@ struct Reading {
     last_learnt: Instant,
     /// Tables to read from the next boundary on, or when the source is less busy.
     asked: Vec<ToRead>,
+    /// Tables without a key that have other columns already than the targets: to read behind the next statement.
+    put_off: Vec<ToRead>,
     throttle: Arc<Throttle>,
 }
 
@@ -172,6 +174,7 @@ impl Feed {
             held: Vec::new(),
             last_learnt: Instant::now(),
             asked,
+            put_off: Vec::new(),
             throttle: Arc::new(Throttle::new(self.options.pace)),
             feed: self,
         };

@@ -89,10 +89,13 @@ impl Running {
         let reads = self.store.reads(pipeline)?;
         let of = |read: &&ToRead, name: &Name| read.schema == *name.schema && read.table == *name.table;
         let (mut asked, mut left): (Vec<ToRead>, Vec<u64>) = (Vec::new(), Vec::new());
-        let mut ask = |name: &Name, filter: Option<&str>| -> Result<(), CursorError> {
-            let is_new = |read: &&ToRead| read.rows == 0 && read.whole.is_none() && read.filter.as_deref() == filter;
+        let mut ask = |name: &Name, filter: Option<&str>, is_again: bool| -> Result<(), CursorError> {
+            let is_new = |read: &&ToRead| {
+                read.rows == 0 && read.whole.is_none() && read.filter.as_deref() == filter && read.is_again == is_again
+            };
             if !reads.iter().chain(&asked).any(|read| of(&read, name) && is_new(&read)) {
-                asked.push(ToRead::new(self.store.next_read_id()?, &name.schema, &name.table, filter));
+                let read = ToRead::new(self.store.next_read_id()?, &name.schema, &name.table, filter);
+                asked.push(ToRead { is_again, ..read });
             }
             Ok(())
         };
@@ -103,16 +106,20 @@ impl Running {
                 TableChange::Rename(moves) => {
                     for (old, new) in moves {
                         for read in reads.iter().filter(|read| of(read, old)) {
-                            ask(new, read.filter.as_deref())?;
+                            // Of a table without a key the target has rows already.
+                            ask(new, read.filter.as_deref(), read.is_again || read.whole.is_some())?;
                             left.extend((!moves.iter().any(|(_, new)| new == old)).then_some(read.id));
                         }
                     }
                 }
-                TableChange::Drop(name) => left.extend(reads.iter().filter(|read| of(read, name)).map(|read| read.id)),
+                // All that comes behind it comes by the stream.
+                TableChange::Drop(name) | TableChange::Empty(name) => {
+                    left.extend(reads.iter().filter(|read| of(read, name)).map(|read| read.id))
+                }
                 change if is_keyed(change) => {
                     for name in change.names() {
                         for read in reads.iter().filter(|read| of(read, &name) && !read.rest.is_empty() && read.rows > 0) {
-                            ask(&name, read.filter.as_deref())?;
+                            ask(&name, read.filter.as_deref(), read.is_again || read.whole.is_some())?;
                             left.push(read.id);
                         }
                     }
@@ -120,7 +127,7 @@ impl Running {
                 _ => {}
             }
         }
-        due.reads.iter().try_for_each(|name| ask(name, None))?;
+        due.reads.iter().try_for_each(|again| ask(&again.name, None, !again.has_key))?;
         self.store.add_reads(pipeline, &asked)?;
         left.into_iter().try_for_each(|id| self.store.remove_read(pipeline, id))
     }

@@ -19,7 +19,15 @@ pub mod constant;
 pub struct Carried {
     pub tables: Vec<TableChange>,
     /// Tables whose rows have values now that only the source knows: they are read again.
-    pub reads: Vec<Name>,
+    pub reads: Vec<Again>,
+}
+
+/// A table that is to be read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    pub name: Name,
+    /// False: its rows replace no others, so that those that the target has go first.
+    pub has_key: bool,
 }
 
 /// Which tables the pipeline follows, and what it can do.
@@ -157,17 +165,13 @@ fn read(name: &Name, after: Option<&State>, following: &Following<'_>, carried: 
         Some(State::Known(table)) => relation(name, table)?.key_origin != KeyOrigin::WholeRow,
         _ => false,
     };
-    let why = match (following.can_read, has_key) {
-        (true, true) => {
-            if !carried.reads.contains(name) {
-                carried.reads.push(name.clone());
-            }
-            return Ok(());
-        }
-        (false, _) => "there is no server to read it from",
-        (true, false) => "it has no key by which rows could be read again",
-    };
-    Err(format!("the table has values then that only the source knows, and {why}"))
+    if !following.can_read {
+        return Err("the table has values then that only the source knows, and there is no server to read it from".to_owned());
+    }
+    if !carried.reads.iter().any(|again| again.name == *name) {
+        carried.reads.push(Again { name: name.clone(), has_key });
+    }
+    Ok(())
 }
 
 /// As [`read`]; where it is not possible, the target's own conversion is all there is.

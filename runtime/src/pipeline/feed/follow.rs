@@ -14,7 +14,7 @@ use crate::manifest::pattern::Patterns;
 use crate::pipeline::PipelineError;
 use crate::plugin::Chain;
 use crate::schema::ddl::Name;
-use crate::schema::follow::{self, Following};
+use crate::schema::follow::{self, Again, Following};
 use crate::schema::history::{Applied, Ddl, HistoryError, shown};
 use crate::source::binlog::error::{After, DecodeError, NotFollowed, Problem};
 use crate::source::{Segment, SourceError};
@@ -39,7 +39,7 @@ pub struct Follow {
 pub struct Due {
     pub alteration: Alteration,
     /// Tables to read again once it is made.
-    pub reads: Vec<Name>,
+    pub reads: Vec<Again>,
     pub file: Arc<str>,
     pub offset: u64,
     pub after: Box<After>,
@@ -95,6 +95,7 @@ impl Reading {
             None => format!("{store} {}:{} {:016x}", ddl.file, ddl.offset, text.finish()),
         };
         if made.as_ref() == Some(&key) {
+            self.asked.append(&mut self.put_off);
             return Ok(None);
         }
         let is_strict = ddl.sql_mode & STRICT_MODES != 0;

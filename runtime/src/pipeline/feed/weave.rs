@@ -16,6 +16,7 @@ use crate::lane::touched::Touched;
 use crate::metrics::TablesRead;
 use crate::pipeline::PipelineError;
 use crate::position::{Position, file_number};
+use crate::schema::State;
 use crate::schema::ddl::Name;
 use crate::source::SourceError;
 use crate::source::binlog::error::{DecodeError, Problem};
@@ -117,23 +118,25 @@ impl Reading {
     /// Reads a table without a key, in one go: its rows are told apart by nothing, so that they have to be those of one position, and the
     /// stream stands still meanwhile.
     async fn whole_table(&mut self, mut read: ToRead) -> Result<Keyed, PipelineError> {
-        let held = |position: &Position| Held { schema: read.schema.clone(), table: read.table.clone(), before: position.clone() };
+        let (schema, table) = (read.schema.clone(), read.table.clone());
+        let held = |before: Option<&Position>| Held { schema: schema.clone(), table: table.clone(), before: before.cloned() };
+        self.feed.lanes.held.retain(|held| held.before.is_some() || (&held.schema, &held.table) != (&schema, &table));
         match &read.whole {
             Some(Whole { position, is_done: true }) => {
-                self.feed.lanes.held.push(held(position));
+                self.feed.lanes.held.push(held(Some(position)));
                 self.held.push((position.clone(), read.id));
                 return Ok(Keyed::No(None));
             }
-            Some(Whole { is_done: false, .. }) => {
+            _ if read.is_cut() => {
                 let name = &self.feed.status.name;
                 return Err(PipelineError::Read {
                     problem: format!(
-                        "table {read} has no key, and reading it was cut: which of its rows the target has is not known"
+                        "table {read} has no key, and reading it was cut, or is asked for again: which of its rows the target has is not known"
                     ),
                     hint: format!("empty the table in the target, then `tidegate snapshot --pipeline {name} --tables '{read}'`"),
                 });
             }
-            None => {}
+            _ => {}
         }
         // The stream, which stands still while the table is read, does not wait for that.
         let leave = crate::pipeline::patiently(|| self.feed.source.gives_leave(&self.throttle));
@@ -141,14 +144,28 @@ impl Reading {
             return Ok(Keyed::No(Some(Ended::Stopped)));
         };
         if !leave? {
+            // Reading will find what the stream brings until then.
+            self.feed.lanes.held.push(held(None));
             return Ok(Keyed::Later(read));
         }
         let opened = crate::pipeline::patiently(|| self.feed.source.whole_table(&read, &self.feed.executed));
         let Some(opened) = crate::pipeline::unless_told(&self.feed.stop, opened).await else {
             return Ok(Keyed::No(Some(Ended::Stopped)));
         };
-        let Some(mut whole) = opened? else { return Ok(Keyed::Yes(read)) };
-        self.feed.lanes.held.push(held(&whole.position));
+        let Some(mut whole) = opened? else {
+            if self.feed.follow.is_some() {
+                // Or else it has another name, under which it is read once the stream has come to that.
+                self.feed.lanes.held.push(held(None));
+            }
+            return Ok(Keyed::Yes(read));
+        };
+        if self.is_altered_ahead(&whole.table)? {
+            tracing::info!(table = read.to_string(), "the table is read once the stream has come to the statement that altered it");
+            self.feed.lanes.held.push(held(None));
+            self.put_off.push(read);
+            return Ok(Keyed::No(None));
+        }
+        self.feed.lanes.held.push(held(Some(&whole.position)));
         let Some(plan) = self.plan_of(&whole.table)? else { return Ok(Keyed::No(None)) };
         tracing::info!(pipeline = self.feed.status.name, table = read.to_string(), "reading a table without a key");
         read.whole = Some(Whole { position: whole.position.clone(), is_done: false });
@@ -202,6 +219,24 @@ impl Reading {
         Ok(Keyed::No(None))
     }
 
+    /// The table has other columns already than the targets, or a name that they do not know: a statement that is still to come changes that,
+    /// and reading is tried again behind it.
+    fn is_altered_ahead(&mut self, table: &TablePlan) -> Result<bool, PipelineError> {
+        if self.feed.follow.is_none() {
+            return Ok(false);
+        }
+        let now = &table.relation;
+        let name = Name { schema: now.schema.clone(), table: now.table.clone() };
+        let known = match self.feed.history.state(&name, &self.feed.executed)? {
+            Some(State::Known(table)) => table,
+            Some(State::Dropped) => return Ok(true),
+            Some(State::Unknown { .. }) => return Ok(false),
+            // What was dropped is forgotten in the end.
+            None => return Ok(self.feed.history.is_whole()?),
+        };
+        Ok(now.columns.len() != known.columns.len() || now.columns.iter().any(|column| known.column(&column.name).is_none()))
+    }
+
     /// The stream has passed what tables without a key were read at: from here on their changes count.
     fn release_held(&mut self) {
         let executed = &self.feed.executed;
@@ -213,7 +248,7 @@ impl Reading {
         for (position, id) in std::mem::take(&mut self.held) {
             if executed.covers(&position) {
                 acks.pass(|progress| progress.pass_chunk(id, None));
-                self.feed.lanes.held.retain(|held| held.before != position);
+                self.feed.lanes.held.retain(|held| held.before.as_ref() != Some(&position));
             } else {
                 self.held.push((position, id));
             }

@@ -27,6 +27,9 @@ pub struct ToRead {
     /// Of a table without a key, which is read in one go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<Whole>,
+    /// Of a table without a key: the target has rows of it, and has to be emptied first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_again: bool,
 }
 
 /// How far a table without a key is read.
@@ -62,12 +65,13 @@ impl ToRead {
             rows: 0,
             estimate: 0,
             whole: None,
+            is_again: false,
         }
     }
 
     /// A table without a key, of which nobody knows which rows the target has.
     pub fn is_cut(&self) -> bool {
-        self.whole.as_ref().is_some_and(|whole| !whole.is_done)
+        self.is_again || self.whole.as_ref().is_some_and(|whole| !whole.is_done)
     }
 }
 

@@ -8,6 +8,8 @@ NEEDS="cc:gcc make:make git:git flock:util-linux setpriv:util-linux setsid:util-
 missing=""
 for need in $NEEDS; do command -v "${need%%:*}" > /dev/null || missing="$missing ${need##*:}"; done
 [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
+# Debian's python3 makes no virtual environments by itself; plugins in Python are built in one.
+python3 -c 'import ensurepip, venv' 2> /dev/null || missing="$missing python3-venv"
 # cc alone does not compile C: sqlite and zstd need the headers, too.
 echo '#include <stdio.h>' | cc -E - > /dev/null 2>&1 || missing="$missing libc6-dev"
 

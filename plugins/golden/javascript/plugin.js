@@ -1,4 +1,4 @@
-// The golden plugin: the same in every language, held by the cases beside them. Each row says in `todo` what is to be done with it.
+// The golden plugin: ../README.md says what it does, ../cases.json holds it. Each row says in `todo` what is to be done with it.
 
 import { Derivation, Plan, PluginError, log } from 'tidegate-plugin';
 
@@ -18,7 +18,7 @@ export default class Golden {
       .reads(...table.columns.map((c) => c.name))
       .readsMetadata('position', 'place', 'transaction', 'commit-time');
     for (const { name, kind } of this.copied(table)) plan.adds(`${name}_copy`, kind);
-    plan.adds('absent', 'text').adds('op_seen', 'text');
+    plan.adds('absent', 'text').adds('op_seen', 'text').adds('seen_at', 'text');
     if (table.column('dropped') !== undefined) plan.drops('dropped');
     if (table.column('renamed') !== undefined) plan.renames('renamed', 'renamed_new');
     return plan.derives(new Derivation(this.made(table)).key('id', 'int64').key('n', 'int64').column('note', 'text'));
@@ -51,6 +51,9 @@ export default class Golden {
           if (row.has(name)) row.set(`${name}_copy`, row.get(name));
         }
         row.set('absent', table.columns.filter(({ name }) => !row.has(name)).map(({ name }) => name).join(','));
+        break;
+      case 'metadata':
+        row.set('seen_at', `${row.metadata('position')} ${row.metadata('transaction') ?? 'none'} ${row.metadata('commit-time')}`);
         break;
       case 'drop':
         row.drop();

@@ -1,4 +1,4 @@
-"""The golden plugin: the same in every language, held by the cases beside them. Each row says in `todo` what is to be done with it."""
+"""The golden plugin: ../README.md says what it does, ../cases.json holds it. Each row says in `todo` what is to be done with it."""
 
 from tidegate_plugin import Batch, Column, Derivation, Plan, PluginError, Relation, Row, log
 
@@ -19,7 +19,7 @@ class Plugin:
         plan.reads_metadata("position", "place", "transaction", "commit-time")
         for column in copied(table):
             plan.adds(f"{column.name}_copy", column.kind)
-        plan.adds("absent", "text").adds("op_seen", "text")
+        plan.adds("absent", "text").adds("op_seen", "text").adds("seen_at", "text")
         if table.column("dropped"):
             plan.drops("dropped")
         if table.column("renamed"):
@@ -41,6 +41,9 @@ class Plugin:
                     if row.has(column.name):
                         row[f"{column.name}_copy"] = row[column.name]
                 row["absent"] = ",".join(column.name for column in table.columns if not row.has(column.name))
+            case "metadata":
+                position, transaction, commit_time = (row.metadata(word) for word in ("position", "transaction", "commit-time"))
+                row["seen_at"] = f"{position} {transaction or 'none'} {commit_time}"
             case "drop":
                 row.drop()
             case "fail":

@@ -127,9 +127,13 @@ impl Source {
             })?;
             let mut sent = SentRows::default();
             let sql = table.select(&Range::default(), read.filter.as_deref(), 0, false);
-            session.begin_select(&sql, &mut sent).await?;
+            // Since it was described it may have been altered, or have gone: it is described again then.
+            let altered = || Failure::transient(format!("table {read} was altered"));
+            if let Err(failure) = session.begin_select(&sql, &mut sent).await {
+                return Err(if session.is_altered { altered() } else { failure });
+            }
             if !table.is_sent_as(&sent.wires) {
-                return Err(Failure::transient(format!("table {read} was altered")));
+                return Err(altered());
             }
             Ok(Some(WholeTable { source: Arc::clone(&self.name), session, table: Arc::new(table), position, sent, has_more: true }))
         };

@@ -21,6 +21,7 @@ test: plugins golden servers ## run every test; gets the servers that they need
 	scripts/toolchains/c-wasm.sh test sdk/c/template
 	scripts/toolchains/js-wasm.sh test sdk/javascript/test
 	scripts/toolchains/python-wasm.sh test sdk/python/tests
+	scripts/toolchains/go-wasm.sh test sdk/go/template
 	$(CARGO) test --workspace --features $(FEATURES)
 
 soak: plugins servers ## twenty minutes a server of random DDL and DML, followed and killed (SOAK_SECONDS=N for N)
@@ -65,10 +66,11 @@ docs: ## build the API documentation into target/doc
 plugins: ## build plugins/* into target/plugins/*.wasm
 	scripts/toolchains/rust-wasm.sh plugins
 
-golden: ## build plugins/golden/* in the other languages that have an SDK into target/plugins/golden-*.wasm; needs node, python3-venv
+golden: ## build plugins/golden/* in the other languages that have an SDK into target/plugins/golden-*.wasm; needs node, python3-venv, go
 	scripts/toolchains/js-wasm.sh plugins
 	scripts/toolchains/python-wasm.sh plugins
 	scripts/toolchains/c-wasm.sh plugins
+	scripts/toolchains/go-wasm.sh plugins
 
 servers: ## unpack the databases that tests and benchmarks start, and what tests let loose on them
 	scripts/servers/mysql.sh install

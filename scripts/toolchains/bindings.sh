@@ -15,7 +15,20 @@ c() {
   sed '/^\/\/ Ensure that the \*_component_type.o/,$d' "$scratch/plugin.c" > "$PROJECT/sdk/c/bindings/plugin.c"
 }
 
+# One module holds all: what the generated code imports is beside it, under internal. exports is for components alone.
+go() {
+  local to=$PROJECT/sdk/go/internal/bindings file name
+  (cd "$scratch" && "$PREFIX/bin/wit-bindgen" go --format=false --world plugin --out-dir . "$WIT" > log 2>&1) || { cat "$scratch/log" >&2; exit 1; }
+  mkdir -p "$to/exports"
+  for name in types transform host; do mkdir -p "$to/tidegate_plugin_$name"; cp "$scratch/tidegate_plugin_$name/wit_bindings.go" "$to/tidegate_plugin_$name/"; done
+  (echo '//go:build wasm'; echo; sed 's/^package main$/package exports/; /^func main() {}$/d' "$scratch/wit_exports.go") > "$to/exports/wit_exports.go"
+  sed -i '1i //go:build wasm\n' "$to/tidegate_plugin_host/wit_bindings.go"
+  sed -i 's#"wit_component/#"tidegate/plugin/internal/bindings/#; s#"go.bytecodealliance.org/pkg/wit/#"tidegate/plugin/internal/wit/#' "$to"/*/*.go
+  gofmt -w "$to"
+}
+
 case "${1:-}" in
   c) c ;;
+  go) go ;;
   *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

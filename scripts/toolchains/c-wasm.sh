@@ -43,10 +43,11 @@ guest() {
     -O2 -g1 -Wall -fdebug-compilation-dir=. "-ffile-prefix-map=$SDK/=sdk/c/" "-ffile-prefix-map=$folder/=" -I"$SDK/include" -I"$SDK/bindings" ${CFLAGS:-} "$@"
 }
 
+scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+
 # build FOLDER OUT
 build() {
-  local folder out scratch file objects=() driver=(); folder=$(cd "$1" && pwd); out=$(realpath -m "$2"); sources "$folder"
-  scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+  local folder out file objects=() driver=(); folder=$(cd "$1" && pwd); out=$(realpath -m "$2"); sources "$folder"
   for file in "${sources[@]}" "$SDK"/src/*.c "$SDK"/bindings/*.c; do
     local flags=(-std=c11)
     case "$file" in
@@ -57,13 +58,11 @@ build() {
   done
   guest ${driver[@]+"${driver[@]}"} -mexec-model=reactor -Wl,-z,stack-size=1048576 -Wl,--stack-first "${objects[@]}" -o "$scratch/core.wasm"
   component "$scratch/core.wasm" "$out"
-  rm -rf "$scratch"; trap - EXIT
 }
 
 # unit_test FOLDER
 unit_test() {
-  local folder scratch file objects=() linker=${CC:-cc}; folder=$(cd "$1" && pwd); sources "$folder"
-  scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+  local folder file objects=() linker=${CC:-cc}; folder=$(cd "$1" && pwd); sources "$folder"
   for file in "${sources[@]}" "$SDK"/src/*.c "$SDK"/test/*.c; do
     local compiler=(${CC:-cc} -std=c11)
     # The component's exports are for the component.
@@ -75,7 +74,6 @@ unit_test() {
   # shellcheck disable=SC2086 # CFLAGS is a list
   "$linker" ${CFLAGS:-} "${objects[@]}" -o "$scratch/test"
   "$scratch/test"
-  rm -rf "$scratch"; trap - EXIT
 }
 
 locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; }

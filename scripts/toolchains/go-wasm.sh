@@ -1,0 +1,37 @@
+#!/bin/bash
+# Builds Go plugins over sdk/go into WebAssembly components that import nothing but tidegate:plugin/host. The compiler is the
+# standard one, 1.25 or later.
+# usage: go-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
+#   plugins builds plugins/golden/go into target/plugins/golden-go.wasm; test runs `go test`, without WebAssembly
+# FOLDER has a go.mod that requires tidegate/plugin; a workspace that the script makes says where that is.
+set -euo pipefail
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); . "$PROJECT/scripts/toolchains/wasm.sh"
+
+install() {
+  command -v go > /dev/null || { echo "missing: go" >&2; echo "hint: https://go.dev/dl, 1.25 or later" >&2; exit 1; }
+  wasm_tools_install
+}
+
+scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+
+# in_workspace FOLDER COMMAND...
+in_workspace() {
+  local folder; folder=$(cd "$1" && pwd); shift
+  printf 'go 1.25\nuse "%s"\nuse "%s"\n' "$folder" "$PROJECT/sdk/go" > "$scratch/go.work"
+  (cd "$folder" && GOWORK=$scratch/go.work "$@")
+}
+
+# build FOLDER OUT
+build() {
+  local out; out=$(realpath -m "$2")
+  GOOS=wasip1 GOARCH=wasm in_workspace "$1" go build -trimpath -buildmode=c-shared -ldflags="-s -w" -o "$scratch/core.wasm" .
+  component "$scratch/core.wasm" "$out"
+}
+
+case "${1:-}" in
+  install) install ;;
+  plugins) install; build "$PROJECT/plugins/golden/go" "$PROJECT/target/plugins/golden-go.wasm" ;;
+  build) install; build "$2" "$3" ;;
+  test) in_workspace "$2" go test ./... ;;
+  *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+esac

@@ -1,0 +1,5 @@
+module tidegate_plugin
+
+go 1.25
+
+require tidegate/plugin v0.1.0

@@ -15,6 +15,7 @@ mod gtid_mode;
 mod memory;
 mod network;
 mod opening;
+mod over_tables;
 mod plugins;
 mod positions;
 mod restarts;

@@ -151,6 +151,10 @@ struct Reading {
     /// Tables without a key that have other columns already than the targets: to read behind the next statement.
     put_off: Vec<ToRead>,
     throttle: Arc<Throttle>,
+    /// Tables without a key are not tried before.
+    whole_again: Option<Instant>,
+    /// Reading one of them was cut: the round ends when the stream has a server again.
+    is_table_cut: bool,
 }
 
 impl Feed {
@@ -176,6 +180,8 @@ impl Feed {
             asked,
             put_off: Vec::new(),
             throttle: Arc::new(Throttle::new(self.options.pace)),
+            whole_again: None,
+            is_table_cut: false,
             feed: self,
         };
         let ended = reading.run().await;
@@ -610,7 +616,7 @@ impl Reading {
     }
 
     fn has_tables_left(&self) -> bool {
-        self.weave.is_some() || !self.asked.is_empty()
+        self.weave.is_some() || !self.asked.is_empty() || self.is_table_cut
     }
 
     fn has_reached_end(&self) -> bool {

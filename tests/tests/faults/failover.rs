@@ -11,12 +11,12 @@ use tidegate_tests::servers::{self, Kind, Server, wait_until};
 use super::{PASSWORD, Shop, assert_discreet, wait_for_log};
 
 /// Two servers of a kind, of which the second may replicate from the first.
-fn pair(kind: Kind, options: &[&str]) -> [Server; 2] {
+pub(super) fn pair(kind: Kind, options: &[&str]) -> [Server; 2] {
     let server = |id: &str| Server::start(kind, &[&[id, "--log-slave-updates"], options].concat());
     [server("--server-id=201"), server("--server-id=202")]
 }
 
-fn replicate(replica: &Server, from: &Server) {
+pub(super) fn replicate(replica: &Server, from: &Server) {
     let (port, mysql) = (from.port, replica.kind == Kind::MySql);
     replica.sql(&if mysql {
         format!(
@@ -31,7 +31,7 @@ fn replicate(replica: &Server, from: &Server) {
     });
 }
 
-fn promote(replica: &Server) {
+pub(super) fn promote(replica: &Server) {
     replica.sql(if replica.kind == Kind::MySql { "STOP REPLICA; RESET REPLICA ALL" } else { "STOP SLAVE; RESET SLAVE ALL" });
 }
 

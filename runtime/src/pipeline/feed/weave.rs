@@ -27,6 +27,9 @@ use crate::source::snapshot::{Chunk, Done, Readers, Stand, TablePlan};
 /// How often readers are told where the stream stands.
 const STAND_INTERVAL: Duration = Duration::from_millis(25);
 
+/// Between two attempts to begin with tables that have no key, where the source was away.
+const WHOLE_AGAIN: Duration = Duration::from_secs(1);
+
 /// Times in a row that chunks are read again because of changes without all columns, before it is an error.
 const AGAIN_MAX: u32 = 100;
 
@@ -65,6 +68,9 @@ impl Weave {
 impl Reading {
     /// Begins to read the tables that are asked for. Called at a boundary of the stream.
     pub(super) async fn read_tables(&mut self) -> Result<Option<Ended>, PipelineError> {
+        if std::mem::take(&mut self.is_table_cut) {
+            return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Cut)));
+        }
         // With the marks of other lanes, which is a moment, rows that are read would be in the wrong lanes.
         if self.asked.is_empty() || self.feed.options.until_levelled {
             return Ok(None);
@@ -139,25 +145,40 @@ impl Reading {
             _ => {}
         }
         // The stream, which stands still while the table is read, does not wait for that.
-        let leave = crate::pipeline::patiently(|| self.feed.source.gives_leave(&self.throttle));
-        let Some(leave) = crate::pipeline::unless_told(&self.feed.stop, leave).await else {
-            return Ok(Keyed::No(Some(Ended::Stopped)));
-        };
-        if !leave? {
+        if self.whole_again.is_some_and(|again| Instant::now() < again) {
             // Reading will find what the stream brings until then.
             self.feed.lanes.held.push(held(None));
             return Ok(Keyed::Later(read));
         }
-        let opened = crate::pipeline::patiently(|| self.feed.source.whole_table(&read, &self.feed.executed));
-        let Some(opened) = crate::pipeline::unless_told(&self.feed.stop, opened).await else {
-            return Ok(Keyed::No(Some(Ended::Stopped)));
-        };
-        let Some(mut whole) = opened? else {
-            if self.feed.follow.is_some() {
-                // Or else it has another name, under which it is read once the stream has come to that.
-                self.feed.lanes.held.push(held(None));
+        let source = &self.feed.source;
+        let opened = async {
+            match source.gives_leave(&self.throttle).await? {
+                true => source.whole_table(&read, &self.feed.executed).await.map(Some),
+                false => Ok(None),
             }
-            return Ok(Keyed::Yes(read));
+        };
+        let mut whole = match crate::pipeline::unless_told(&self.feed.stop, opened).await {
+            None => return Ok(Keyed::No(Some(Ended::Stopped))),
+            Some(Ok(None)) => {
+                self.feed.lanes.held.push(held(None));
+                return Ok(Keyed::Later(read));
+            }
+            Some(Ok(Some(None))) => {
+                if self.feed.follow.is_some() {
+                    // Or else it has another name, under which it is read once the stream has come to that.
+                    self.feed.lanes.held.push(held(None));
+                }
+                return Ok(Keyed::Yes(read));
+            }
+            Some(Ok(Some(Some(whole)))) => whole,
+            // The stream is what finds another server.
+            Some(Err(SourceError::Transient { name, error })) => {
+                tracing::warn!(source = &*name, "reading {read}: {error}; trying again");
+                self.whole_again = Some(Instant::now() + WHOLE_AGAIN);
+                self.feed.lanes.held.push(held(None));
+                return Ok(Keyed::Later(read));
+            }
+            Some(Err(definite)) => return Err(definite.into()),
         };
         if self.is_altered_ahead(&whole.table)? {
             tracing::info!(table = read.to_string(), "the table is read once the stream has come to the statement that altered it");
@@ -180,7 +201,10 @@ impl Reading {
             let (data, rows, is_last) = match whole.next().await {
                 Err(SourceError::Transient { error, .. }) => {
                     tracing::warn!(pipeline = self.feed.status.name, table = read.to_string(), "reading is cut: {error}");
-                    return Ok(Keyed::No(Some(self.send_everything().await?.unwrap_or(Ended::Cut))));
+                    // Only the stream knows when a server is there again, and which.
+                    self.is_table_cut = true;
+                    self.feed.lanes.held.push(held(None));
+                    return Ok(Keyed::No(self.send_everything().await?));
                 }
                 next => next?,
             };
@@ -295,7 +319,13 @@ impl Reading {
                 return self.end_weave().await;
             }
             let executed = (file_number(&self.feed.executed.file), self.feed.executed.offset);
-            let has_passed = |chunk: &Chunk| executed >= (file_number(&chunk.high.0), chunk.high.1);
+            let gtids = self.feed.executed.gtids.as_ref();
+            // A stream that has gone over to another server stands at the head of a file there, until something is written.
+            let is_at_end = self.idles > 0;
+            let has_passed = |chunk: &Chunk| {
+                executed >= (file_number(&chunk.high.file), chunk.high.offset)
+                    || is_at_end && gtids.zip(chunk.high.gtids.as_ref()).is_some_and(|(passed, high)| passed.contains_set(high))
+            };
             let home = self.feed.executed.home.clone();
             let is_elsewhere = |chunk: &Chunk| home.as_ref().is_some_and(|home| home.server != chunk.server);
             let Some(chunk) = weave.waiting.pop_front_if(|chunk| has_passed(chunk) || is_elsewhere(chunk)) else { return Ok(None) };

@@ -162,9 +162,13 @@ impl ReadSession {
                     ));
                 };
                 let at = Position { file: file.as_str().into(), offset, home: None, gtids: None };
-                // What was passed at another server is not comparable; the stream soon passes something of this one.
+                // What was passed at another server is compared by GTID.
                 let is_here = passed.home.as_ref().is_none_or(|home| home.server == self.settings.identity());
-                if is_here && at.covers(&Position { gtids: None, ..passed.clone() }) {
+                let has_passed = match is_here {
+                    true => at.covers(&Position { gtids: None, ..passed.clone() }),
+                    false => Some(self.at_snapshot(at.clone()).await?).is_some_and(|at| at.gtids.is_some() && at.covers(passed)),
+                };
+                if has_passed {
                     return Ok(View::Exactly(at.file, at.offset));
                 }
                 self.end().await?;
@@ -184,16 +188,31 @@ impl ReadSession {
         }
     }
 
+    /// A place in the binlog of MariaDB with the GTIDs before it.
+    async fn at_snapshot(&mut self, at: Position) -> Result<Position, Failure> {
+        let gtids = self.connection.query(&format!("SELECT BINLOG_GTID_POS({}, {})", literal(&at.file), at.offset)).await?;
+        Ok(Position { gtids: gtids.first().and_then(|row| GtidSet::parse(row.at(0)?).ok()), ..at })
+    }
+
     /// Ends the snapshot transaction.
     pub(crate) async fn end(&mut self) -> Result<(), Failure> {
         self.connection.query("COMMIT").await.map(|_| ())
     }
 
-    /// The end of the binlog: everything visible is logged before it.
-    pub(crate) async fn logged(&mut self) -> Result<(Arc<str>, u64), Failure> {
+    /// The end of the binlog: everything visible is logged before it. `at`: where that is known already.
+    pub(crate) async fn logged(&mut self, at: Option<(Arc<str>, u64)>) -> Result<Position, Failure> {
+        if let Some((file, offset)) = at {
+            let rows = self.connection.query("SELECT @@GLOBAL.gtid_binlog_pos").await?;
+            let gtids = rows.first().and_then(|row| GtidSet::parse(row.at(0)?).ok());
+            return Ok(Position { file, offset, gtids, home: None });
+        }
         let modern = !self.settings.mariadb && self.settings.version_number() >= 8_002;
         let rows = self.connection.query(if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }).await?;
-        let place = rows.first().and_then(|row| Some((row.at(0)?.into(), row.at(1)?.parse().ok()?)));
+        let has_gtids = self.settings.has_gtids();
+        let place = rows.first().and_then(|row| {
+            let gtids = row.get("Executed_Gtid_Set").filter(|_| has_gtids).and_then(|set| GtidSet::parse(set).ok());
+            Some(Position { file: row.at(0)?.into(), offset: row.at(1)?.parse().ok()?, gtids, home: None })
+        });
         place.ok_or_else(|| Failure::definite("the server writes no binlog", "switch `log_bin` on"))
     }
 
@@ -215,9 +234,7 @@ impl ReadSession {
             let begin = Position { file: "".into(), offset: 0, gtids: None, home: None };
             while tokio::time::Instant::now() < give_up {
                 let View::Exactly(file, offset) = self.view(&begin).await? else { return Err(self.connection.malformed()) };
-                let gtids = self.connection.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(&file))).await?;
-                let gtids = gtids.first().and_then(|row| GtidSet::parse(row.at(0)?).ok());
-                let position = Position { file, offset, gtids, home: None };
+                let position = self.at_snapshot(Position { file, offset, gtids: None, home: None }).await?;
                 if position.covers(passed) {
                     return Ok(position);
                 }

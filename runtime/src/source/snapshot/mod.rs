@@ -47,7 +47,7 @@ pub struct Chunk {
     /// The server that it was read from,
     pub server: Arc<str>,
     /// and where in its binlog everything is logged that it sees.
-    pub high: (Arc<str>, u64),
+    pub high: Position,
     /// As sent, see [`crate::source::mysql::SentRows`].
     pub data: Vec<u8>,
     pub rows: u64,

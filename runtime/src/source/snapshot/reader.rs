@@ -146,13 +146,10 @@ impl Reader {
             }
             return Err(failure);
         }
-        let high = match at {
-            Some(at) => {
-                session.end().await?;
-                at
-            }
-            None => session.logged().await?,
-        };
+        if at.is_some() {
+            session.end().await?;
+        }
+        let high = session.logged(at).await?;
         let server = session.home();
         let SentRows { wires, data, rows, is_cut } = sent;
         self.wires = wires;

@@ -4,10 +4,18 @@ import { images, Made } from './derived.js';
 import { AFTER, BEFORE, DELETE, KINDS, METADATA, OPS, code, isText } from './kinds.js';
 import { Patches } from './outcome.js';
 import { Row, Rows } from './row.js';
-import { Cells, bitmap, exact, reader, whole } from './vector.js';
+import { Cells, bit, number, safeIntegers, valuesOf } from './vector.js';
 
 export const SIDES = ['own', 'after', 'before'];
-const absent = () => undefined;
+
+/** The values of one side by column, as far as they were read; `image`: which one is set on this side, where it is always the same. */
+class View extends Map {
+  constructor(side, image) {
+    super();
+    this.side = side;
+    this.image = image;
+  }
+}
 
 /** A relation and what was asked of it. */
 export class Bound {
@@ -34,7 +42,8 @@ export class Batch {
     this._bound = bound;
     this._wire = wire;
     this._ops = wire.ops;
-    this._readers = { own: new Map(), after: new Map(), before: new Map() };
+    this._views = { own: new View('own', undefined), after: new View('after', AFTER), before: new View('before', BEFORE) };
+    this._metadata = [];
     this._patches = new Patches(wire.rows);
     this._made = bound.derives.map((derivation) => new Made(derivation));
     /** The row that the row view is at. */
@@ -59,7 +68,7 @@ export class Batch {
 
   row(row) {
     if (!(row >= 0 && row < this.length)) throw new RangeError(`row ${row} of ${this.length}`);
-    return new Row(this, row, 'own');
+    return new Row(this, row, this._views.own);
   }
 
   _column(name) {
@@ -87,56 +96,41 @@ export class Batch {
     return [this._vector(index, AFTER), this._vector(index, BEFORE)];
   }
 
-  /** A function from row to value. */
-  _reader(name, side) {
-    const known = this._readers[side]?.get(name);
-    if (known !== undefined) return known;
-    const [ofAfter, ofBefore] = this._images(name, side);
-    const after = ofAfter === undefined ? absent : reader(ofAfter);
-    let read = after;
+  /** The values of a column of a view, as something with an index. */
+  _read(name, view) {
+    const [ofAfter, ofBefore] = this._images(name, view.side);
+    const rows = this.length;
+    const after = ofAfter === undefined ? new Array(rows) : valuesOf(ofAfter, rows);
+    let values = after;
     if (ofBefore !== ofAfter && this._ops.includes(DELETE)) {
-      const before = ofBefore === undefined ? absent : reader(ofBefore);
-      const ops = this._ops;
-      read = (row) => (ops[row] === DELETE ? before(row) : after(row));
+      const before = ofBefore === undefined ? new Array(rows) : valuesOf(ofBefore, rows);
+      values = this._ops.map((op, row) => (op === DELETE ? before[row] : after[row]));
     }
-    this._readers[side].set(name, read);
-    return read;
+    view.set(name, values);
+    return values;
+  }
+
+  _view(side) {
+    return this._views[side] ?? this._views[SIDES[code(SIDES, side, 'side')]];
   }
 
   values(name, side = 'own') {
-    const [after, before] = this._images(name, side);
-    const all = after !== undefined && (after === before || !this._ops.includes(DELETE)) ? whole(after) : undefined;
-    if (all !== undefined) return Array.isArray(all) ? all : Array.from(all);
-    const read = this._reader(name, side);
-    const values = new Array(this.length);
-    for (let row = 0; row < values.length; row++) values[row] = read(row);
-    return values;
+    const view = this._view(side);
+    const values = view.get(name) ?? this._read(name, view);
+    return Array.isArray(values) ? values : Array.from(values);
   }
 
   numbers(name, side = 'own') {
-    const values = this.values(name, side);
-    for (let row = 0; row < values.length; row++) {
-      const value = values[row];
-      if (typeof value === 'bigint') values[row] = exact(value, name);
-      else if (value != null && typeof value !== 'number') throw new TypeError(`column \`${name}\` is not made of numbers`);
-    }
-    return values;
+    const [after, before] = this._images(name, this._view(side).side);
+    const numbers = after !== undefined && (after === before || !this._ops.includes(DELETE)) ? safeIntegers(after, this.length) : undefined;
+    return numbers ?? this.values(name, side).map((value) => number(value, name));
   }
 
   metadata(word) {
-    const read = this._metadata(word);
-    return Array.from({ length: this.length }, (_, row) => read(row));
-  }
-
-  _metadata(word) {
     const at = this._bound.metadata.indexOf(code(METADATA, word, 'metadata'));
     if (at < 0) throw new Error(`the plan does not read the metadata ${word}`);
-    return reader(this._wire.metadata[at]);
-  }
-
-  _set(row, name, side, value) {
-    const image = side === 'before' || (side === 'own' && this._ops[row] === DELETE) ? BEFORE : AFTER;
-    this._patches.column(this._column(name), image).set(row, value);
+    this._metadata[at] ??= Array.from(valuesOf(this._wire.metadata[at], this.length));
+    return this._metadata[at];
   }
 
   _derive(origin, table, values, { op = 'insert', before } = {}) {
@@ -147,10 +141,8 @@ export class Batch {
   }
 
   keep(keep) {
-    const kept = bitmap(this.length);
-    for (let row = 0; row < this.length; row++) if (keep(row)) kept[row >> 3] |= 1 << (row & 7);
-    const { _patches: patches } = this;
-    patches.kept = patches.kept === undefined ? kept : patches.kept.map((byte, at) => byte & kept[at]);
+    const { length } = this;
+    for (let row = 0; row < length; row++) if (!keep(row)) this._patches.drop(row);
   }
 
   routeAll(...topics) {
@@ -158,9 +150,12 @@ export class Batch {
   }
 
   routeBy(topic) {
-    for (let row = 0; row < this.length; row++) {
+    const { _patches: patches, length } = this;
+    const { listOf } = patches;
+    const routes = patches.routesOfRows();
+    for (let row = 0; row < length; row++) {
       const name = topic(row);
-      if (name !== undefined) this._patches.route(row, [name]);
+      if (name !== undefined) routes[row] = listOf.get(name) ?? patches.newList(name, [name]);
     }
   }
 
@@ -172,7 +167,7 @@ export class Batch {
   }
 
   setEach(name, values) {
-    const cells = this._patches.column(this._column(name), AFTER);
+    const cells = this._patches.cells[AFTER].get(name) ?? this._patches.column(this._column(name), AFTER);
     if (values.length !== this.length) throw new RangeError(`${values.length} values for ${this.length} rows`);
     for (let row = 0; row < values.length; row++) if (values[row] !== undefined) cells.set(row, values[row]);
   }
@@ -183,13 +178,10 @@ export class Batch {
     for (const image of [AFTER, BEFORE]) {
       const vector = this._vector(index, image);
       if (vector === undefined) continue;
-      const { nulls } = vector;
-      const read = nulls.length === 0 ? undefined : reader(vector);
       const old = vector.data.val;
       const texts = new Array(old.length);
-      for (let row = 0; row < texts.length; row++) {
-        texts[row] = read === undefined || typeof read(row) === 'string' ? rewrite(old[row]) : '';
-      }
+      if (vector.nulls.length === 0) for (let row = 0; row < texts.length; row++) texts[row] = rewrite(old[row]);
+      else for (let row = 0; row < texts.length; row++) texts[row] = bit(vector.nulls, row) ? rewrite(old[row]) : '';
       this._patches.assign(index, image, 'each', { ...vector, data: { tag: 'strings', val: texts } });
     }
   }

@@ -33,11 +33,7 @@ export class Made {
           const value = images[image]?.[name];
           if (value !== undefined) cells.set(row, value);
         });
-        if (cells.isSet.some((byte) => byte !== 0)) {
-          // What is absent counts as NULL, too.
-          cells.hasNulls = true;
-          columns.push({ index, image, vector: cells.vector(cells.setRows()) });
-        }
+        if (!cells.isEmpty()) columns.push({ index, image, vector: cells.vector(cells.setRows()) });
       }
     }
     const origins = Uint32Array.from(rows, (row) => row.origin);

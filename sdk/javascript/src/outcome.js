@@ -1,5 +1,6 @@
 // The patches that a batch collects, as the host wants them.
 
+import { AFTER, BEFORE } from './kinds.js';
 import { Cells, bitmap } from './vector.js';
 
 const EMPTY = new Uint8Array();
@@ -12,10 +13,11 @@ export class Patches {
     this.kept = undefined;
     this.ops = undefined;
     this.ready = [];
-    this.cells = new Map();
+    /** By image code, then by name. */
+    this.cells = [new Map(), new Map()];
     this.lists = [];
     this.listOf = new Map();
-    this.listOfRow = undefined;
+    this.routes = undefined;
     this.all = undefined;
     this.errors = [];
   }
@@ -34,39 +36,54 @@ export class Patches {
     this.ready.push({ index, image, rows: EMPTY, values: { tag, val: vector } });
   }
 
-  /** The cells of a column's image. */
+  /** New cells of a column's image. */
   column({ index, kind, name }, image) {
-    const key = index * 2 + image;
-    let cells = this.cells.get(key);
-    if (cells === undefined) this.cells.set(key, (cells = new Cells(this.rows, kind, name)));
+    const cells = new Cells(this.rows, kind, name);
+    cells.index = index;
+    this.cells[image].set(name, cells);
     return cells;
   }
 
-  route(row, topics) {
-    const key = topics.length === 1 ? topics[0] : topics.join('\0');
-    let list = this.listOf.get(key);
-    if (list === undefined) {
-      list = this.lists.push(topics) - 1;
-      if (list >= UNROUTED) throw new Error(`one batch can name ${UNROUTED} lists of topics`);
-      this.listOf.set(key, list);
-    }
-    this.listOfRow ??= new Uint16Array(this.rows).fill(UNROUTED);
-    this.listOfRow[row] = list;
+  /** To one topic. */
+  route(row, topic) {
+    (this.routes ?? this.routesOfRows())[row] = this.listOf.get(topic) ?? this.newList(topic, [topic]);
+  }
+
+  routeAll(row, topics) {
+    const key = topics.join('\0');
+    this.routesOfRows()[row] = this.listOf.get(key) ?? this.newList(key, topics);
+  }
+
+  routesOfRows() {
+    this.routes ??= new Uint16Array(this.rows).fill(UNROUTED);
+    return this.routes;
+  }
+
+  newList(key, topics) {
+    const list = this.lists.push(topics) - 1;
+    if (list >= UNROUTED) throw new Error(`one batch can name ${UNROUTED} lists of topics`);
+    this.listOf.set(key, list);
+    return list;
   }
 
   routing() {
-    if (this.listOfRow === undefined) return this.all === undefined ? { tag: 'unchanged' } : { tag: 'all', val: this.all };
+    if (this.routes === undefined) return this.all === undefined ? { tag: 'unchanged' } : { tag: 'all', val: this.all };
     if (this.all !== undefined) {
       const rest = this.lists.push(this.all) - 1;
-      this.listOfRow.forEach((list, row) => list === UNROUTED && (this.listOfRow[row] = rest));
+      this.routes.forEach((list, row) => list === UNROUTED && (this.routes[row] = rest));
     }
-    return { tag: 'by-row', val: { lists: this.lists, rows: new Uint8Array(this.listOfRow.buffer) } };
+    return { tag: 'by-row', val: { lists: this.lists, rows: new Uint8Array(this.routes.buffer) } };
   }
 
   finish(derived) {
     const assigns = this.ready;
-    for (const [key, cells] of this.cells) {
-      assigns.push({ index: key >> 1, image: key & 1, rows: cells.setRows(), values: { tag: 'each', val: cells.vector() } });
+    for (const image of [AFTER, BEFORE]) {
+      for (const cells of this.cells[image].values()) {
+        const vector = cells.vector();
+        // A column without NULLs was set in every row.
+        const rows = vector.nulls.length === 0 ? EMPTY : cells.setRows();
+        assigns.push({ index: cells.index, image, rows, values: { tag: 'each', val: vector } });
+      }
     }
     return {
       keep: this.kept ?? EMPTY,

@@ -1,14 +1,14 @@
 // Rows of a batch, one by one.
 
 import { toDate } from './dates.js';
-import { KINDS, OPS, code } from './kinds.js';
-import { exact } from './vector.js';
+import { AFTER, BEFORE, DELETE, KINDS, OPS, code } from './kinds.js';
+import { number } from './vector.js';
 
 export class Row {
-  constructor(batch, index, side) {
+  constructor(batch, index, view) {
     this._batch = batch;
     this.index = index;
-    this._side = side;
+    this._view = view;
   }
 
   get op() {
@@ -16,22 +16,19 @@ export class Row {
   }
 
   get after() {
-    return new Row(this._batch, this.index, 'after');
+    return new Row(this._batch, this.index, this._batch._views.after);
   }
 
   get before() {
-    return new Row(this._batch, this.index, 'before');
+    return new Row(this._batch, this.index, this._batch._views.before);
   }
 
   get(name) {
-    return this._batch._reader(name, this._side)(this.index);
+    return (this._view.get(name) ?? this._batch._read(name, this._view))[this.index];
   }
 
   number(name) {
-    const value = this.get(name);
-    if (value == null || typeof value === 'number') return value;
-    if (typeof value !== 'bigint') throw new TypeError(`column \`${name}\` is not made of numbers`);
-    return exact(value, name);
+    return number(this.get(name), name);
   }
 
   date(name) {
@@ -48,11 +45,14 @@ export class Row {
   }
 
   metadata(word) {
-    return this._batch._metadata(word)(this.index);
+    return this._batch.metadata(word)[this.index];
   }
 
   set(name, value) {
-    this._batch._set(this.index, name, this._side, value);
+    const batch = this._batch;
+    const image = this._view.image ?? (batch._ops[this.index] === DELETE ? BEFORE : AFTER);
+    const cells = batch._patches.cells[image].get(name) ?? batch._patches.column(batch._column(name), image);
+    cells.set(this.index, value);
   }
 
   setOp(op) {
@@ -63,8 +63,9 @@ export class Row {
     this._batch._patches.drop(this.index);
   }
 
-  route(...topics) {
-    this._batch._patches.route(this.index, topics);
+  route(topic, ...more) {
+    if (topic !== undefined && more.length === 0) this._batch._patches.route(this.index, topic);
+    else this._batch._patches.routeAll(this.index, topic === undefined ? [] : [topic, ...more]);
   }
 
   derive(table, values, options) {
@@ -94,7 +95,7 @@ export class Rows {
     const batch = this._batch;
     if (this._next < batch._wire.rows) {
       batch._at = this._next;
-      this.value = new Row(batch, this._next++, 'own');
+      this.value = new Row(batch, this._next++, batch._views.own);
     } else {
       batch._at = undefined;
       this.done = true;

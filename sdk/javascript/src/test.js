@@ -2,7 +2,7 @@
 
 import { AFTER, BEFORE, KINDS, OPS, splitName } from './kinds.js';
 import { Running } from './guest.js';
-import { Cells, bit, reader } from './vector.js';
+import { Cells, bit, valuesOf } from './vector.js';
 
 const codeOf = (kind) => KINDS.indexOf(kind);
 
@@ -41,7 +41,7 @@ export class Tester {
     if (passed.length === 0) return outcomes;
     const answer = this._running.process(relation.id, batch(relation, plan, passed.map((at) => changes[at]), metadata));
     const names = [...relation.columns, ...plan.adds].map((c) => c.name);
-    passed.forEach((at, row) => apply(outcomes[at], row, answer, names, plan.derives));
+    passed.forEach((at, row) => apply(outcomes[at], row, passed.length, answer, names, plan.derives));
     return outcomes;
   }
 }
@@ -72,18 +72,16 @@ function batch(relation, plan, changes, metadata) {
 function vector(values, kind, name) {
   const cells = new Cells(values.length, kind, name);
   values.forEach((value, row) => value !== undefined && cells.set(row, value));
-  const present = cells.setRows();
-  cells.hasNulls ||= present.length > 0;
-  return cells.vector(present);
+  return cells.vector(cells.setRows());
 }
 
 /** What the answer says about its row. */
-function apply(outcome, row, answer, names, tables) {
+function apply(outcome, row, count, answer, names, tables) {
   if (answer.ops.length > 0) outcome.op = OPS[answer.ops[row]];
   outcome.dropped = answer.keep.length > 0 && !bit(answer.keep, row);
   for (const { index, image, rows, values } of answer.assigns) {
     if (rows.length > 0 && !bit(rows, row)) continue;
-    const value = reader(values.val)(values.tag === 'constant' ? 0 : row);
+    const value = values.tag === 'constant' ? valuesOf(values.val, 1)[0] : valuesOf(values.val, count)[row];
     // A row that does not have the image, or does not know the value, is not given one by a rewrite.
     if (value !== undefined) (image === AFTER ? outcome.after : outcome.before)[names[index]] = value;
   }
@@ -97,7 +95,7 @@ function apply(outcome, row, answer, names, tables) {
       if (origin !== row) return;
       const made = { table: `${schema}.${table}`, op: OPS[ops[at]], before: {}, after: {} };
       for (const { index, image, vector } of columns) {
-        const value = reader(vector)(at);
+        const value = valuesOf(vector, ops.length)[at];
         if (value !== undefined) made[image === AFTER ? 'after' : 'before'][defs[index].name] = value;
       }
       outcome.derived.push(made);

@@ -10,44 +10,57 @@ export const bit = (bits, i) => (bits[i >> 3] >> (i & 7)) & 1;
 /** Words are passed as bytes; an array of words must begin at a multiple of 8. */
 function words(bytes, Words) {
   const at = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-  return new Words(at.buffer, at.byteOffset, at.byteLength / 8);
+  return new Words(at.buffer, at.byteOffset, at.byteLength / Words.BYTES_PER_ELEMENT);
 }
 
-/** The values of a vector, as far as they are neither NULL nor absent, as something with an index. */
-function values({ kind, data }) {
-  switch (data.tag) {
-    case 'strings':
-      return data.val;
-    case 'words':
-      return words(data.val, KINDS[kind] === 'uint64' ? BigUint64Array : KINDS[kind] === 'float64' ? Float64Array : BigInt64Array);
-    default:
-      return undefined;
+/** The values of a vector as something with an index, whatever stands where there is none. */
+function unmasked({ kind, data }, rows) {
+  if (data.tag === 'strings') return data.val;
+  if (data.tag === 'words') {
+    return words(data.val, KINDS[kind] === 'uint64' ? BigUint64Array : KINDS[kind] === 'float64' ? Float64Array : BigInt64Array);
   }
-}
-
-/** A function from row to value: `null` is NULL, `undefined` is absent. */
-export function reader(vector) {
-  const { nulls, present, data } = vector;
-  const array = values(vector);
-  let value;
-  if (array !== undefined) value = (row) => array[row];
-  else if (data.tag === 'bits') value = (row) => bit(data.val, row) === 1;
-  else {
-    const offsets = new DataView(data.val.offsets.buffer, data.val.offsets.byteOffset, data.val.offsets.byteLength);
-    value = (row) => data.val.data.subarray(offsets.getInt32(row * 4, true), offsets.getInt32(row * 4 + 4, true));
+  const values = new Array(rows);
+  if (data.tag === 'bits') {
+    for (let row = 0; row < rows; row++) values[row] = bit(data.val, row) === 1;
+  } else {
+    const { offsets, data: bytes } = data.val;
+    const view = new DataView(offsets.buffer, offsets.byteOffset, offsets.byteLength);
+    for (let row = 0; row < rows; row++) values[row] = bytes.subarray(view.getInt32(row * 4, true), view.getInt32(row * 4 + 4, true));
   }
-  if (nulls.length === 0) return value;
-  if (present.length === 0) return (row) => (bit(nulls, row) ? value(row) : null);
-  return (row) => (bit(nulls, row) ? value(row) : bit(present, row) ? null : undefined);
+  return values;
 }
 
-/** All values of a vector whose rows all have one, without a look at each; otherwise `undefined`. */
-export function whole(vector) {
-  return vector.nulls.length === 0 ? values(vector) : undefined;
+/** One value a row, as something with an index: `null` is NULL, `undefined` is absent. */
+export function valuesOf(vector, rows) {
+  const { nulls, present } = vector;
+  const all = unmasked(vector, rows);
+  if (nulls.length === 0) return all;
+  const values = new Array(rows);
+  for (let row = 0; row < rows; row++) {
+    values[row] = bit(nulls, row) ? all[row] : present.length === 0 || bit(present, row) ? null : undefined;
+  }
+  return values;
 }
 
-/** A 64-bit integer as a number; one that would be rounded is an error. */
-export function exact(value, name) {
+/** The whole numbers of a vector that has one in every row; `undefined`: it is not so, or one is beyond 2^53. */
+export function safeIntegers({ kind, nulls, data }, rows) {
+  if (nulls.length > 0 || data.tag !== 'words' || KINDS[kind] === 'float64') return undefined;
+  // Halves of words, because a bigint for each takes as long as all the rest.
+  const halves = words(data.val, Int32Array);
+  const numbers = new Array(rows);
+  for (let row = 0; row < rows; row++) {
+    const high = halves[row * 2 + 1];
+    if (high >= 0x200000 || high < -0x1fffff) return undefined;
+    numbers[row] = high * 0x100000000 + (halves[row * 2] >>> 0);
+  }
+  // A uint64 whose highest bit is set is beyond 2^53, and negative here.
+  return KINDS[kind] === 'uint64' && numbers.some((number) => number < 0) ? undefined : numbers;
+}
+
+/** A value of a column of numbers as a number; an integer that would be rounded is an error. */
+export function number(value, name) {
+  if (value == null || typeof value === 'number') return value;
+  if (typeof value !== 'bigint') throw new TypeError(`column \`${name}\` is not made of numbers`);
   const number = Number(value);
   if (!Number.isSafeInteger(number)) throw new RangeError(`column \`${name}\` has an integer beyond 2^53: read it as bigint`);
   return number;
@@ -76,6 +89,13 @@ function described(value) {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
+/** What `typeof` says of the values of a kind. */
+const typeOf = (kind) => {
+  if (isText(kind)) return 'string';
+  if (KINDS[kind] === 'boolean') return 'boolean';
+  return KINDS[kind] === 'float64' ? 'number' : 'object';
+};
+
 /** Values of one column that are set one by one. */
 export class Cells {
   /** `name` is for errors. */
@@ -83,69 +103,68 @@ export class Cells {
     this.rows = rows;
     this.kind = kind;
     this.name = name;
-    this.isSet = bitmap(rows);
-    this.nulls = bitmap(rows);
-    this.hasNulls = false;
-    if (isText(kind)) this.values = new Array(rows).fill('');
-    else if (KINDS[kind] === 'bytes') this.values = new Array(rows).fill(EMPTY);
-    else if (KINDS[kind] === 'boolean') this.values = bitmap(rows);
-    else if (KINDS[kind] === 'float64') this.values = new Float64Array(rows);
-    else this.values = KINDS[kind] === 'uint64' ? new BigUint64Array(rows) : new BigInt64Array(rows);
+    this.type = typeOf(kind);
+    /** `null` is NULL; `undefined` was not set. */
+    this.values = new Array(rows).fill(undefined);
   }
 
   set(row, value) {
-    const at = row >> 3, mask = 1 << (row & 7);
-    this.isSet[at] |= mask;
-    if (value === null) {
-      this.hasNulls = true;
-      this.nulls[at] &= ~mask;
-      return;
-    }
-    this.nulls[at] |= mask;
-    const { kind } = this;
-    if (isText(kind)) {
-      if (typeof value !== 'string') this.refuse(value);
-      this.values[row] = value;
-    } else if (KINDS[kind] === 'boolean') {
-      if (typeof value !== 'boolean') this.refuse(value);
-      if (value) this.values[at] |= mask;
-      else this.values[at] &= ~mask;
-    } else if (KINDS[kind] === 'float64') {
-      if (typeof value !== 'number') this.refuse(value);
-      this.values[row] = value;
-    } else if (KINDS[kind] === 'bytes') {
-      if (!(value instanceof Uint8Array)) this.refuse(value);
-      this.values[row] = value;
-    } else {
-      const word = integer(value, kind);
-      if (word === undefined) this.refuse(value);
-      this.values[row] = word;
-    }
+    this.values[row] = typeof value === this.type && this.type !== 'object' ? value : this.fitting(value);
   }
 
-  refuse(value) {
-    throw new TypeError(`column \`${this.name}\` is ${KINDS[this.kind]}; the value is ${described(value)}`);
+  /** The value as this column has it. */
+  fitting(value) {
+    if (value === null || typeof value === this.type && this.type !== 'object') return value;
+    const { kind } = this;
+    const isBytes = KINDS[kind] === 'bytes';
+    const made = this.type !== 'object' ? undefined : !isBytes ? integer(value, kind) : value instanceof Uint8Array ? value : undefined;
+    if (made === undefined) throw new TypeError(`column \`${this.name}\` is ${KINDS[kind]}; the value is ${described(value)}`);
+    return made;
   }
 
   /** The bitmap of the rows that were set; empty: all. */
   setRows() {
-    const rest = this.rows & 7;
-    const last = this.isSet.length - 1;
-    const isAll = this.isSet.every((byte, at) => byte === (at === last && rest !== 0 ? (1 << rest) - 1 : 0xff));
-    return isAll ? EMPTY : this.isSet;
+    return this.bitmapOf((value) => value !== undefined);
   }
 
-  /** As the host wants it. */
+  /** The bitmap of the rows for which `is` is true; empty: it is for all. */
+  bitmapOf(is) {
+    let bits = EMPTY;
+    this.values.forEach((value, row) => {
+      if (is(value)) return;
+      if (bits === EMPTY) bits = bitmap(this.rows).fill(0xff);
+      bits[row >> 3] &= ~(1 << (row & 7));
+    });
+    return bits;
+  }
+
+  isEmpty() {
+    return this.values.every((value) => value === undefined);
+  }
+
+  /** As the host wants it. What is not set counts as NULL, which says nothing where it is absent, too. */
   vector(present = EMPTY) {
-    return { kind: this.kind, nulls: this.hasNulls ? this.nulls : EMPTY, present, data: this.buffer() };
+    // Texts that are all there need no second look.
+    const isWhole = this.type === 'string' && !this.values.includes(undefined) && !this.values.includes(null);
+    const nulls = isWhole ? EMPTY : this.bitmapOf((value) => value !== undefined && value !== null);
+    return { kind: this.kind, nulls, present, data: this.buffer(nulls) };
   }
 
-  buffer() {
-    const { kind, values } = this;
-    if (isText(kind)) return { tag: 'strings', val: values };
-    if (KINDS[kind] === 'boolean') return { tag: 'bits', val: values };
-    if (KINDS[kind] !== 'bytes') return { tag: 'words', val: new Uint8Array(values.buffer) };
-    const offsets = new Uint8Array((values.length + 1) * 4);
+  buffer(nulls) {
+    const { kind, rows } = this;
+    const rest = this.type === 'string' ? '' : KINDS[kind] === 'bytes' ? EMPTY : this.type === 'object' ? 0n : this.type === 'number' ? 0 : false;
+    const values = nulls.length === 0 ? this.values : this.values.map((value) => value ?? rest);
+    if (this.type === 'string') return { tag: 'strings', val: values };
+    if (this.type === 'boolean') {
+      const bits = bitmap(rows);
+      values.forEach((value, row) => value && (bits[row >> 3] |= 1 << (row & 7)));
+      return { tag: 'bits', val: bits };
+    }
+    if (KINDS[kind] !== 'bytes') {
+      const Words = this.type === 'number' ? Float64Array : KINDS[kind] === 'uint64' ? BigUint64Array : BigInt64Array;
+      return { tag: 'words', val: new Uint8Array(new Words(values).buffer) };
+    }
+    const offsets = new Uint8Array((rows + 1) * 4);
     const view = new DataView(offsets.buffer);
     const data = new Uint8Array(values.reduce((sum, value) => sum + value.length, 0));
     let end = 0;

@@ -89,8 +89,8 @@ class Values(unittest.TestCase):
 
     def test_what_does_not_fit_a_column_is_refused_by_name(self):
         for name, value, message in [
-            ("id", 2**63, "column `id` is int64; the value does not fit"),
-            ("count", -1, "column `count` is uint64; the value does not fit"),
+            ("id", 2**63, "column `id` is int64; a value does not fit"),
+            ("count", -1, "column `count` is uint64; a value does not fit"),
             ("id", 0.5, "column `id` is int64; the value is float"),
             ("id", True, "column `id` is int64; the value is bool"),
             ("name", 1, "column `name` is text; the value is int"),

@@ -141,9 +141,7 @@ class Batch:
 
     def route_each(self, topics: Iterable[str | None]) -> None:
         """One topic a row; None: it stays."""
-        for row, topic in enumerate(topics):
-            if topic is not None:
-                self._patches.route(row, (topic,))
+        self._patches.route_each(topics)
 
     def set_all(self, name: str, value: Any) -> None:
         """The same value in every row, after the change."""

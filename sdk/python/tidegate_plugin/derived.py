@@ -38,7 +38,7 @@ class Made:
                 for at, (_, _, images) in enumerate(rows):
                     if name in images[image]:
                         cells.set(at, images[image][name])
-                if 1 in cells.is_set:
+                if not cells.is_empty():
                     columns.append(Column(index, image, cells.vector(cells.set_rows())))
         origins = array("I", [origin for origin, _, _ in rows]).tobytes()
         return wit.Derived(derivation, origins, [op for _, op, _ in rows], columns)

@@ -26,6 +26,18 @@ class Columns(dict[str, Cells]):
         return cells
 
 
+class Lists(dict[str | None, int]):
+    """The list of a single topic; None: it stays."""
+
+    def __init__(self, patches: "Patches") -> None:
+        super().__init__({None: UNROUTED})
+        self.patches = patches
+
+    def __missing__(self, topic: str) -> int:
+        found = self[topic] = self.patches.list_of((topic,))
+        return found
+
+
 class Patches:
     def __init__(self, rows: int, bound: Any) -> None:
         self.rows, self.bound = rows, bound
@@ -62,6 +74,14 @@ class Patches:
         if self.routes is None:
             self.routes = array("H", [UNROUTED]) * self.rows
         self.routes[row] = self.list_of(topics)
+
+    def route_each(self, topics: Iterable[str | None]) -> None:
+        routes = array("H", map(Lists(self).__getitem__, topics))
+        if len(routes) != self.rows:
+            raise ValueError(f"{len(routes)} topics for {self.rows} rows")
+        if self.routes is not None:
+            routes = array("H", [old if new == UNROUTED else new for old, new in zip(self.routes, routes)])
+        self.routes = routes
 
     def list_of(self, topics: tuple[str, ...]) -> int:
         at = self.lists.setdefault(topics, len(self.lists))

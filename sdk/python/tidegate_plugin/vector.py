@@ -48,36 +48,37 @@ def values(vector: Vector, rows: int) -> list[Any]:
     return [value if flag else None for value, flag in zip(found, flags(vector.nulls, rows))]
 
 
+class Unset:
+    """What stands where nothing was set."""
+
+
+UNSET = Unset()
+
+
 class Cells:
     """Values of one column that are set one by one."""
 
-    __slots__ = ("rows", "kind", "name", "type", "values", "is_set", "is_valid")
+    __slots__ = ("rows", "kind", "name", "type", "values")
 
     def __init__(self, rows: int, kind: int, name: str) -> None:
         """`name` is for errors."""
         self.rows, self.kind, self.name = rows, kind, name
         self.type = str if kind in TEXTS else bytes if kind == BYTES else bool if kind == BOOLEAN else float if kind == FLOAT64 else int
-        self.values: list[Any] = [self.type()] * rows
-        self.is_set, self.is_valid = bytearray(rows), bytearray(rows)
+        # None is NULL.
+        self.values: list[Any] = [UNSET] * rows
 
     def set(self, row: int, value: Any) -> None:
-        if value is None:
-            self.is_valid[row] = 0
-        else:
-            if value.__class__ is not self.type or self.type is int:
-                value = self.fitting(value)
-            self.values[row] = value
-            self.is_valid[row] = 1
-        self.is_set[row] = 1
+        if value.__class__ is not self.type and value is not None:
+            value = self.fitting(value)
+        self.values[row] = value
 
     def set_each(self, values: Iterable[Any]) -> None:
         """One a row, all of them."""
         values = list(values)
         if len(values) != self.rows:
             raise ValueError(f"column `{self.name}`: {len(values)} values for {self.rows} rows")
-        if set(map(type, values)) == {self.type} and self.type is not int:
-            self.values, self.is_set = values, bytearray(b"\1" * self.rows)
-            self.is_valid = self.is_set[:]
+        if set(map(type, values)) <= {self.type, type(None)}:
+            self.values = values
             return
         for row, value in enumerate(values):
             self.set(row, value)
@@ -86,10 +87,7 @@ class Cells:
         """The value as this column has it."""
         made: Any = None
         if self.type is int:
-            made = value if isinstance(value, int) and not isinstance(value, bool) else to_word(self.kind, value)
-            low, high = (0, 1 << 64) if self.kind == UINT64 else (-1 << 63, 1 << 63)
-            if made is not None and not low <= made < high:
-                raise ValueError(f"column `{self.name}` is {KINDS[self.kind]}; the value does not fit")
+            made = int(value) if isinstance(value, int) and not isinstance(value, bool) else to_word(self.kind, value)
         elif self.type is float and isinstance(value, int | float) and not isinstance(value, bool):
             made = float(value)
         elif self.type is bytes and isinstance(value, bytes | bytearray | memoryview):
@@ -102,26 +100,38 @@ class Cells:
             raise TypeError(f"column `{self.name}` is {KINDS[self.kind]}; the value is {type(value).__name__}")
         return made
 
+    def is_empty(self) -> bool:
+        return set(map(type, self.values)) <= {Unset}
+
     def set_rows(self) -> bytes:
         """The bitmap of the rows that were set; empty: all."""
-        return b"" if 0 not in self.is_set else bitmap(self.is_set)
+        if Unset not in set(map(type, self.values)):
+            return b""
+        return bitmap(bytes([value is not UNSET for value in self.values]))
 
     def vector(self, present: bytes = b"") -> Vector:
         """As the host wants it. What is not set counts as NULL, which says nothing where it is absent, too."""
-        nulls = b"" if 0 not in self.is_valid else bitmap(self.is_valid)
-        return Vector(self.kind, nulls, present, self._buffer())
+        nulls, values = b"", self.values
+        if set(map(type, values)) != {self.type}:
+            nulls = bitmap(bytes([value is not None and value is not UNSET for value in values]))
+            rest = self.type()
+            values = [rest if value is None or value is UNSET else value for value in values]
+        return Vector(self.kind, nulls, present, self._buffer(values))
 
-    def _buffer(self) -> Any:
+    def _buffer(self, values: list[Any]) -> Any:
         if self.type is str:
-            return Buffer_Strings(self.values)
+            return Buffer_Strings(values)
         if self.type is bool:
-            return Buffer_Bits(bitmap(bytes(self.values)))
+            return Buffer_Bits(bitmap(bytes(values)))
         if self.type is not bytes:
             words = "d" if self.type is float else "Q" if self.kind == UINT64 else "q"
-            return Buffer_Words(array(words, self.values).tobytes())
+            try:
+                return Buffer_Words(array(words, values).tobytes())
+            except OverflowError:
+                raise ValueError(f"column `{self.name}` is {KINDS[self.kind]}; a value does not fit") from None
         ends = array("i", [0])
         end = 0
-        for value in self.values:
+        for value in values:
             end += len(value)
             ends.append(end)
-        return Buffer_Packed(Varlen(ends.tobytes(), b"".join(self.values)))
+        return Buffer_Packed(Varlen(ends.tobytes(), b"".join(values)))

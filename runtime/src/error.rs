@@ -36,6 +36,9 @@ pub enum Error {
     Schema(KeptError),
     #[error(transparent)]
     Cases(#[from] CaseError),
+    /// The language's tools have said why.
+    #[error("{} cannot be built", folder.display())]
+    Build { folder: PathBuf },
     /// `tidegate plugin test` has printed what differs.
     #[error("{failed} of {cases} {} failed", if *cases == 1 { "case" } else { "cases" })]
     CasesFailed { failed: usize, cases: usize },
@@ -93,7 +96,7 @@ impl Error {
             | Error::Write { .. }
             | Error::Output(_) => Place::Manifest,
             Error::Schema(_) | Error::Read { .. } | Error::Cases(_) => Place::Manifest,
-            Error::CasesFailed { .. } | Error::Plugin(_) => Place::Plugin,
+            Error::Build { .. } | Error::CasesFailed { .. } | Error::Plugin(_) => Place::Plugin,
             Error::Source(_) => Place::Source,
             Error::Cursor(_) => Place::DataDir,
             Error::Open { source } | Error::Pipeline { source, .. } => place_of(source),

@@ -16,6 +16,7 @@ pub mod cursor;
 pub mod data_dir;
 pub mod error;
 pub mod failpoint;
+pub mod kit;
 pub mod lane;
 pub mod manifest;
 pub mod metrics;

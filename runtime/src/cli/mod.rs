@@ -72,7 +72,7 @@ enum Command {
     /// Look at or mend which columns tables had, where the binlog does not say it. Refuses while a pipeline runs.
     #[command(subcommand, after_help = SCHEMA_EXAMPLES)]
     Schema(SchemaCommand),
-    /// Write plugins: test them without a database.
+    /// Write plugins: start, build, look at and test them, without a database.
     #[command(subcommand, after_help = PLUGIN_EXAMPLES)]
     Plugin(PluginCommand),
 }
@@ -242,12 +242,35 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
+    /// Make a folder with a plugin to start from.
+    New {
+        /// The plugin's name, and the folder's: letters, digits, `-` and `_`.
+        #[arg(value_parser = plugin::parse_name)]
+        name: String,
+        /// What to write it in.
+        #[arg(long = "lang", value_enum, default_value_t = crate::kit::Language::Rust)]
+        language: crate::kit::Language,
+    },
+    /// Build the plugin in a folder into FOLDER/NAME.wasm. Gets the language's toolchain the first time.
+    Build {
+        /// The plugin's folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Say what a plugin is, and what it would do to tables.
+    Inspect {
+        /// The component (.wasm), or the folder in which it was built.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// Case files (.json), or folders of them: their configuration and tables; the default is `cases` beside the plugin, if it is there.
+        cases: Vec<PathBuf>,
+    },
     /// Pass the changes of case files through a plugin, and compare what comes out.
     Test {
-        /// The component (.wasm).
+        /// The component (.wasm), or the folder in which it was built.
+        #[arg(default_value = ".")]
         plugin: PathBuf,
-        /// Case files (.json), or folders of them.
-        #[arg(default_value = "cases")]
+        /// Case files (.json), or folders of them; the default is `cases` beside the plugin.
         cases: Vec<PathBuf>,
         /// Write what comes out into the files, as what is expected from now on.
         #[arg(long)]
@@ -257,8 +280,11 @@ enum PluginCommand {
 
 const PLUGIN_EXAMPLES: &str = "\
 Examples:
-  tidegate plugin test mask.wasm
-  tidegate plugin test mask.wasm cases/email.json --accept";
+  tidegate plugin new mask --lang rust
+  tidegate plugin build mask
+  tidegate plugin test mask
+  tidegate plugin test mask/mask.wasm mask/cases/customers.json --accept
+  tidegate plugin inspect mask";
 
 #[derive(Debug, Args)]
 struct ManifestArg {

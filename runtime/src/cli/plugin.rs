@@ -2,38 +2,179 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{Format, PluginCommand, screen};
 use crate::cases::CaseFile;
 use crate::error::Error;
+use crate::kit::{self, Language};
 use crate::manifest::model;
-use crate::plugin::{Engine, PluginConfig};
+use crate::plugin::{Chain, Engine, Inspected, PluginConfig};
 
 pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> {
     match command {
-        PluginCommand::Test { plugin, cases, accept } => test(plugin, cases, *accept, format),
+        PluginCommand::New { name, language } => new(name, *language, format),
+        PluginCommand::Build { folder } => build(folder, format),
+        PluginCommand::Inspect { plugin, cases } => inspect(&component(plugin)?, cases, format),
+        PluginCommand::Test { plugin, cases, accept } => test(&component(plugin)?, cases, *accept, format),
     }
 }
 
+/// Letters, digits, `-` and `_`, a letter first: what every language's tools take for a name.
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
+    let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    is_name.then(|| text.to_owned()).ok_or_else(|| "expected letters, digits, `-` and `_`, a letter first".to_owned())
+}
+
+fn new(name: &str, language: Language, format: Format) -> Result<(), Error> {
+    let folder = PathBuf::from(name);
+    if folder.exists() {
+        return Err(Error::Exists(folder));
+    }
+    kit::start(language, name, &folder).map_err(|source| Error::Write { path: folder, source })?;
+    screen::print_result(&match format {
+        Format::Text => format!(
+            "{name}/ has a plugin that masks columns, and a case that it passes. Next:\n  tidegate plugin build {name}\n  tidegate plugin test {name}\n"
+        ),
+        Format::Json => format!("{}\n", json!({ "folder": name })),
+    })
+}
+
+/// Where a folder's component is built.
+fn built(folder: &Path) -> Result<PathBuf, Error> {
+    let whole = folder.canonicalize().map_err(|source| Error::Read { path: folder.to_owned(), source })?;
+    let name = whole.file_name().ok_or_else(|| Error::Request {
+        problem: format!("{} has no name", folder.display()),
+        hint: "name the plugin's folder".to_owned(),
+    })?;
+    Ok(folder.join(name).with_extension("wasm"))
+}
+
+fn component(plugin: &Path) -> Result<PathBuf, Error> {
+    let file = if plugin.is_dir() { built(plugin)? } else { plugin.to_owned() };
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(Error::Request {
+        problem: format!("{}: there is no such file", file.display()),
+        hint: "`tidegate plugin build FOLDER` makes it".to_owned(),
+    })
+}
+
+fn build(folder: &Path, format: Format) -> Result<(), Error> {
+    let out = built(folder)?;
+    let language = Language::of(folder).ok_or_else(|| Error::Request {
+        problem: format!("{}: no plugin that could be built is in it", folder.display()),
+        hint: "`tidegate plugin new NAME` makes a folder with one".to_owned(),
+    })?;
+    let cache = cache().ok_or_else(|| Error::Request {
+        problem: "there is no folder to keep the toolchain in".to_owned(),
+        hint: "set HOME or XDG_CACHE_HOME".to_owned(),
+    })?;
+    let started = Instant::now();
+    let command = kit::build(language, &cache, folder, &out);
+    let mut command = command.map_err(|source| Error::Write { path: cache, source })?;
+    let status = command.stdin(std::process::Stdio::null()).status().map_err(|_| Error::Request {
+        problem: "bash cannot be started, which runs the language's tools".to_owned(),
+        hint: "install bash: apt-get install bash".to_owned(),
+    })?;
+    if !status.success() {
+        return Err(Error::Build { folder: folder.to_owned() });
+    }
+    let inspected = engine()?.inspect(&out)?;
+    let seconds = started.elapsed().as_secs_f64();
+    screen::print_result(&match format {
+        Format::Text => format!("{} ({} KiB, {seconds:.1} s)\n", out.display(), inspected.bytes.div_ceil(1024)),
+        Format::Json => {
+            format!("{}\n", json!({ "file": out, "bytes": inspected.bytes, "sha256": inspected.sha256, "seconds": seconds }))
+        }
+    })
+}
+
+/// With the limits that a manifest gives by default.
+fn config(plugin: &Path, config: Json) -> PluginConfig {
+    PluginConfig {
+        name: plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        path: plugin.to_owned(),
+        config,
+        memory_bytes_max: model::plugin_memory().0 as usize,
+        call_time_max: model::plugin_time().0,
+    }
+}
+
+/// A plugin's engine; what it compiles is kept.
+fn engine() -> Result<Engine, Error> {
+    Ok(Engine::new(cache().map(|cache| cache.join("plugins")).as_deref())?)
+}
+
+fn inspect(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error> {
+    let engine = engine()?;
+    let Inspected { bytes, sha256, imports, exports, producers } = engine.inspect(plugin)?;
+    let mut tables: Vec<(String, String)> = Vec::new();
+    let beside = beside(plugin);
+    let cases = if cases.is_empty() && beside.is_dir() { vec![beside] } else { cases.to_vec() };
+    for path in case_files(&cases)? {
+        let file = CaseFile::read(&path)?;
+        let mut chain = Chain::new(&[engine.load(&config(plugin, file.config.clone()))?])?;
+        let mut relations: Vec<_> = file.relations(&path)?.into_iter().collect();
+        relations.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, relation) in relations {
+            let plan = chain.describe(&Arc::clone(&relation)).map(|plans| plans.into_iter().flatten().next());
+            let plan = match plan {
+                Ok(plan) => plan.unwrap_or_else(|| "leaves it alone".to_owned()),
+                Err(error) => error.fault.to_string(),
+            };
+            let line = (format!("{name}, {}", file.config), plan);
+            if !tables.contains(&line) {
+                tables.push(line);
+            }
+        }
+    }
+    let limits = format!("{} MiB of memory, {} ms a call", model::plugin_memory().0 >> 20, model::plugin_time().0.as_millis());
+    screen::print_result(&match format {
+        Format::Text => {
+            let mut text = format!("{}: {} KiB, sha256 {sha256}\n", plugin.display(), bytes.div_ceil(1024));
+            for export in &exports {
+                let _ = writeln!(text, "exports  {export}");
+            }
+            for (import, is_granted) in &imports {
+                let _ = writeln!(text, "imports  {import}{}", if *is_granted { "" } else { ": the sandbox does not have it" });
+            }
+            for (field, value) in &producers {
+                let _ = writeln!(text, "{field:<8} {value}");
+            }
+            let _ = writeln!(text, "limits   {limits}, unless the manifest says otherwise");
+            for (table, plan) in &tables {
+                let _ = writeln!(text, "{table}\n         {plan}");
+            }
+            text
+        }
+        Format::Json => {
+            let imports: Vec<_> = imports.iter().map(|(name, granted)| json!({ "name": name, "granted": granted })).collect();
+            let producers: Vec<_> = producers.iter().map(|(field, value)| json!({ "field": field, "value": value })).collect();
+            let tables: Vec<_> = tables.iter().map(|(table, plan)| json!({ "table": table, "plan": plan })).collect();
+            let all = json!({
+                "file": plugin, "bytes": bytes, "sha256": sha256, "exports": exports, "imports": imports, "producers": producers, "tables": tables,
+            });
+            format!("{all}\n")
+        }
+    })
+}
+
 fn test(plugin: &Path, cases: &[PathBuf], accept: bool, format: Format) -> Result<(), Error> {
-    let files = case_files(cases)?;
-    let engine = Engine::new(cache().as_deref())?;
-    let name = plugin.file_stem().unwrap_or_default().to_string_lossy();
+    let files = case_files(&if cases.is_empty() { vec![beside(plugin)] } else { cases.to_vec() })?;
+    let engine = engine()?;
     let mut results = Vec::new();
     for path in &files {
         let mut file = CaseFile::read(path)?;
         let tables = file.relations(path)?;
-        let config = file.config.clone();
+        let of_file = file.config.clone();
         for case in &mut file.cases {
-            let config = PluginConfig {
-                name: name.to_string(),
-                path: plugin.to_owned(),
-                config: case.config.clone().unwrap_or_else(|| config.clone()),
-                memory_bytes_max: model::plugin_memory().0 as usize,
-                call_time_max: model::plugin_time().0,
-            };
+            let config = config(plugin, case.config.clone().unwrap_or_else(|| of_file.clone()));
             let made = case.run(&engine.load(&config)?, &tables, path)?;
             if accept {
                 case.accept(made);
@@ -69,11 +210,16 @@ fn test(plugin: &Path, cases: &[PathBuf], accept: bool, format: Format) -> Resul
     if failed > 0 { Err(Error::CasesFailed { failed, cases: results.len() }) } else { Ok(()) }
 }
 
-/// Where compiled plugins are kept that no pipeline runs. `None`: nowhere.
+/// Where toolchains, the kit and compiled plugins are kept that belong to no pipeline. `None`: nowhere.
 fn cache() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(caches.join("tidegate/plugins"))
+    Some(caches.join("tidegate"))
+}
+
+/// The folder of cases beside a component.
+fn beside(plugin: &Path) -> PathBuf {
+    plugin.with_file_name("cases")
 }
 
 /// The files, and those of the folders, by name.

@@ -56,6 +56,12 @@ impl Chain {
         Ok(self.bindings[&relation.id].bound.clone())
     }
 
+    /// What each plugin wants of a relation, in words. `None`: it leaves it alone.
+    pub fn describe(&mut self, relation: &Arc<Relation>) -> Result<Vec<Option<String>>, PluginError> {
+        self.know(relation)?;
+        Ok(self.bindings[&relation.id].plans.iter().map(|plan| plan.as_ref().map(Plan::describe)).collect())
+    }
+
     /// The plugins that take none of the relations that the chain is bound to.
     pub fn idle(&self) -> impl Iterator<Item = &str> {
         let takes = |at: usize| self.bindings.values().any(|b| b.plans.get(at).is_some_and(Option::is_some));

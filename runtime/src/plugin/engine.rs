@@ -23,7 +23,7 @@ use super::instance::{Guest, Instance};
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// All that a guest may import; the second one holds types alone.
-const GRANTED: [&str; 2] = ["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0"];
+pub(super) const GRANTED: [&str; 2] = ["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0"];
 const TRANSFORM: &str = "tidegate:plugin/transform@0.1.0";
 const PACKAGE: &str = "tidegate:plugin/";
 
@@ -78,10 +78,7 @@ impl Engine {
         let path = &config.path;
         let bytes = std::fs::read(path).map_err(|source| Fault::Read { path: path.clone(), source })?;
         let refuse = |reason: String| Fault::NotAPlugin { path: path.clone(), reason };
-        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-            return Err(refuse("it is a core module, not a component".to_owned()));
-        }
-        let component = self.component(&bytes).map_err(|e| refuse(format!("{e:#}")))?;
+        let component = self.component(&bytes).map_err(|e| refusal(path, &bytes, &e))?;
         self.check_interface(&component, path)?;
         let mut linker = Linker::<Guest>::new(&self.engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(|e| refuse(format!("{e:#}")))?;
@@ -116,7 +113,11 @@ impl Engine {
         Ok(())
     }
 
-    fn component(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+    pub(super) fn engine(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    pub(super) fn component(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
         let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes) };
         let mut hasher = DefaultHasher::new();
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -145,6 +146,15 @@ impl Engine {
     }
 }
 
+/// Why a file that cannot be compiled is no plugin.
+pub(super) fn refusal(path: &Path, bytes: &[u8], error: &wasmtime::Error) -> Fault {
+    let reason = match bytes.get(4..8) {
+        Some(&[1, 0, 0, 0]) => "it is a core module, not a component".to_owned(),
+        _ => format!("{error:#}"),
+    };
+    Fault::NotAPlugin { path: path.to_owned(), reason }
+}
+
 /// Written beside and renamed, so that a reader never sees half a file.
 fn store(folder: &Path, file: &Path, code: &[u8]) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
@@ -169,7 +179,7 @@ fn prune(folder: &Path) -> std::io::Result<()> {
     files.iter().take(excess).try_for_each(|(_, path)| std::fs::remove_file(path))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -14,6 +14,7 @@ mod chain;
 mod derive;
 mod engine;
 mod error;
+mod inspect;
 mod instance;
 mod lower;
 mod plan;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use chain::{Bound, Chain};
 pub use engine::{Engine, Plugin};
 pub use error::{Fault, PluginError, RowError};
+pub use inspect::Inspected;
 
 /// A plugin, as the manifest names it.
 #[derive(Clone, Debug)]

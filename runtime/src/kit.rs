@@ -1,0 +1,103 @@
+//! What people who write plugins are given with the program: the SDKs of each language, a template to start from, and the scripts that
+//! get and run its toolchain. It is unpacked into a cache when it is needed.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::ValueEnum;
+use sha2::{Digest, Sha256};
+
+include!(concat!(env!("OUT_DIR"), "/kit.rs"));
+
+/// A language with an SDK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    Rust,
+}
+
+/// How one is told from others, and built.
+struct Parts {
+    /// Its folder under sdk/.
+    sdk: &'static str,
+    /// A file that only its plugins have.
+    mark: &'static str,
+    script: &'static str,
+    /// Files of the SDK that a plugin's folder gets a copy of, as `sdk`: what its own tools have to find there.
+    copied: &'static [&'static str],
+}
+
+impl Language {
+    fn parts(self) -> Parts {
+        match self {
+            Language::Rust => {
+                Parts { sdk: "rust", mark: "Cargo.toml", script: "rust-wasm.sh", copied: &["Cargo.toml", "src/", "wit/"] }
+            }
+        }
+    }
+
+    /// The language of the plugin in a folder.
+    pub fn of(folder: &Path) -> Option<Language> {
+        Language::value_variants().iter().copied().find(|language| folder.join(language.parts().mark).is_file())
+    }
+}
+
+/// Makes a folder with a plugin to start from. `name` has letters, digits, `-` and `_`.
+pub fn start(language: Language, name: &str, folder: &Path) -> io::Result<()> {
+    let parts = language.parts();
+    let template = format!("sdk/{}/template/", parts.sdk);
+    let sdk = format!("sdk/{}/", parts.sdk);
+    for (path, content) in FILES {
+        if let Some(path) = path.strip_prefix(&template) {
+            let content = String::from_utf8_lossy(content).replace("{{name}}", name);
+            write(&folder.join(path.replace("{{name}}", name)), content.as_bytes())?;
+        } else if let Some(path) = path.strip_prefix(&sdk).filter(|path| parts.copied.iter().any(|part| path.starts_with(part))) {
+            write(&folder.join("sdk").join(path), content)?;
+        }
+    }
+    Ok(())
+}
+
+/// The command that builds the plugin in a folder. `cache`: where toolchains and the kit itself are kept.
+pub fn build(language: Language, cache: &Path, folder: &Path, out: &Path) -> io::Result<Command> {
+    let kit = unpack(cache)?;
+    let parts = language.parts();
+    let mut command = Command::new("bash");
+    command.arg(kit.join("scripts/toolchains").join(parts.script)).args([OsStr::new("build"), folder.as_ref(), out.as_ref()]);
+    command.env("PREFIX", cache.join("toolchains").join(parts.sdk));
+    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+        command.env("CARGO_TARGET_DIR", folder.canonicalize()?.join("target"));
+    }
+    Ok(command)
+}
+
+/// Unpacks the kit once; another version of it gets another folder.
+fn unpack(cache: &Path) -> io::Result<PathBuf> {
+    let mut digest = Sha256::new();
+    for (path, content) in FILES {
+        digest.update(path.as_bytes());
+        digest.update(content);
+    }
+    let id: String = digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let kit = cache.join(format!("kit-{id}"));
+    if !kit.is_dir() {
+        let draft = cache.join(format!("kit-{id}.{}", std::process::id()));
+        for (path, content) in FILES {
+            write(&draft.join(path), content)?;
+        }
+        // Another process may have been faster.
+        if let Err(error) = std::fs::rename(&draft, &kit)
+            && !kit.is_dir()
+        {
+            return Err(error);
+        }
+        let _ = std::fs::remove_dir_all(&draft);
+    }
+    Ok(kit)
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+    std::fs::write(path, content)
+}

@@ -15,14 +15,18 @@ include!(concat!(env!("OUT_DIR"), "/kit.rs"));
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
     Rust,
+    /// And TypeScript.
+    Javascript,
+    /// And C++.
+    C,
 }
 
 /// How one is told from others, and built.
 struct Parts {
     /// Its folder under sdk/.
     sdk: &'static str,
-    /// A file that only its plugins have.
-    mark: &'static str,
+    /// How the name of a file ends that only its plugins have.
+    marks: &'static [&'static str],
     script: &'static str,
     /// Files of the SDK that a plugin's folder gets a copy of, as `sdk`: what its own tools have to find there.
     copied: &'static [&'static str],
@@ -32,14 +36,20 @@ impl Language {
     fn parts(self) -> Parts {
         match self {
             Language::Rust => {
-                Parts { sdk: "rust", mark: "Cargo.toml", script: "rust-wasm.sh", copied: &["Cargo.toml", "src/", "wit/"] }
+                Parts { sdk: "rust", marks: &["Cargo.toml"], script: "rust-wasm.sh", copied: &["Cargo.toml", "src/", "wit/"] }
             }
+            Language::Javascript => {
+                Parts { sdk: "javascript", marks: &["plugin.js", "plugin.ts"], script: "js-wasm.sh", copied: &[] }
+            }
+            Language::C => Parts { sdk: "c", marks: &[".c", ".cpp"], script: "c-wasm.sh", copied: &["include/"] },
         }
     }
 
     /// The language of the plugin in a folder.
     pub fn of(folder: &Path) -> Option<Language> {
-        Language::value_variants().iter().copied().find(|language| folder.join(language.parts().mark).is_file())
+        let files: Vec<_> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+        let has = |mark: &&str| files.iter().any(|file| file.to_str().is_some_and(|name| name.ends_with(*mark)));
+        Language::value_variants().iter().copied().find(|language| language.parts().marks.iter().any(|mark| has(mark)))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Plugins as components: `make plugins` builds them into target/plugins.
 
+#[path = "plugin/author.rs"]
+mod author;
 #[path = "plugin/cases.rs"]
 mod cases;
 #[path = "plugin/derived.rs"]

@@ -1,0 +1,65 @@
+//! The way of somebody who writes a plugin: `tidegate plugin new`, `build`, `inspect`, `test`.
+
+use std::fs;
+
+use serde_json::Value as Json;
+use tidegate_tests::flow::Flow;
+
+#[test]
+fn a_plugin_in_rust() {
+    author("rust", "src/lib.rs", ("***", "+++"));
+}
+
+#[test]
+fn a_plugin_in_javascript() {
+    author("javascript", "plugin.js", ("***", "+++"));
+}
+
+#[test]
+fn a_plugin_in_c() {
+    author("c", "hide-it.c", ("\"***\"", "\"+++\""));
+}
+
+/// From nothing to a plugin that passes its case; then it is changed, and the case says what differs.
+fn author(language: &str, file: &str, (from, to): (&str, &str)) {
+    let flow = Flow::new("");
+    let done = |arguments: &[&str]| {
+        let (code, stdout, stderr) = flow.call(&[&["plugin"], arguments].concat());
+        assert_eq!(code, 0, "{arguments:?}: {stdout}{stderr}");
+        stdout
+    };
+    done(&["new", "hide-it", "--lang", language]);
+    done(&["build", "hide-it"]);
+    let tested = done(&["test", "hide-it"]);
+    assert!(tested.contains("passed, 0 failed"), "{tested}");
+    let inspected: Json = serde_json::from_str(&done(&["inspect", "hide-it", "--format", "json"])).expect("JSON");
+    assert!(
+        inspected["exports"].as_array().is_some_and(|all| all.contains(&"tidegate:plugin/transform@0.1.0".into())),
+        "{inspected}"
+    );
+    assert!(inspected["imports"].as_array().is_some_and(|all| all.iter().all(|import| import["granted"] == true)), "{inspected}");
+    assert_eq!(inspected["tables"][0]["plan"], "reads email (after, before if wanted)", "{inspected}");
+
+    let source = flow.folder().join("hide-it").join(file);
+    let text = fs::read_to_string(&source).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
+    assert!(text.contains(from), "{text}");
+    fs::write(&source, text.replace(from, to)).expect("write");
+    done(&["build", "hide-it"]);
+    let (code, stdout, _) = flow.call(&["plugin", "test", "hide-it"]);
+    assert!(code == 4 && stdout.contains("+++"), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_built_says_why() {
+    let flow = Flow::new("");
+    let (code, _, stderr) = flow.call(&["plugin", "build"]);
+    assert!(code == 2 && stderr.contains("no plugin that could be built is in it\nhint: "), "{code}: {stderr}");
+    let (code, _, stderr) = flow.call(&["plugin", "test"]);
+    assert!(code == 2 && stderr.contains("there is no such file\nhint: `tidegate plugin build"), "{code}: {stderr}");
+    fs::create_dir(flow.folder().join("p")).expect("a folder");
+    fs::write(flow.folder().join("p/plugin.js"), "export default {").expect("write");
+    let (code, _, stderr) = flow.call(&["plugin", "build", "p"]);
+    assert!(code == 4 && stderr.contains("plugin.js:1") && stderr.contains("error: p cannot be built"), "{code}: {stderr}");
+    let (code, _, stderr) = flow.call(&["plugin", "new", "p"]);
+    assert!(code == 2 && stderr.contains("p is there already"), "{code}: {stderr}");
+}

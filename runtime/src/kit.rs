@@ -17,6 +17,7 @@ pub enum Language {
     Rust,
     /// And TypeScript.
     Javascript,
+    Python,
     /// And C++.
     C,
 }
@@ -41,6 +42,7 @@ impl Language {
             Language::Javascript => {
                 Parts { sdk: "javascript", marks: &["plugin.js", "plugin.ts"], script: "js-wasm.sh", copied: &[] }
             }
+            Language::Python => Parts { sdk: "python", marks: &["plugin.py"], script: "python-wasm.sh", copied: &[] },
             Language::C => Parts { sdk: "c", marks: &[".c", ".cpp"], script: "c-wasm.sh", copied: &["include/"] },
         }
     }

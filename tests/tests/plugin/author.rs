@@ -16,6 +16,11 @@ fn a_plugin_in_javascript() {
 }
 
 #[test]
+fn a_plugin_in_python() {
+    author("python", "plugin.py", ("***", "+++"));
+}
+
+#[test]
 fn a_plugin_in_c() {
     author("c", "hide-it.c", ("\"***\"", "\"+++\""));
 }

@@ -18,6 +18,7 @@ pub enum Language {
     /// And TypeScript.
     Javascript,
     Python,
+    Go,
     /// And C++.
     C,
 }
@@ -43,6 +44,7 @@ impl Language {
                 Parts { sdk: "javascript", marks: &["plugin.js", "plugin.ts"], script: "js-wasm.sh", copied: &[] }
             }
             Language::Python => Parts { sdk: "python", marks: &["plugin.py"], script: "python-wasm.sh", copied: &[] },
+            Language::Go => Parts { sdk: "go", marks: &["go.mod"], script: "go-wasm.sh", copied: &[] },
             Language::C => Parts { sdk: "c", marks: &[".c", ".cpp"], script: "c-wasm.sh", copied: &["include/"] },
         }
     }

@@ -21,6 +21,11 @@ fn a_plugin_in_python() {
 }
 
 #[test]
+fn a_plugin_in_go() {
+    author("go", "mask.go", ("***", "+++"));
+}
+
+#[test]
 fn a_plugin_in_c() {
     author("c", "hide-it.c", ("\"***\"", "\"+++\""));
 }

@@ -53,7 +53,7 @@ impl Language {
     pub fn of(folder: &Path) -> Option<Language> {
         let files: Vec<_> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
         let has = |mark: &&str| files.iter().any(|file| file.to_str().is_some_and(|name| name.ends_with(*mark)));
-        Language::value_variants().iter().copied().find(|language| language.parts().marks.iter().any(|mark| has(mark)))
+        Language::value_variants().iter().copied().find(|language| language.parts().marks.iter().any(&has))
     }
 }
 

@@ -66,7 +66,7 @@ docs: ## build the API documentation into target/doc
 plugins: ## build plugins/* into target/plugins/*.wasm
 	scripts/toolchains/rust-wasm.sh plugins
 
-golden: ## build plugins/golden/* in the other languages that have an SDK into target/plugins/golden-*.wasm; needs node, python3-venv, go
+golden: ## build plugins/golden/* in the other languages that have an SDK into target/plugins/golden-*.wasm
 	scripts/toolchains/js-wasm.sh plugins
 	scripts/toolchains/python-wasm.sh plugins
 	scripts/toolchains/c-wasm.sh plugins

@@ -1,15 +1,26 @@
 #!/bin/bash
 # Builds Go plugins over sdk/go into WebAssembly components that import nothing but tidegate:plugin/host. The compiler is the
-# standard one, 1.25 or later.
+# standard one, 1.25 or later; where the host has none, Debian forky's is unpacked (46 MB, 276 MB on disk).
 # usage: go-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
 #   plugins builds plugins/golden/go into target/plugins/golden-go.wasm; test runs `go test`, without WebAssembly
+# environment: PREFIX (target/toolchains/go-wasm: the unpacked compiler)
 # FOLDER has a go.mod that requires tidegate/plugin; a workspace that the script makes says where that is.
 set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); . "$PROJECT/scripts/toolchains/wasm.sh"
 
+PREFIX=$(realpath -m "${PREFIX:-$PROJECT/target/toolchains/go-wasm}")
+
+has_go() {
+  local found; found=$(GOTOOLCHAIN=local go env GOVERSION 2> /dev/null) || return 1
+  [ "$(printf '%s\n' go1.25 "$found" | sort -V | head -1)" = go1.25 ]
+}
+
 install() {
-  command -v go > /dev/null || { echo "missing: go" >&2; echo "hint: https://go.dev/dl, 1.25 or later" >&2; exit 1; }
   wasm_tools_install
+  has_go && return
+  mkdir -p "$PREFIX"
+  (flock 9; [ -d "$PREFIX/root" ] || DEBS_KEEP="(golang-[0-9.]+-(go|src))$" unpack forky "$PREFIX/root" golang-go) 9> "$PREFIX/.lock"
+  GOROOT=$(echo "$PREFIX"/root/usr/lib/go-*); PATH=$GOROOT/bin:$PATH; export GOROOT PATH
 }
 
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
@@ -32,6 +43,6 @@ case "${1:-}" in
   install) install ;;
   plugins) install; build "$PROJECT/plugins/golden/go" "$PROJECT/target/plugins/golden-go.wasm" ;;
   build) install; build "$2" "$3" ;;
-  test) in_workspace "$2" go test ./... ;;
+  test) install; in_workspace "$2" go test ./... ;;
   *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

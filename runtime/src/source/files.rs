@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::feed::{Produced, Stop};
-use super::frame::{ENCRYPTED_HINT, EVENT_BYTES_MAX, Entry, Fault, Framer, HEADER, Offsets, Resume, SEGMENT_BYTES, kind, u32_at};
+use super::frame::{ENCRYPTED_HINT, Entry, Fault, Framer, HEADER, Offsets, Resume, SEGMENT_BYTES, kind, u32_at};
 use super::{Failure, Start};
 use crate::position::{Position, file_number};
 
@@ -276,9 +276,6 @@ impl FileFeed {
             let len = u32_at(header, 9) as usize;
             if len < HEADER {
                 return Err(self.framer.error_here(Fault::Malformed("an event is shorter than its header")).into());
-            }
-            if len > EVENT_BYTES_MAX {
-                return Err(self.framer.error_here(Fault::TooLarge).into());
             }
             if self.buffer.len() < self.at + len {
                 break;

@@ -26,8 +26,9 @@ pub(crate) use resume::Resume;
 
 /// A segment is closed when it has about this many bytes.
 pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
-/// The largest event that is read, compressed or not: MySQL's own limit (`replica_max_allowed_packet`).
-pub(crate) const EVENT_BYTES_MAX: usize = 1 << 30;
+/// The largest event that can be, by the four bytes of its length. A server sends no more than 1 GiB at once, but what is compressed in it
+/// may be larger.
+pub(crate) const EVENT_BYTES_MAX: usize = u32::MAX as usize;
 /// Bytes that are copied once more rather than kept in a buffer of [`SEGMENT_BYTES`].
 const SMALL: usize = SEGMENT_BYTES / 2;
 pub(crate) const HEADER: usize = 19;
@@ -368,9 +369,6 @@ impl Framer {
             let len = u32_at(header, 9) as usize;
             if len < HEADER {
                 return Err(self.error(offset, Fault::Malformed("an event of a compressed transaction is shorter than its header")));
-            }
-            if len > EVENT_BYTES_MAX {
-                return Err(self.error(offset, Fault::TooLarge));
             }
             if matches!(header[4], kind::TRANSACTION_PAYLOAD | kind::MARIADB_QUERY_COMPRESSED..=kind::MARIADB_ROWS_COMPRESSED_LAST)
             {

@@ -10,7 +10,7 @@ use std::io::Read;
 use bytes::{Buf, Bytes};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-use super::frame::{EVENT_BYTES_MAX, Fault, HEADER, SEGMENT_BYTES, kind};
+use super::frame::{Fault, HEADER, SEGMENT_BYTES, kind};
 use super::gtid_event::{lenenc, query_text_at};
 
 const ZSTD: u64 = 0;
@@ -126,9 +126,9 @@ pub(crate) fn mariadb_event(event: &[u8], out: &mut Vec<u8>) -> Result<(), Fault
     let start = out.len();
     out.extend_from_slice(&event[..packed_at]);
     unpack(&event[packed_at..], out)?;
-    let len = out.len() - start;
+    let len = u32::try_from(out.len() - start).map_err(|_| Fault::TooLarge)?;
     out[start + 4] = plain;
-    out[start + 9..start + 13].copy_from_slice(&(len as u32).to_le_bytes());
+    out[start + 9..start + 13].copy_from_slice(&len.to_le_bytes());
     Ok(())
 }
 
@@ -157,9 +157,6 @@ fn unpack(packed: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         return Err(BROKEN);
     }
     let len = rest[..width].iter().fold(0, |n, b| n << 8 | usize::from(*b));
-    if len > EVENT_BYTES_MAX {
-        return Err(Fault::TooLarge);
-    }
     // Grows by what is there and not by what the event claims.
     let mut reader = flate2::read::ZlibDecoder::new(&rest[width..]).take(len as u64 + 1);
     let start = out.len();

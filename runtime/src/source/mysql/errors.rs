@@ -47,7 +47,8 @@ fn fatal_reading(problem: &str, text: &str) -> Failure {
     } else if has("checksum") {
         "the binlog is damaged, or the network is: check the file at the server with `mysqlbinlog --verify-binlog-checksum`"
     } else if has("max_allowed_packet") {
-        "raise max_allowed_packet at the server"
+        "raise max_allowed_packet at the server, to 1G at most; a larger event no server sends: copy the binlogs and read them with a source \
+         `binlog-files`, or go on behind it with `tidegate cursor set PIPELINE …` and read its table again with `tidegate snapshot`"
     } else if has("more GTIDs than") || has("not in the master's binlog") || has("not in the primary's binlog") {
         "the cursor is ahead of this server: it is another server, or lost transactions; compare, then `tidegate cursor set PIPELINE …`"
     } else if has("impossible position") || has("not exist") {

@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             config,
             memory_bytes_max: 64 << 20,
             call_time_max: Duration::from_secs(10),
+            sha256: None,
         })?;
         let mut chain = Chain::new(&[plugin])?;
         for rows in [1usize, 8, 64, 256, 1000] {

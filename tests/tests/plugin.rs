@@ -29,7 +29,7 @@ const TIME: Duration = Duration::from_secs(2);
 fn config(name: &str, config: Json) -> PluginConfig {
     let path = project("target/plugins").join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is missing: run `make plugins`", path.display());
-    PluginConfig { name: name.to_owned(), path, config, memory_bytes_max: MEMORY, call_time_max: TIME }
+    PluginConfig { name: name.to_owned(), path, config, memory_bytes_max: MEMORY, call_time_max: TIME, sha256: None }
 }
 
 fn load(name: &str, with: Json) -> Plugin {
@@ -315,6 +315,17 @@ fn the_sdks_have_the_interface_of_the_host() {
         let copy = format!("sdk/{sdk}/wit/plugin.wit");
         assert_eq!(read("wit/v0.1/plugin.wit"), read(&copy), "copy wit/v0.1/plugin.wit to {copy}");
     }
+}
+
+#[test]
+fn a_file_with_another_digest_is_refused() {
+    let mask = config("mask", json!({ "columns": ["email"] }));
+    let found = ENGINE.inspect(&mask.path).unwrap_or_else(|e| panic!("{e}")).sha256;
+    let pinned = |sha256: &str| ENGINE.load(&PluginConfig { sha256: Some(sha256.to_owned()), ..mask.clone() });
+    assert!(pinned(&found).is_ok());
+    let other = found.replace(|c| c != '0', "0");
+    let error = pinned(&other).expect_err("another file").to_string();
+    assert!(error.contains(&format!("its sha256 is {found}, not {other}\nhint: ")), "{error}");
 }
 
 /// Tables that come and go for ever: what a guest keeps of each ends before its memory does.

@@ -103,6 +103,7 @@ fn config(plugin: &Path, config: Json) -> PluginConfig {
         config,
         memory_bytes_max: model::plugin_memory().0 as usize,
         call_time_max: model::plugin_time().0,
+        sha256: None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::secret::Secret;
 use super::server_url::ServerUrl;
 use super::start::Start;
 use super::template::TableTemplate;
-use super::units::{ByteSize, TimeSpan};
+use super::units::{ByteSize, Sha256, TimeSpan};
 
 /// A manifest that was read and found correct.
 #[derive(Clone, Debug)]
@@ -337,7 +337,7 @@ pub enum WithoutKey {
     /// `check` and `run` name them and stop. The default, because writing a keyless row again after a crash doubles it.
     #[default]
     Refuse,
-    /// A row is found at the target by all its values, and all changes of the table share one lane.
+    /// A row is found at the target by all its values, which takes a look at the whole table, and all changes of the table share one lane.
     WholeRow,
 }
 
@@ -369,6 +369,10 @@ pub struct PluginConfig {
     /// Longest time that one call may take. Default `"1s"`.
     #[serde(default = "plugin_time")]
     pub time: TimeSpan,
+    /// The SHA-256 that the file must have, as `tidegate plugin inspect` and `sha256sum` print it; another file is refused. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    pub sha256: Option<Sha256>,
 }
 
 fn empty_object() -> serde_json::Value {

@@ -23,7 +23,11 @@ const SIZES: [(&str, u64); 7] =
 const TIMES: [(&str, u64); 6] =
     [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1)];
 
-/// Why a text is not a size or a duration.
+/// The SHA-256 of a file: 64 hexadecimal digits, in small letters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sha256(pub String);
+
+/// Why a text is none of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct UnitError {
@@ -79,6 +83,24 @@ impl FromStr for TimeSpan {
     }
 }
 
+impl FromStr for Sha256 {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Sha256, UnitError> {
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(Sha256(text.to_ascii_lowercase()));
+        }
+        let hint = "`tidegate plugin inspect PLUGIN.wasm` prints it, as `sha256sum` does".to_owned();
+        Err(UnitError { problem: "it does not have 64 hexadecimal digits", hint })
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(self.0, &SIZES, f)
@@ -123,6 +145,7 @@ macro_rules! as_text {
 
 as_text!(ByteSize, "ByteSize", "size");
 as_text!(TimeSpan, "TimeSpan", "duration");
+as_text!(Sha256, "Sha256", "sha256");
 
 #[cfg(test)]
 mod tests {

@@ -78,6 +78,7 @@ impl Plugin {
             config: self.config.config.clone(),
             memory_bytes_max: self.config.memory.0 as usize,
             call_time_max: self.config.time.0,
+            sha256: self.config.sha256.as_ref().map(|sha256| sha256.0.clone()),
         }
     }
 }

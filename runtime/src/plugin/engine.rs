@@ -77,8 +77,12 @@ impl Engine {
     fn load_checked(&self, config: &PluginConfig, name: &Arc<str>) -> Result<Plugin, Fault> {
         let path = &config.path;
         let bytes = std::fs::read(path).map_err(|source| Fault::Read { path: path.clone(), source })?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        if let Some(expected) = config.sha256.as_ref().filter(|expected| **expected != sha256) {
+            return Err(Fault::Digest { path: path.clone(), expected: expected.clone(), found: sha256.clone() });
+        }
         let refuse = |reason: String| Fault::NotAPlugin { path: path.clone(), reason };
-        let component = self.component(&bytes).map_err(|e| refusal(path, &bytes, &e))?;
+        let component = self.component(&bytes, &sha256).map_err(|e| refusal(path, &bytes, &e))?;
         self.check_interface(&component, path)?;
         let mut linker = Linker::<Guest>::new(&self.engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(|e| refuse(format!("{e:#}")))?;
@@ -117,11 +121,12 @@ impl Engine {
         &self.engine
     }
 
-    pub(super) fn component(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+    /// `sha256`: of the bytes.
+    pub(super) fn component(&self, bytes: &[u8], sha256: &str) -> wasmtime::Result<Component> {
         let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes) };
         let mut hasher = DefaultHasher::new();
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
-        let file = cache.join(format!("{}-{:016x}.cwasm", hex(&Sha256::digest(bytes)), hasher.finish()));
+        let file = cache.join(format!("{sha256}-{:016x}.cwasm", hasher.finish()));
         if let Some(component) = self.cached(&file) {
             return Ok(component);
         }

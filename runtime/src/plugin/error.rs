@@ -33,6 +33,10 @@ pub enum Fault {
     Engine(String),
     #[error("cannot read {}: {source}\nhint: `path` is relative to the manifest's folder", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{} is not the file that the manifest names: its sha256 is {found}, not {expected}\nhint: build or fetch the right file, or change `sha256` of this plugin", path.display()
+    )]
+    Digest { path: PathBuf, expected: String, found: String },
     #[error("{} is not a plugin: {reason}\nhint: build it as a WebAssembly component against wit/v0.1 (`tidegate plugin build`)", path.display())]
     NotAPlugin { path: PathBuf, reason: String },
     #[error(

@@ -28,11 +28,11 @@ impl Engine {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let fail = |fault| PluginError { plugin: (&*name).into(), relation: None, fault };
         let bytes = std::fs::read(path).map_err(|source| fail(Fault::Read { path: path.to_owned(), source }))?;
-        let component = self.component(&bytes).map_err(|e| fail(refusal(path, &bytes, &e)))?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let component = self.component(&bytes, &sha256).map_err(|e| fail(refusal(path, &bytes, &e)))?;
         let ty = component.component_type();
         let imports = ty.imports(self.engine()).map(|(name, _)| (name.to_owned(), GRANTED.contains(&name))).collect();
         let exports = ty.exports(self.engine()).map(|(name, _)| name.to_owned()).collect();
-        let sha256 = hex(&Sha256::digest(&bytes));
         Ok(Inspected { bytes: bytes.len(), sha256, imports, exports, producers: producers(&bytes) })
     }
 }

@@ -40,4 +40,6 @@ pub struct PluginConfig {
     pub memory_bytes_max: usize,
     /// The most time that one call may take.
     pub call_time_max: Duration,
+    /// What the file must be, in hexadecimal digits; `None`: any.
+    pub sha256: Option<String>,
 }

@@ -56,7 +56,7 @@ fn of_server(code: u16, state: &str, message: &str) -> Failure {
         }
         1290 | 1792 | 1836 => retry("the target is read-only"),
         1317 | 1969 | 3024 => retry("the statement was interrupted"),
-        1021 | 1030 | 1037 | 1038 | 1041 | 1114 | 1206 | 1297 | 1461 => retry("the target is out of a resource"),
+        1021 | 1030 | 1037 | 1038 | 1041 | 1114 | 1206 | 1297 | 1461 | 3675 => retry("the target is out of a resource"),
         1243 | 1615 => retry("the prepared statement is gone"),
         BAD_NULL | 1263 | 1364 => row("no value for a column that must have one"),
         1406 | 1162 | 1118 | 1153 => row("too long"),

@@ -15,7 +15,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(url) if url.contains("://") => {
             let subscriptions = arguments.get(1).map_or(Ok(1), |n| n.parse())?;
             (
-                SourceKind::MySql { addresses: vec![Address::parse(url, None)?], server_id: 4_000_000_000, reader: "drain".into() },
+                SourceKind::MySql {
+                    addresses: vec![Address::parse(url, None)?],
+                    server_id: 4_000_000_000,
+                    reader: "drain".into(),
+                    signal: None,
+                },
                 subscriptions,
             )
         }

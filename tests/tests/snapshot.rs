@@ -235,6 +235,35 @@ fn mysql_without_gtids_under_change() {
     under_change(&Snapshot::new(&source, Target::Sqlite, "snap_plain", SMALL_CHUNKS, "lanes = 3"), ROWS);
 }
 
+/// With a table that may be written to, nothing is locked: a row that somebody else holds keeps nobody from reading.
+#[test]
+fn mysql_without_gtids_and_with_a_signal_table_under_change() {
+    let source = servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
+    source.sql("CREATE DATABASE tidegate; CREATE TABLE tidegate.signal (id INT PRIMARY KEY, n BIGINT NOT NULL)");
+    let settings = "snapshot = { chunk_rows = 300, signal_table = \"tidegate.signal\" }";
+    let snapshot = Snapshot::new(&source, Target::Sqlite, "snap_signal", settings, "lanes = 3");
+    std::thread::scope(|scope| {
+        fill(&source, snapshot.name, ROWS);
+        let held = "BEGIN; UPDATE numbers SET v = v + 1 LIMIT 1; SELECT SLEEP(20); COMMIT";
+        let holder = scope.spawn(|| source.sql_in(snapshot.name, held));
+        servers::wait_until("a row is held", || source.sql("SELECT COUNT(*) FROM information_schema.INNODB_TRX").trim() != "0");
+        snapshot.flow.catch_up();
+        assert!(!holder.is_finished(), "reading waited for a lock");
+    });
+    let signals: u64 = source.sql("SELECT n FROM tidegate.signal").trim().parse().expect("a number");
+    assert!(signals > 1, "{signals}");
+    snapshot.flow.catch_up();
+    snapshot.assert_same();
+}
+
+#[test]
+fn mysql_with_a_signal_table_under_change() {
+    let source = servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
+    source.sql("CREATE DATABASE tidegate; CREATE TABLE tidegate.signal (id INT PRIMARY KEY, n BIGINT NOT NULL)");
+    let settings = "snapshot = { chunk_rows = 300, signal_table = \"tidegate.signal\" }";
+    under_change(&Snapshot::new(&source, Target::Sqlite, "snap_signals", settings, "lanes = 3"), ROWS);
+}
+
 /// The target's connections are cut all the time: of each batch it is told whether it was committed.
 fn connections_are_cut(snapshot: &Snapshot<'_>, target: &Server) {
     fill(snapshot.source, snapshot.name, ROWS);

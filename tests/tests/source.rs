@@ -18,7 +18,7 @@ async fn open(url: &str) -> Result<Source, SourceError> {
     let address = Address::parse(url, None).unwrap();
     Source::open(SourceConfig {
         name: "shop".into(),
-        kind: SourceKind::MySql { addresses: vec![address], server_id: SERVER_ID, reader: "test".into() },
+        kind: SourceKind::MySql { addresses: vec![address], server_id: SERVER_ID, reader: "test".into(), signal: None },
     })
     .await
 }

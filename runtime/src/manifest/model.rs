@@ -16,7 +16,7 @@ use super::secret::Secret;
 use super::server_url::ServerUrl;
 use super::start::Start;
 use super::template::TableTemplate;
-use super::units::{ByteSize, Sha256, TimeSpan};
+use super::units::{ByteSize, Sha256, TablePath, TimeSpan};
 
 /// A manifest that was read and found correct.
 #[derive(Clone, Debug)]
@@ -207,7 +207,7 @@ pub struct MysqlSource {
 }
 
 /// How tables are read: how much the server is asked for at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Snapshot {
     /// Connections that read side by side. Default 2.
@@ -225,11 +225,17 @@ pub struct Snapshot {
     /// the server is.
     #[schemars(range(min = 3), example = 25)]
     pub threads_running_max: Option<u64>,
+    /// A table that the account may write to: `CREATE TABLE tidegate.signal (id INT PRIMARY KEY, n BIGINT NOT NULL)`. On a MySQL without
+    /// GTIDs, a row that is written there before each chunk takes the place of the shared locks that reading takes else. It must
+    /// not be among `tables`. Other servers need none. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "tidegate.signal")]
+    pub signal_table: Option<TablePath>,
 }
 
 impl Default for Snapshot {
     fn default() -> Snapshot {
-        Snapshot { readers: 2, chunk_rows: 20_000, rows_per_second: None, threads_running_max: None }
+        Snapshot { readers: 2, chunk_rows: 20_000, rows_per_second: None, threads_running_max: None, signal_table: None }
     }
 }
 

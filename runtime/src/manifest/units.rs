@@ -27,6 +27,13 @@ const TIMES: [(&str, u64); 6] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sha256(pub String);
 
+/// A table of a server: `schema.table`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TablePath {
+    pub schema: String,
+    pub table: String,
+}
+
 /// Why a text is none of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
@@ -101,6 +108,25 @@ impl fmt::Display for Sha256 {
     }
 }
 
+impl FromStr for TablePath {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<TablePath, UnitError> {
+        match text.split('.').collect::<Vec<_>>()[..] {
+            [schema, table] if !schema.is_empty() && !table.is_empty() => {
+                Ok(TablePath { schema: schema.to_owned(), table: table.to_owned() })
+            }
+            _ => Err(UnitError { problem: "it is not of the form schema.table", hint: "write \"tidegate.signal\"".to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for TablePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(self.0, &SIZES, f)
@@ -146,6 +172,7 @@ macro_rules! as_text {
 as_text!(ByteSize, "ByteSize", "size");
 as_text!(TimeSpan, "TimeSpan", "duration");
 as_text!(Sha256, "Sha256", "sha256");
+as_text!(TablePath, "TablePath", "path of a table");
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::start::parse_time;
 use super::template::TableTemplate;
 use super::tree::{Node, Value};
-use super::units::{ByteSize, Sha256, TimeSpan};
+use super::units::{ByteSize, Sha256, TablePath, TimeSpan};
 use crate::position::GtidSet;
 
 /// What the checks find.
@@ -143,6 +143,7 @@ impl Findings {
             return self.error(&node.span, format!("`{path}` has a NUL character in it"), "");
         }
         let found: Result<(), (String, String)> = match form {
+            Some("path of a table") => text.parse::<TablePath>().map(drop).map_err(|e| (format!("names no table: {e}"), e.hint)),
             Some("sha256") => text.parse::<Sha256>().map(drop).map_err(|e| (format!("is not a SHA-256: {e}"), e.hint)),
             Some("size") => text.parse::<ByteSize>().map(drop).map_err(|e| (format!("is not a size: {e}"), e.hint)),
             Some("duration") => text.parse::<TimeSpan>().map(drop).map_err(|e| (format!("is not a duration: {e}"), e.hint)),

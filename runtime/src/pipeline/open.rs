@@ -115,10 +115,10 @@ impl Source {
     /// How tables are read.
     pub fn pace(&self) -> Pace {
         let snapshot = match &self.config {
-            SourceConfig::Mysql(c) => c.snapshot,
+            SourceConfig::Mysql(c) => c.snapshot.clone(),
             SourceConfig::BinlogFiles(_) => Snapshot::default(),
         };
-        let Snapshot { readers, chunk_rows, rows_per_second, threads_running_max } = snapshot;
+        let Snapshot { readers, chunk_rows, rows_per_second, threads_running_max, signal_table: _ } = snapshot;
         Pace { readers, chunk_rows, rows_per_second, threads_running_max }
     }
 
@@ -141,7 +141,8 @@ impl Source {
                     addresses.push(address);
                 }
                 let server_id = c.server_id.unwrap_or_else(|| mysql::default_server_id(&manifest.data_dir, &self.name));
-                SourceKind::MySql { addresses, server_id, reader: data_dir::identity(&manifest.data_dir) }
+                let signal = c.snapshot.signal_table.as_ref().map(|path| (path.schema.clone(), path.table.clone()));
+                SourceKind::MySql { addresses, server_id, reader: data_dir::identity(&manifest.data_dir), signal }
             }
             SourceConfig::BinlogFiles(c) => SourceKind::Files { paths: c.paths.clone() },
         };

@@ -43,7 +43,8 @@ pub struct SourceConfig {
 pub enum SourceKind {
     /// A live MySQL or MariaDB, or several of one replication, in the order in which they are tried. `server_id`: under which the reading
     /// registers; see [`mysql::default_server_id`]. `reader`: what tells it from others of the same number.
-    MySql { addresses: Vec<mysql::Address>, server_id: u32, reader: Arc<str> },
+    /// `signal`: schema and name of a table that may be written to.
+    MySql { addresses: Vec<mysql::Address>, server_id: u32, reader: Arc<str>, signal: Option<(String, String)> },
     /// Binlog files: paths or globs (`*` and `?` in the last part of the path).
     Files { paths: Vec<String> },
 }
@@ -162,8 +163,8 @@ impl Source {
                 })
                 .await,
             ),
-            SourceKind::MySql { addresses, server_id, reader } => {
-                let server = mysql::Server::new(name.clone(), addresses, server_id, reader);
+            SourceKind::MySql { addresses, server_id, reader, signal } => {
+                let server = mysql::Server::new(name.clone(), addresses, server_id, reader, signal);
                 let server = match server {
                     Ok(server) => server.connect(admit).await.map(|()| server),
                     Err(failure) => Err(failure),

@@ -112,6 +112,23 @@ fn check_finds_what_will_fail() {
         ],
     );
     assert_eq!(code, 3);
+    let signal = "\"checked.*\"]\nsnapshot = { signal_table = \"checked.signal\" }";
+    check(
+        &Flow::new(&manifest.replace("\"checked.absent\", \"nowhere.*\"]", signal)),
+        &[
+            ("warning", "source `shop`", "mean nothing to another server", "gtid_mode"),
+            ("error", "source `shop`", "binlog_format", "binlog_format"),
+            ("error", "source `shop`", "REPLICATION SLAVE", "GRANT REPLICATION SLAVE"),
+            ("error", "source `shop`", "REPLICATION CLIENT", "GRANT REPLICATION CLIENT"),
+            ("error", "source `shop`", "checked.signal is among the followed tables", "\"!checked.signal\""),
+            (
+                "error",
+                "source `shop`",
+                "`snapshot.signal_table` cannot be written to",
+                "GRANT INSERT, UPDATE, SELECT ON checked.signal",
+            ),
+        ],
+    );
     let nothing = manifest.replace("checked.absent\", \"", "");
     check(&Flow::new(&nothing), &[("error", "source `shop`", "no table", "patterns")]);
     let stranger = manifest.replace("poor:x", &format!("poor:{PASSWORD}"));

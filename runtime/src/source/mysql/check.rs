@@ -1,10 +1,11 @@
 //! `tidegate check` for a server: what would fail, or lose changes, once reading begins.
 
+use super::read::write_signal;
 use super::server::{LOGS_LIKE, Server, Settings};
 use crate::check::{Finding, Severity};
 use crate::manifest::pattern::Patterns;
 use crate::schema::followed::Followed;
-use crate::source::Failure;
+use crate::source::{DefiniteError, Failure, TransientError};
 
 /// Below this, a pipeline that stands still over a weekend loses its place.
 const RETENTION_SECONDS_MIN: u64 = 3 * 24 * 3600;
@@ -51,8 +52,41 @@ impl Server {
             report.error(error.problem, error.hint);
         }
         self.check_grants(&settings, report).await?;
+        self.check_signal(&settings, tables, report).await;
         self.check_tables(tables, report).await?;
         Ok(settings)
+    }
+
+    /// A table that is written to where there are no GTIDs.
+    async fn check_signal(&self, settings: &Settings, tables: &Patterns, report: &mut Report) {
+        let Some(signal) = &self.signal else { return };
+        let (schema, table) = &signal.name;
+        if tables.matches(schema, table) {
+            let hint = format!("add \"!{schema}.{table}\" to `tables`");
+            report.error(format!("`snapshot.signal_table` {schema}.{table} is among the followed tables"), hint);
+        }
+        if settings.has_gtids() || settings.mariadb {
+            return;
+        }
+        // Asks for the rights of the statement, and writes nothing.
+        if let Err(Failure::Definite(DefiniteError { problem, .. }) | Failure::Transient(TransientError { problem })) =
+            self.query(&format!("EXPLAIN {}", write_signal(&signal.sql))).await
+        {
+            let hint = format!(
+                "CREATE TABLE {schema}.{table} (id INT PRIMARY KEY, n BIGINT NOT NULL); GRANT INSERT, UPDATE, SELECT ON {schema}.{table} TO \
+                 '{}'@'…'",
+                self.user()
+            );
+            report.error(format!("`snapshot.signal_table` cannot be written to: {problem}"), hint);
+        }
+        if !settings.orders_commits() {
+            report.warning(
+                "binlog_order_commits is OFF: `snapshot.signal_table` is of no use, and rows are locked for the time of one SELECT while tables \
+                 are read"
+                    .into(),
+                "SET PERSIST binlog_order_commits = ON",
+            );
+        }
     }
 
     fn user(&self) -> &str {
@@ -112,12 +146,15 @@ impl Server {
                     .into(),
                 "switch gtid_mode to ON, in the steps of the manual",
             );
-            report.warning(
+            if self.signal.is_none() {
+                report.warning(
                 "gtid_mode is not ON: where tables are read (`start = \"snapshot\"`, `tidegate snapshot`), each chunk takes shared locks of \
                  its rows for the time of one SELECT, and whoever writes to them waits"
                     .into(),
-                "switch gtid_mode to ON: nothing is locked then; or make `snapshot.chunk_rows` smaller, so that locks are held for less time",
+                "switch gtid_mode to ON, or give the account a table to write to, `snapshot.signal_table`: nothing is locked then; or make \
+                 `snapshot.chunk_rows` smaller, so that locks are held for less time",
             );
+            }
         }
     }
 

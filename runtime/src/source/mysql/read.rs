@@ -36,6 +36,8 @@ pub(crate) struct ReadSession {
     host: usize,
     connection: Connection,
     settings: Settings,
+    /// See [`Server::signal`].
+    signal: Option<Arc<str>>,
     /// The last error says that the table is not what it was described as.
     pub is_altered: bool,
 }
@@ -85,7 +87,13 @@ impl Server {
         // A consistent snapshot wants REPEATABLE READ; locks of rows are to be held no longer than needed.
         let isolation = if settings.mariadb { "REPEATABLE READ" } else { "READ COMMITTED" };
         connection.query(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}")).await?;
-        Ok(ReadSession { host, connection, settings, is_altered: false })
+        Ok(ReadSession {
+            host,
+            connection,
+            settings,
+            signal: self.signal.as_ref().map(|signal| Arc::clone(&signal.sql)),
+            is_altered: false,
+        })
     }
 }
 
@@ -116,6 +124,11 @@ impl Server {
         // The line break ends a comment in the filter.
         self.query(&format!("SELECT 1 FROM {name} WHERE ({filter}\n) LIMIT 0")).await.map(|_| ())
     }
+}
+
+/// What shows, once it is committed, that everything which was logged before it is visible.
+pub(super) fn write_signal(table: &str) -> String {
+    format!("INSERT INTO {table} (id, n) VALUES (1, 1) ON DUPLICATE KEY UPDATE n = n + 1")
 }
 
 const THREADS_RUNNING: &str = "SHOW GLOBAL STATUS LIKE 'Threads_running'";
@@ -176,7 +189,12 @@ impl ReadSession {
             }
         }
         let Some(GtidSet::MySql(_)) = passed.gtids.as_ref().filter(|_| self.settings.has_gtids()) else {
-            return Ok(View::Locking);
+            let Some(signal) = self.signal.as_ref().filter(|_| self.settings.orders_commits()) else {
+                return Ok(View::Locking);
+            };
+            // Engines commit in the order of the binlog: once this is committed, everything that was logged before it is visible.
+            self.connection.query(&write_signal(signal)).await?;
+            return Ok(View::AtLeast);
         };
         let sql = format!("SELECT GTID_SUBSET('{}', @@GLOBAL.gtid_executed)", passed.gtids.as_ref().expect("seen above"));
         loop {

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use super::address::Address;
 use super::connect::{Connection, Rows};
 use super::dump::Dump;
+use super::read::quoted;
 use super::tls::Tls;
 use crate::position::{GtidSet, Home, MariaDbGtidSet, MySqlGtidSet, Position, file_number};
 use crate::source::binlog::query::{self, Query};
@@ -36,9 +37,20 @@ pub(crate) struct Server {
     pub(super) server_id: u32,
     /// What tells this data folder from others.
     reader: Arc<str>,
+    /// A table that may be written to.
+    pub(super) signal: Option<Signal>,
     /// With the index of its host.
     session: Mutex<Option<(usize, Connection)>>,
     searches: AtomicU32,
+}
+
+/// See `snapshot.signal_table` of the manifest.
+#[derive(Clone)]
+pub(super) struct Signal {
+    /// Schema and table.
+    pub name: (String, String),
+    /// As statements name it.
+    pub sql: Arc<str>,
 }
 
 /// Where one of the servers is.
@@ -56,6 +68,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Transactions become visible in the order of the binlog (MySQL).
+    pub(super) fn orders_commits(&self) -> bool {
+        self.get("binlog_order_commits").eq_ignore_ascii_case("ON")
+    }
+
     /// The value of a variable; empty if the server does not have it.
     pub(super) fn get(&self, name: &str) -> &str {
         self.variables.get(name).map(String::as_str).unwrap_or_default()
@@ -124,11 +141,18 @@ impl Settings {
 }
 
 impl Server {
-    pub(crate) fn new(name: Arc<str>, addresses: Vec<Address>, server_id: u32, reader: Arc<str>) -> Result<Server, Failure> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        addresses: Vec<Address>,
+        server_id: u32,
+        reader: Arc<str>,
+        signal: Option<(String, String)>,
+    ) -> Result<Server, Failure> {
         let host = |address: Address| Ok(Host { tls: Tls::new(&address)?, address });
         let hosts = addresses.into_iter().map(host).collect::<Result<Vec<Host>, Failure>>()?;
         let (current, searches) = (AtomicUsize::new(0), AtomicU32::new(SEARCH_SLOTS));
-        Ok(Server { name, hosts: hosts.into(), current, server_id, reader, session: Mutex::new(None), searches })
+        let signal = signal.map(|name| Signal { sql: format!("{}.{}", quoted(&name.0), quoted(&name.1)).into(), name });
+        Ok(Server { name, hosts: hosts.into(), current, server_id, reader, signal, session: Mutex::new(None), searches })
     }
 
     /// Connects to the first host that can be reached; `admit`: and followed.
@@ -559,7 +583,7 @@ pub(super) const LOGS_LIKE: [&str; 3] = ["binlog_row_event_max_size", "binlog_ro
 pub(super) const SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin','binlog_format','binlog_row_image',\
      'binlog_row_metadata','binlog_checksum','gtid_mode','server_id','server_uuid','binlog_expire_logs_seconds','expire_logs_days',\
      'binlog_row_value_options','encrypt_binlog','server_uid','log_replica_updates','log_slave_updates',\
-     'binlog_row_event_max_size','gtid_strict_mode')";
+     'binlog_row_event_max_size','gtid_strict_mode','binlog_order_commits')";
 
 pub(super) fn settings_of(rows: &Rows, version: &Rows) -> Settings {
     let version = version.first().and_then(|row| row.at(0)).unwrap_or_default().to_owned();

@@ -190,12 +190,10 @@ impl Case {
                 Some("snapshot") => Op::Snapshot,
                 _ => return Err(bad(row, "`op` is none of insert, update, delete, snapshot".to_owned(), hint)),
             };
-            let number = transactions.last().map_or(1, |last| last.number);
+            let number = transactions.len() as u64 + 1;
             let transaction = transaction(number, text("position"), text("gtid"), text("commit_time"));
             let transaction = transaction.map_err(|problem| bad(row, problem, hint))?;
-            if let Some(last) = transactions.last().filter(|last| !is_same(last, &transaction)) {
-                transactions.push(Transaction { number: last.number + 1, ..transaction });
-            } else if transactions.is_empty() {
+            if transactions.last().is_none_or(|last| !is_same(last, &transaction)) {
                 transactions.push(transaction);
             }
             let number = transactions.len() as u64;

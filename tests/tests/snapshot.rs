@@ -229,19 +229,29 @@ fn mariadb_to_sqlite_under_change() {
     under_change(&Snapshot::new(servers::shared_mariadb(), Target::Sqlite, "snap_maria_lite", SMALL_CHUNKS, "lanes = 3"), ROWS);
 }
 
+fn without_gtids() -> Server {
+    servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"])
+}
+
+const SIGNALLED: &str = "snapshot = { chunk_rows = 300, signal_table = \"tidegate.signal\" }";
+
+fn with_signal_table() -> Server {
+    let source = without_gtids();
+    source.sql("CREATE DATABASE tidegate; CREATE TABLE tidegate.signal (id INT PRIMARY KEY, n BIGINT NOT NULL)");
+    source
+}
+
 #[test]
 fn mysql_without_gtids_under_change() {
-    let source = servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
+    let source = without_gtids();
     under_change(&Snapshot::new(&source, Target::Sqlite, "snap_plain", SMALL_CHUNKS, "lanes = 3"), ROWS);
 }
 
 /// With a table that may be written to, nothing is locked: a row that somebody else holds keeps nobody from reading.
 #[test]
 fn mysql_without_gtids_and_with_a_signal_table_under_change() {
-    let source = servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
-    source.sql("CREATE DATABASE tidegate; CREATE TABLE tidegate.signal (id INT PRIMARY KEY, n BIGINT NOT NULL)");
-    let settings = "snapshot = { chunk_rows = 300, signal_table = \"tidegate.signal\" }";
-    let snapshot = Snapshot::new(&source, Target::Sqlite, "snap_signal", settings, "lanes = 3");
+    let source = with_signal_table();
+    let snapshot = Snapshot::new(&source, Target::Sqlite, "snap_signal", SIGNALLED, "lanes = 3");
     std::thread::scope(|scope| {
         fill(&source, snapshot.name, ROWS);
         let held = "BEGIN; UPDATE numbers SET v = v + 1 LIMIT 1; SELECT SLEEP(20); COMMIT";
@@ -258,10 +268,8 @@ fn mysql_without_gtids_and_with_a_signal_table_under_change() {
 
 #[test]
 fn mysql_with_a_signal_table_under_change() {
-    let source = servers::mysql(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
-    source.sql("CREATE DATABASE tidegate; CREATE TABLE tidegate.signal (id INT PRIMARY KEY, n BIGINT NOT NULL)");
-    let settings = "snapshot = { chunk_rows = 300, signal_table = \"tidegate.signal\" }";
-    under_change(&Snapshot::new(&source, Target::Sqlite, "snap_signals", settings, "lanes = 3"), ROWS);
+    let source = with_signal_table();
+    under_change(&Snapshot::new(&source, Target::Sqlite, "snap_signals", SIGNALLED, "lanes = 3"), ROWS);
 }
 
 /// The target's connections are cut all the time: of each batch it is told whether it was committed.

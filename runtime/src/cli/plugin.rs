@@ -96,11 +96,11 @@ fn build(folder: &Path, format: Format) -> Result<(), Error> {
 }
 
 /// With the limits that a manifest gives by default.
-fn config(plugin: &Path, config: Json) -> PluginConfig {
+fn config(plugin: &Path) -> PluginConfig {
     PluginConfig {
         name: plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         path: plugin.to_owned(),
-        config,
+        config: Json::Object(Default::default()),
         memory_bytes_max: model::plugin_memory().0 as usize,
         call_time_max: model::plugin_time().0,
         sha256: None,
@@ -120,7 +120,7 @@ fn inspect(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error
     let cases = if cases.is_empty() && beside.is_dir() { vec![beside] } else { cases.to_vec() };
     for path in case_files(&cases)? {
         let file = CaseFile::read(&path)?;
-        let mut chain = Chain::new(&[engine.load(&config(plugin, file.config.clone()))?])?;
+        let mut chain = Chain::new(&[engine.load(&config(plugin))?.with_config(&file.config)])?;
         let mut relations: Vec<_> = file.relations(&path)?.into_iter().collect();
         relations.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (name, relation) in relations {
@@ -168,15 +168,15 @@ fn inspect(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error
 
 fn test(plugin: &Path, cases: &[PathBuf], accept: bool, format: Format) -> Result<(), Error> {
     let files = case_files(&if cases.is_empty() { vec![beside(plugin)] } else { cases.to_vec() })?;
-    let engine = engine()?;
+    let loaded = engine()?.load(&config(plugin))?;
     let mut results = Vec::new();
     for path in &files {
         let mut file = CaseFile::read(path)?;
         let tables = file.relations(path)?;
         let of_file = file.config.clone();
         for case in &mut file.cases {
-            let config = config(plugin, case.config.clone().unwrap_or_else(|| of_file.clone()));
-            let made = case.run(&engine.load(&config)?, &tables, path)?;
+            let plugin = loaded.with_config(case.config.as_ref().unwrap_or(&of_file));
+            let made = case.run(&plugin, &tables, path)?;
             if accept {
                 case.accept(made);
                 results.push((path, case.name.clone(), Vec::new()));

@@ -141,7 +141,7 @@ impl Source {
                     addresses.push(address);
                 }
                 let server_id = c.server_id.unwrap_or_else(|| mysql::default_server_id(&manifest.data_dir, &self.name));
-                let signal = c.snapshot.signal_table.as_ref().map(|path| (path.schema.clone(), path.table.clone()));
+                let signal = c.snapshot.signal_table.clone();
                 SourceKind::MySql { addresses, server_id, reader: data_dir::identity(&manifest.data_dir), signal }
             }
             SourceConfig::BinlogFiles(c) => SourceKind::Files { paths: c.paths.clone() },

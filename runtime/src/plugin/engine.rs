@@ -208,6 +208,20 @@ impl Plugin {
         &self.shared.name
     }
 
+    /// The same plugin with another `config`: what was loaded is not loaded again.
+    pub fn with_config(&self, config: &serde_json::Value) -> Plugin {
+        let Shared { name, pre, memory_bytes_max, call_time_max, .. } = &*self.shared;
+        Plugin {
+            shared: Arc::new(Shared {
+                name: Arc::clone(name),
+                pre: pre.clone(),
+                config: config.to_string(),
+                memory_bytes_max: *memory_bytes_max,
+                call_time_max: *call_time_max,
+            }),
+        }
+    }
+
     /// A fresh, configured instance: what says whether the plugin likes its `config`.
     pub fn instantiate(&self) -> Result<Instance, PluginError> {
         Instance::new(self)

@@ -281,8 +281,7 @@ impl<'a> Part<'a> {
     }
 
     fn line(&self, row: usize, transaction: Option<&Transaction>, out: &mut Vec<u8>, text: &mut String) {
-        let part = self;
-        let rows = part.slice.rows;
+        let rows = self.slice.rows;
         let op = rows.ops[row];
         out.extend_from_slice(match op {
             Op::Insert => b"{\"op\":\"insert\"",
@@ -290,7 +289,7 @@ impl<'a> Part<'a> {
             Op::Delete => b"{\"op\":\"delete\"",
             Op::Snapshot => b"{\"op\":\"snapshot\"",
         });
-        out.extend_from_slice(part.head.as_bytes());
+        out.extend_from_slice(self.head.as_bytes());
         if let Some(t) = transaction {
             out.extend_from_slice(b",\"position\":");
             let _ = write!(out, "\"{}:{}\"", t.file, t.offset);
@@ -306,16 +305,16 @@ impl<'a> Part<'a> {
         let columns = &rows.relation.columns;
         if !rows.relation.key.is_empty() {
             out.extend_from_slice(b",\"key\":");
-            let image = if op == Op::Delete { &part.before } else { &part.after };
-            object(out, text, part, columns, image, row, rows.relation.key.iter().map(|k| usize::from(*k)));
+            let image = if op == Op::Delete { &self.before } else { &self.after };
+            object(out, text, self, columns, image, row, rows.relation.key.iter().map(|k| usize::from(*k)));
         }
         if matches!(op, Op::Update | Op::Delete) {
             out.extend_from_slice(b",\"before\":");
-            object(out, text, part, columns, &part.before, row, 0..columns.len());
+            object(out, text, self, columns, &self.before, row, 0..columns.len());
         }
         if op != Op::Delete {
             out.extend_from_slice(b",\"after\":");
-            object(out, text, part, columns, &part.after, row, 0..columns.len());
+            object(out, text, self, columns, &self.after, row, 0..columns.len());
         }
         out.extend_from_slice(b"}\n");
     }

@@ -29,6 +29,7 @@ pub use self::hub::Subscription;
 use self::hub::{Hub, WINDOW_BYTES_MAX};
 use crate::check::Finding;
 use crate::manifest::pattern::Patterns;
+use crate::manifest::units::TablePath;
 use crate::position::{Gtid, GtidSet, Home, Position};
 
 /// What a source is opened with.
@@ -43,8 +44,8 @@ pub struct SourceConfig {
 pub enum SourceKind {
     /// A live MySQL or MariaDB, or several of one replication, in the order in which they are tried. `server_id`: under which the reading
     /// registers; see [`mysql::default_server_id`]. `reader`: what tells it from others of the same number.
-    /// `signal`: schema and name of a table that may be written to.
-    MySql { addresses: Vec<mysql::Address>, server_id: u32, reader: Arc<str>, signal: Option<(String, String)> },
+    /// `signal`: a table that may be written to.
+    MySql { addresses: Vec<mysql::Address>, server_id: u32, reader: Arc<str>, signal: Option<TablePath> },
     /// Binlog files: paths or globs (`*` and `?` in the last part of the path).
     Files { paths: Vec<String> },
 }

@@ -1,6 +1,5 @@
 //! `tidegate check` for a server: what would fail, or lose changes, once reading begins.
 
-use super::read::write_signal;
 use super::server::{LOGS_LIKE, Server, Settings};
 use crate::check::{Finding, Severity};
 use crate::manifest::pattern::Patterns;
@@ -60,20 +59,20 @@ impl Server {
     /// A table that is written to where there are no GTIDs.
     async fn check_signal(&self, settings: &Settings, tables: &Patterns, report: &mut Report) {
         let Some(signal) = &self.signal else { return };
-        let (schema, table) = &signal.name;
-        if tables.matches(schema, table) {
-            let hint = format!("add \"!{schema}.{table}\" to `tables`");
-            report.error(format!("`snapshot.signal_table` {schema}.{table} is among the followed tables"), hint);
+        let table = &signal.table;
+        if tables.matches(&table.schema, &table.table) {
+            let hint = format!("add \"!{table}\" to `tables`");
+            report.error(format!("`snapshot.signal_table` {table} is among the followed tables"), hint);
         }
-        if settings.has_gtids() || settings.mariadb {
+        if settings.has_gtids() {
             return;
         }
         // Asks for the rights of the statement, and writes nothing.
         if let Err(Failure::Definite(DefiniteError { problem, .. }) | Failure::Transient(TransientError { problem })) =
-            self.query(&format!("EXPLAIN {}", write_signal(&signal.sql))).await
+            self.query(&format!("EXPLAIN {}", signal.sql)).await
         {
             let hint = format!(
-                "CREATE TABLE {schema}.{table} (id INT PRIMARY KEY, n BIGINT NOT NULL); GRANT INSERT, UPDATE, SELECT ON {schema}.{table} TO \
+                "CREATE TABLE {table} (id INT PRIMARY KEY, n BIGINT NOT NULL); GRANT INSERT, UPDATE, SELECT ON {table} TO \
                  '{}'@'…'",
                 self.user()
             );
@@ -147,13 +146,11 @@ impl Server {
                 "switch gtid_mode to ON, in the steps of the manual",
             );
             if self.signal.is_none() {
-                report.warning(
-                "gtid_mode is not ON: where tables are read (`start = \"snapshot\"`, `tidegate snapshot`), each chunk takes shared locks of \
-                 its rows for the time of one SELECT, and whoever writes to them waits"
-                    .into(),
-                "switch gtid_mode to ON, or give the account a table to write to, `snapshot.signal_table`: nothing is locked then; or make \
-                 `snapshot.chunk_rows` smaller, so that locks are held for less time",
-            );
+                let problem = "gtid_mode is not ON: where tables are read (`start = \"snapshot\"`, `tidegate snapshot`), each chunk takes \
+                               shared locks of its rows for the time of one SELECT, and whoever writes to them waits";
+                let hint = "switch gtid_mode to ON, or give the account a table to write to, `snapshot.signal_table`: nothing is locked \
+                            then; or make `snapshot.chunk_rows` smaller, so that locks are held for less time";
+                report.warning(problem.into(), hint);
             }
         }
     }

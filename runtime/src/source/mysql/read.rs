@@ -36,7 +36,7 @@ pub(crate) struct ReadSession {
     host: usize,
     connection: Connection,
     settings: Settings,
-    /// See [`Server::signal`].
+    /// See [`super::server::Signal::sql`].
     signal: Option<Arc<str>>,
     /// The last error says that the table is not what it was described as.
     pub is_altered: bool,
@@ -126,11 +126,6 @@ impl Server {
     }
 }
 
-/// What shows, once it is committed, that everything which was logged before it is visible.
-pub(super) fn write_signal(table: &str) -> String {
-    format!("INSERT INTO {table} (id, n) VALUES (1, 1) ON DUPLICATE KEY UPDATE n = n + 1")
-}
-
 const THREADS_RUNNING: &str = "SHOW GLOBAL STATUS LIKE 'Threads_running'";
 
 fn threads_running(rows: &Rows) -> Option<u64> {
@@ -193,7 +188,7 @@ impl ReadSession {
                 return Ok(View::Locking);
             };
             // Engines commit in the order of the binlog: once this is committed, everything that was logged before it is visible.
-            self.connection.query(&write_signal(signal)).await?;
+            self.connection.query(signal).await?;
             return Ok(View::AtLeast);
         };
         let sql = format!("SELECT GTID_SUBSET('{}', @@GLOBAL.gtid_executed)", passed.gtids.as_ref().expect("seen above"));

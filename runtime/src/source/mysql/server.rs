@@ -13,6 +13,7 @@ use super::connect::{Connection, Rows};
 use super::dump::Dump;
 use super::read::quoted;
 use super::tls::Tls;
+use crate::manifest::units::TablePath;
 use crate::position::{GtidSet, Home, MariaDbGtidSet, MySqlGtidSet, Position, file_number};
 use crate::source::binlog::query::{self, Query};
 use crate::source::feed::{Produced, Stop};
@@ -47,9 +48,8 @@ pub(crate) struct Server {
 /// See `snapshot.signal_table` of the manifest.
 #[derive(Clone)]
 pub(super) struct Signal {
-    /// Schema and table.
-    pub name: (String, String),
-    /// As statements name it.
+    pub table: TablePath,
+    /// The statement that writes to it.
     pub sql: Arc<str>,
 }
 
@@ -146,12 +146,16 @@ impl Server {
         addresses: Vec<Address>,
         server_id: u32,
         reader: Arc<str>,
-        signal: Option<(String, String)>,
+        signal: Option<TablePath>,
     ) -> Result<Server, Failure> {
         let host = |address: Address| Ok(Host { tls: Tls::new(&address)?, address });
         let hosts = addresses.into_iter().map(host).collect::<Result<Vec<Host>, Failure>>()?;
         let (current, searches) = (AtomicUsize::new(0), AtomicU32::new(SEARCH_SLOTS));
-        let signal = signal.map(|name| Signal { sql: format!("{}.{}", quoted(&name.0), quoted(&name.1)).into(), name });
+        let signal = signal.map(|table| {
+            let name = format!("{}.{}", quoted(&table.schema), quoted(&table.table));
+            let sql = format!("INSERT INTO {name} (id, n) VALUES (1, 1) ON DUPLICATE KEY UPDATE n = n + 1").into();
+            Signal { table, sql }
+        });
         Ok(Server { name, hosts: hosts.into(), current, server_id, reader, signal, session: Mutex::new(None), searches })
     }
 

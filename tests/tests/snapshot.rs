@@ -3,6 +3,8 @@
 mod cut;
 mod keys;
 mod load;
+mod plugins;
+mod values;
 
 use std::fmt::Write;
 use std::process::Command;

@@ -307,10 +307,21 @@ impl<'t, 'a> Reader<'t, 'a> {
         }
     }
 
-    /// `table` or `schema.table`.
+    /// The name of a column that is defined or dropped. MariaDB and MySQL 5.7 take the table's, and its schema's, in front of it.
+    fn column_name(&mut self) -> Result<Box<str>, NotUnderstood> {
+        self.accept_punct('.');
+        let mut name = self.ident()?;
+        while self.accept_punct('.') {
+            name = self.ident()?;
+        }
+        Ok(name)
+    }
+
+    /// `table`, `.table` or `schema.table`.
     fn name(&mut self) -> Result<Name, NotUnderstood> {
+        let is_alone = self.accept_punct('.');
         let first = self.ident()?;
-        if self.accept_punct('.') {
+        if !is_alone && self.accept_punct('.') {
             // A name may begin with a digit behind the dot.
             let table = if let Some(Token::Number(number)) = self.peek() {
                 self.at += 1;

@@ -52,7 +52,7 @@ impl Reader<'_, '_> {
         } else if self.accept("MODIFY") {
             self.accept("COLUMN");
             let guarded = self.if_exists();
-            let old = self.ident()?;
+            let old = self.column_name()?;
             let (column, keys) = self.column_named(old.clone())?;
             let place = self.place(Place::Same)?;
             specs.push(Spec::Change { old, column, place, guarded });
@@ -186,7 +186,7 @@ impl Reader<'_, '_> {
         } else {
             self.accept("COLUMN");
             let guarded = self.if_exists();
-            let column = self.ident()?;
+            let column = self.column_name()?;
             self.accept_any(&["RESTRICT", "CASCADE"]);
             specs.push(Spec::Drop { column, guarded });
         }

@@ -6,7 +6,7 @@ use crate::schema::PRIMARY;
 impl Reader<'_, '_> {
     /// A column with its name, and the keys that stand in its definition.
     pub(super) fn column(&mut self) -> Result<(NewColumn, Vec<NewKey>), NotUnderstood> {
-        let name = self.ident()?;
+        let name = self.column_name()?;
         self.column_named(name)
     }
 

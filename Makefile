@@ -1,7 +1,7 @@
 # Every target says after ## what it does; `make` alone prints them.
 # Demo and tests share one cargo profile and one set of features, so that one compilation serves both.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz differential bench install lint fmt docs plugins golden servers clean-servers
+.PHONY: help demo test soak fuzz differential nightly bench install lint fmt docs plugins golden servers clean-servers
 CARGO ?= cargo
 FEATURES := tidegate/failpoints
 # Guest code: workspaces of their own, because they are built for another machine.

@@ -572,7 +572,9 @@ impl Running {
             let patterns = self.pipeline.source.tables();
             let asked = patiently(|| self.source.tables_with_rows(patterns));
             let Some(tables) = unless_told(stop, asked).await else { return Ok(None) };
-            for (schema, table, estimate) in tables? {
+            let tables = tables?;
+            self.tell_unseen(&tables);
+            for (schema, table, estimate) in tables {
                 let id = self.store.next_read_id()?;
                 reads.insert(id, Some(ToRead { estimate, ..ToRead::new(id, &schema, &table, None) }));
             }
@@ -580,6 +582,21 @@ impl Running {
         // Once and for all: `start` is for the first start only.
         self.store.commit_with(&self.pipeline.name, position.clone(), &reads)?;
         Ok(Some(position))
+    }
+
+    /// Tables that are not there yet are taken up when they are made; those that the account may not see would not be read.
+    fn tell_unseen(&self, seen: &[(String, String, u64)]) {
+        const HINT: &str = "hint: check `tables` (capital letters matter), and GRANT SELECT on them; then `tidegate snapshot`";
+        let (name, patterns) = (&self.pipeline.name, self.pipeline.source.tables());
+        if seen.is_empty() {
+            tracing::warn!(pipeline = name, "no table that the account may see is taken by `tables`: none is read; {HINT}");
+            return;
+        }
+        for (schema, table) in patterns.named_tables() {
+            if !seen.iter().any(|(s, t, _)| (s, t) == (&schema, &table)) {
+                tracing::warn!(pipeline = name, "no table {schema}.{table} that the account may see: it is not read; {HINT}");
+            }
+        }
     }
 
     /// All lanes of `layout` stand at `position`. `None`: stopped while a sink is away.

@@ -75,7 +75,7 @@ fn check_finds_what_will_fail() {
             ("error", "plugin `broken`", "", ""),
             ("warning", "source `shop`", "binlog_row_image is MINIMAL", "binlog_row_image"),
             ("warning", "source `shop`", "binlog_row_metadata is MINIMAL", "binlog_row_metadata"),
-            ("warning", "source `shop`", "kept for 1 hours", "binlog_expire_logs_seconds"),
+            ("warning", "source `shop`", "kept for 60 minutes", "binlog_expire_logs_seconds"),
             ("error", "source `shop`", "server_id 4711", "another `server_id`"),
             ("error", "checked.keyless", "neither a primary key nor a unique key", "without_key"),
             ("error", "plugin `refuses`", "key", ""),
@@ -169,6 +169,55 @@ fn check_warns_of_names_that_name_nothing() {
             "warning plugin `idle`: no table of pipeline `a` has the column `Note`, which its `config` names",
             "warning plugin `half`: no table of pipeline `a` has the column `nota`, which its `config` names",
         ]
+    );
+}
+
+#[test]
+fn rights_that_are_missing_are_told() {
+    let server = servers::shared_mysql();
+    let shop = Shop::new(server, "halfseen");
+    server.sql(
+        "CREATE USER halfseen_part@'%'; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO halfseen_part@'%'; \
+         GRANT SELECT (id, n) ON halfseen.t TO halfseen_part@'%'; INSERT INTO halfseen.t VALUES (1, 2, 'three'); \
+         CREATE DATABASE halfseen_copy; CREATE USER halfseen_writer@'%'; GRANT INSERT, SELECT ON halfseen_copy.* TO halfseen_writer@'%'",
+    );
+    let target = servers::shared_postgres();
+    target.sql("CREATE ROLE halfseen LOGIN");
+    target.sql("CREATE DATABASE halfseen");
+    let manifest = |source: &str, sink: &str| format!("{source}{sink}[pipeline.a]\nsource = \"shop\"\nsink = \"copy\"\n");
+    let null = "[sink.copy]\ntype = \"null\"\n";
+
+    // information_schema shows the columns that the account may read, and no others.
+    let source = shop.source(server.port).replace("start = \"earliest\"\n", "");
+    let part = format!(
+        "[source.shop]\ntype = \"mysql\"\nurl = \"mysql://halfseen_part@127.0.0.1:{}\"\ntables = [\"halfseen.*\"]\n",
+        server.port
+    );
+    let flow = Flow::new(&manifest(&part, null));
+    check(&flow, &[("error", "source `shop`", "table halfseen.t cannot be read", "GRANT SELECT ON `halfseen`.`t`")]);
+    let (code, _, stderr) = flow.call(&["run", "--until", "caught-up"]);
+    assert!(code == 3 && stderr.contains("SELECT command denied") && stderr.contains("on the whole table"), "{code} {stderr}");
+    // Nothing to be seen may be meant so.
+    let flow = Flow::new(&manifest(&source.replace("halfseen.*", "halfseen_none.*"), null));
+    let (code, _, stderr) = flow.call(&["run", "--until", "caught-up"]);
+    assert!(code == 0 && stderr.contains("no table that the account may see"), "{code} {stderr}");
+
+    // Tables that are to be made.
+    let sink = |url: &str, more: &str| {
+        let kind = url.split(':').next().unwrap_or_default();
+        format!("[sink.copy]\ntype = \"{kind}\"\nurl = \"{url}\"\ncreate = true\n{more}")
+    };
+    let postgres = target.url("halfseen", "halfseen");
+    let grant = "GRANT USAGE, CREATE ON SCHEMA public TO halfseen";
+    check(&Flow::new(&manifest(&source, &sink(&postgres, ""))), &[("error", "sink `copy`", "in schema public", grant)]);
+    let schemas = sink(&postgres, "table = \"{schema}.{table}\"\n");
+    check(&Flow::new(&manifest(&source, &schemas)), &[("error", "sink `copy`", "there is no `halfseen`", "CREATE SCHEMA")]);
+    target.sql_in("halfseen", grant);
+    assert_eq!(check(&Flow::new(&manifest(&source, &sink(&postgres, ""))), &[]), 0);
+    let mysql = sink(&server.url("halfseen_writer", "halfseen_copy"), "");
+    check(
+        &Flow::new(&manifest(&source, &mysql)),
+        &[("warning", "sink `copy`", "no right to CREATE in the database", "GRANT CREATE")],
     );
 }
 

@@ -66,7 +66,7 @@ impl Table {
     pub fn no_column(&self, name: &str) -> Failure {
         Failure::configuration(
             format!("table {} has no column `{name}`", self.sql),
-            "add the column to the target table, or drop it in a plugin",
+            "add the column to the target table, or drop it in a plugin; `ddl = \"follow\"` adds columns as the source does",
         )
     }
 

@@ -131,11 +131,9 @@ impl Server {
             _ => settings.get("expire_logs_days").parse::<f64>().ok().filter(|d| *d > 0.0).map(|d| (d * 86_400.0) as u64),
         };
         if let Some(seconds) = seconds.filter(|s| *s < RETENTION_SECONDS_MIN) {
+            let kept = if seconds < 7200 { format!("{} minutes", seconds / 60) } else { format!("{} hours", seconds / 3600) };
             report.warning(
-                format!(
-                    "binlogs are kept for {} hours only; a pipeline that stands still for longer loses its place",
-                    seconds / 3600
-                ),
+                format!("binlogs are kept for {kept} only; a pipeline that stands still for longer loses its place"),
                 format!("{set} binlog_expire_logs_seconds = 604800"),
             );
         }
@@ -229,7 +227,8 @@ impl Server {
         }
         for (schema, table) in followed.iter().take(TABLES_TRIED_MAX) {
             let name = format!("{schema}.{table}");
-            let sql = format!("SELECT 1 FROM {}.{} LIMIT 0", identifier(schema), identifier(table));
+            // Of single columns that the account may read, information_schema shows no others.
+            let sql = format!("SELECT * FROM {}.{} LIMIT 0", identifier(schema), identifier(table));
             if let Err(Failure::Definite(error)) = self.query(&sql).await {
                 let hint = format!("GRANT SELECT ON {}.{} TO {}", identifier(schema), identifier(table), account(self.user()));
                 report.error(format!("table {name} cannot be read: {}", error.problem), hint);

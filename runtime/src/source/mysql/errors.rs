@@ -23,7 +23,8 @@ pub(super) fn of_server(code: u16, text: &str, server: &str) -> Failure {
         1130 => "create the account for this host: CREATE USER 'USER'@'HOST'",
         1820 | 1862 => "the password has expired: ALTER USER … IDENTIFIED BY …",
         3118 | 4151 => "unlock the account: ALTER USER … ACCOUNT UNLOCK",
-        1044 | 1142 | 1143 | 1227 => "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO the account, and SELECT on the tables",
+        1142 | 1143 => "GRANT the account this right on the whole table, not on single columns of it",
+        1044 | 1227 => "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO the account, and SELECT on the tables",
         1251 | 2059 => "use an account with caching_sha2_password, mysql_native_password or (MariaDB) ed25519",
         // MariaDB; MySQL says it as an error of reading.
         4052 => SAME_SERVER_ID,

@@ -122,7 +122,10 @@ impl Server {
     pub(crate) async fn try_filter(&self, schema: &str, table: &str, filter: &str) -> Result<(), Failure> {
         let name = format!("{}.{}", quoted(schema), quoted(table));
         // The line break ends a comment in the filter.
-        self.query(&format!("SELECT 1 FROM {name} WHERE ({filter}\n) LIMIT 0")).await.map(|_| ())
+        match self.query(&format!("SELECT 1 FROM {name} WHERE ({filter}\n) LIMIT 0")).await {
+            Err(Failure::Definite(error)) => Err(Failure::definite(error.problem, "mend `--where`: what may stand behind WHERE")),
+            done => done.map(|_| ()),
+        }
     }
 }
 
@@ -297,6 +300,16 @@ impl ReadSession {
         let mut close = vec![COM_STMT_CLOSE];
         close.extend_from_slice(&statement);
         self.connection.command(&close).await
+    }
+
+    /// An error where the account may not read the whole table: of single columns that it may read, information_schema shows no others.
+    pub(crate) async fn sees_all_columns(&mut self, schema: &str, table: &str) -> Result<(), Failure> {
+        let sql = format!("SELECT * FROM {}.{} LIMIT 0", quoted(schema), quoted(table));
+        match self.select(&sql, 0, &mut SentRows::default()).await {
+            // Whoever reads it will see.
+            Err(_) if std::mem::take(&mut self.is_altered) => Ok(()),
+            done => done,
+        }
     }
 
     /// Begins a SELECT whose rows come with [`ReadSession::more`].

@@ -118,6 +118,7 @@ impl Source {
             if !info.primary_key.is_empty() || !info.unique_key.is_empty() {
                 return Ok(None);
             }
+            session.sees_all_columns(&read.schema, &read.table).await?;
             let position = session.view_exactly(passed).await?;
             let table = TablePlan::new(&info, &read.schema, &read.table, read.estimate).map_err(|column| {
                 Failure::definite(

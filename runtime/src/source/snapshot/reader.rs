@@ -220,6 +220,7 @@ impl Reader {
         let described = self.stand.borrow().stamp;
         let Some(info) = self.server.table(&job.schema, &job.table).await? else { return Ok(None) };
         let Some(session) = &mut self.session else { return Ok(None) };
+        session.sees_all_columns(&job.schema, &job.table).await?;
         let sql = format!(
             "SELECT TABLE_ROWS, AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
             crate::source::mysql::literal(&job.schema),

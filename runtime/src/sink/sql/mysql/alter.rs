@@ -16,6 +16,19 @@ use crate::check::{Finding, Severity};
 use crate::failpoint;
 use crate::schema::ddl::Name;
 
+/// Those of `needed` that the user has not in a whole schema; rights by roles are not seen.
+pub(super) async fn missing_rights<'n>(conn: &mut Conn, schema: Option<&str>, needed: &[&'n str]) -> Result<Vec<&'n str>, Failure> {
+    const RIGHTS: &str = "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE REPLACE(GRANTEE, '\\'', '') = CURRENT_USER() \
+         UNION SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES WHERE REPLACE(GRANTEE, '\\'', '') = CURRENT_USER() \
+         AND COALESCE(?, DATABASE()) LIKE TABLE_SCHEMA";
+    let rows: Vec<String> = conn.exec(RIGHTS, (schema,)).await.map_err(|e| failure(&e))?;
+    Ok(needed.iter().copied().filter(|right| !rows.iter().any(|row| row == right)).collect())
+}
+
+pub(super) fn place(schema: Option<&str>) -> String {
+    schema.map_or_else(|| "the database".to_owned(), |schema| format!("`{schema}`"))
+}
+
 impl MysqlSink {
     pub(super) async fn made(&self, conn: &mut Conn) -> Result<Option<Made>, Failure> {
         conn.query_drop(alter::MYSQL.create).await.map_err(|e| failure(&e))?;
@@ -31,9 +44,6 @@ impl MysqlSink {
 
     /// What the user may lack; rights by roles are not seen.
     pub(super) async fn rights_to_alter(&self, relations: &[Arc<Relation>]) -> Result<Vec<Finding>, Failure> {
-        const RIGHTS: &str = "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE REPLACE(GRANTEE, '\\'', '') = CURRENT_USER() \
-             UNION SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES WHERE REPLACE(GRANTEE, '\\'', '') = CURRENT_USER() \
-             AND COALESCE(?, DATABASE()) LIKE TABLE_SCHEMA";
         let mut conn = self.target.connect().await?;
         let mut schemas: Vec<Option<String>> = relations
             .iter()
@@ -43,11 +53,9 @@ impl MysqlSink {
         schemas.dedup();
         let mut findings = Vec::new();
         for schema in schemas {
-            let rows: Vec<String> = conn.exec(RIGHTS, (&schema,)).await.map_err(|e| failure(&e))?;
-            let needed = ["ALTER", "CREATE", "DROP", "INSERT"];
-            let missing: Vec<&str> = needed.into_iter().filter(|right| !rows.iter().any(|row| row == right)).collect();
+            let missing = missing_rights(&mut conn, schema.as_deref(), &["ALTER", "CREATE", "DROP", "INSERT"]).await?;
             if !missing.is_empty() {
-                let place = schema.map_or_else(|| "the database".to_owned(), |schema| format!("`{schema}`"));
+                let place = place(schema.as_deref());
                 findings.push(self.finding(
                     Severity::Warning,
                     format!("ddl = \"follow\": the user has no right to {} in {place}", missing.join(", ")),

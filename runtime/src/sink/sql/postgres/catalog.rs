@@ -82,6 +82,12 @@ pub(super) async fn missing_rights(conn: &mut PgConnection, table: &Table) -> Re
     Ok(missing)
 }
 
+/// The schema in which a table would be made (`None`: the user's own), and whether the user may do that. `None`: there is no such schema.
+pub(super) async fn may_create(conn: &mut PgConnection, schema: Option<&str>) -> Result<Option<(String, bool)>, Failure> {
+    let sql = "SELECT quote_ident(nspname), has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = COALESCE($1, current_schema())";
+    sqlx::query_as(sql).bind(schema).fetch_optional(conn).await.map_err(|e| failure(&e))
+}
+
 /// True for types that take any text.
 pub(super) fn is_text(base: &str) -> bool {
     matches!(base, "text" | "character varying" | "character" | "citext" | "name")

@@ -52,8 +52,10 @@ fn of_state(state: &str, message: &str, object: Option<&str>) -> Failure {
         "55P03" | "57014" => retry("lock timeout or interrupted"),
         "28000" | "28P01" => stop("check user and password of the sink"),
         "3D000" => stop("CREATE DATABASE, or check the end of `url`"),
-        "42501" => stop("GRANT SELECT, INSERT, UPDATE, DELETE on the target table (and CREATE on its schema with create = true)"),
-        "42P01" | "3F000" => stop("create the schema and the table, or set create = true"),
+        "42501" => stop(
+            "GRANT SELECT, INSERT, UPDATE, DELETE on the target table, and USAGE on its schema; with create = true: GRANT CREATE ON SCHEMA … TO the user",
+        ),
+        "42P01" | "3F000" => stop("create the table, or set create = true; a schema has to be there: CREATE SCHEMA"),
         "42703" => stop("add the column to the target table, or drop it in a plugin"),
         "42P10" => stop("add a primary or unique key of the source's key columns to the target table"),
         "42804" | "42846" | "42883" => stop("the target column's type cannot take the source's: compare docs/types.md"),

@@ -100,7 +100,27 @@ impl PostgresSink {
                         findings.push(error(problem, "GRANT SELECT, INSERT, UPDATE, DELETE ON the table TO the user"));
                     }
                 }
-                None if self.target.create => {}
+                None if self.target.create => {
+                    let (problem, hint) = match catalog::may_create(&mut conn, name.schema.as_deref()).await? {
+                        Some((_, true)) => continue,
+                        Some((schema, false)) => (
+                            format!("create = true: the user may not make tables in schema {schema}"),
+                            format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {}", self.target.options.get_username()),
+                        ),
+                        None => (
+                            match &name.schema {
+                                Some(schema) => format!("create = true makes tables, and no schema; there is no `{schema}`"),
+                                None => "create = true: the user has no schema to make tables in".to_owned(),
+                            },
+                            "CREATE SCHEMA, and GRANT USAGE, CREATE on it TO the user".to_owned(),
+                        ),
+                    };
+                    // Once for all tables of a schema.
+                    if findings.iter().any(|finding: &Finding| finding.problem == problem) {
+                        continue;
+                    }
+                    findings.push(error(problem, &hint));
+                }
                 None => {
                     let problem = format!("there is no table `{}`, which `{relation}` goes to", plain_name(&name));
                     findings.push(error(problem, "create it, or set create = true"));
@@ -114,7 +134,8 @@ impl PostgresSink {
 
 impl Target {
     async fn connect(&self) -> Result<PgConnection, Failure> {
-        in_time(async { self.options.connect().await.map_err(|e| failure(&e)) }).await
+        let address = format!("{}:{}", self.options.get_host(), self.options.get_port());
+        in_time(async { self.options.connect().await.map_err(|e| failure(&e)) }).await.map_err(|failure| failure.within(&address))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Last in the flow. The only module that knows sled. [`Store::commit`] returns after the flush, and only settled positions get here.
 //! Format: sled trees `cursors`, pipeline name → JSON of [`Cursor`], two of pipeline names, `numbers` and `moved`,
-//! `reads`, and those of [`histories`]; the key `format` of the default tree holds the number of the
+//! `reads`, `followed`, and those of [`histories`]; the key `format` of the default tree holds the number of the
 //! format. A store of a newer format, or one that sled calls corrupt, is refused and never repaired on its own.
 
 use std::collections::BTreeMap;
@@ -67,6 +67,8 @@ pub struct Store {
     moved: sled::Tree,
     /// Pipeline name, 0, number of the work → JSON of [`ToRead`]: what is left of tables that are read.
     reads: sled::Tree,
+    /// Pipeline name → JSON of the patterns of tables that it followed last.
+    followed: sled::Tree,
     histories: sled::Tree,
     versions: sled::Tree,
 }
@@ -95,8 +97,8 @@ impl Store {
         }
         let tree = |name: &str| db.open_tree(name).map_err(error);
         let (cursors, numbers, moved, reads) = (tree("cursors")?, tree("numbers")?, tree("moved")?, tree("reads")?);
-        let (histories, versions) = (tree("histories")?, tree("versions")?);
-        Ok(Store { path, db, cursors, numbers, moved, reads, histories, versions })
+        let (followed, histories, versions) = (tree("followed")?, tree("histories")?, tree("versions")?);
+        Ok(Store { path, db, cursors, numbers, moved, reads, followed, histories, versions })
     }
 
     pub fn list(&self) -> Result<Vec<(String, Cursor)>, CursorError> {
@@ -184,6 +186,21 @@ impl Store {
         self.db.flush().map(|_| ()).map_err(error)
     }
 
+    /// The patterns of tables that the pipeline followed last.
+    pub fn followed(&self, pipeline: &str) -> Result<Option<Vec<String>>, CursorError> {
+        let value = self.followed.get(pipeline).map_err(|e| open_error(&self.path, e))?;
+        let error =
+            |e| CursorError::Damaged { path: self.path.clone(), reason: format!("the tables of pipeline `{pipeline}`: {e}") };
+        value.map(|value| serde_json::from_slice(&value).map_err(error)).transpose()
+    }
+
+    /// Durable when it returns, and after what was added with [`Store::add_reads`].
+    pub fn set_followed(&self, pipeline: &str, patterns: &[String]) -> Result<(), CursorError> {
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        self.followed.insert(pipeline, serde_json::to_vec(patterns).unwrap_or_default()).map_err(error)?;
+        self.db.flush().map(|_| ()).map_err(error)
+    }
+
     /// As [`Store::commit`], on a user's behalf: marks in the target no longer count.
     pub fn move_to(&self, pipeline: &str, position: Position) -> Result<(), CursorError> {
         let error = |source| CursorError::Write { path: self.path.clone(), source };
@@ -230,6 +247,7 @@ impl Store {
         let error = |source| CursorError::Write { path: self.path.clone(), source };
         self.moved.insert(pipeline, &[]).map_err(error)?;
         self.history(pipeline).clear()?;
+        self.followed.remove(pipeline).map_err(error)?;
         let removed = self.cursors.remove(pipeline).map_err(error)?.is_some();
         for work in self.reads.scan_prefix([pipeline.as_bytes(), &[0]].concat()).keys() {
             self.reads.remove(work.map_err(error)?).map_err(error)?;

@@ -23,6 +23,7 @@ use crate::lane::order::SourceOrder;
 use crate::lane::skip::{MarksError, Skip};
 use crate::lane::worker::{LaneError, Target, Worker};
 use crate::manifest::model::{self, Delivery, Manifest, OnDdl, Ordering, WithoutKey};
+use crate::manifest::pattern::Patterns;
 use crate::metrics::{PipelineStatus, State};
 use crate::plugin::{Chain, Plugin, PluginError};
 use crate::position::{Position, Progress};
@@ -332,6 +333,9 @@ impl Running {
         }
         self.status.begin_again();
         self.status.set_state(State::Running);
+        if self.take_up_tables(&stop).await?.is_none() {
+            return Ok(Ended::Stopped);
+        }
         let requests = self.take_requests(&stop).await?;
         let Some(reads) = self.reads(&stop).await? else { return Ok(Ended::Stopped) };
         let (finished, finish) = oneshot::channel();
@@ -409,6 +413,37 @@ impl Running {
     /// Where prepared XA transactions are kept.
     fn prepared_folder(&self) -> PathBuf {
         Prepared::folder(&self.data_dir, &self.pipeline.name)
+    }
+
+    /// Tables that `tables` did not take when the pipeline ran last are read, as all were at its first start. `None`: stopped while the
+    /// source is away.
+    async fn take_up_tables(&self, stop: &watch::Receiver<bool>) -> Result<Option<()>, PipelineError> {
+        let (name, patterns) = (&self.pipeline.name, self.pipeline.source.tables());
+        let (now, before) = (patterns.texts(), self.store.followed(name)?);
+        if before.as_ref() == Some(&now) {
+            return Ok(Some(()));
+        }
+        if let Some(before) = before.and_then(|before| Patterns::parse_tables(&before).ok())
+            && self.pipeline.source.reads_tables()
+        {
+            let before = Followed::new(&before);
+            let asked = patiently(|| self.source.tables_with_rows(patterns));
+            let Some(tables) = unless_told(stop, asked).await else { return Ok(None) };
+            let mut reads = Vec::new();
+            for (schema, table, estimate) in tables? {
+                if !before.follows(&schema, &table) {
+                    let id = self.store.next_read_id()?;
+                    reads.push(ToRead { estimate, ..ToRead::new(id, &schema, &table, None) });
+                }
+            }
+            if !reads.is_empty() {
+                tracing::info!(pipeline = name, tables = reads.len(), "`tables` takes more than before: these are read");
+                self.store.add_reads(name, &reads)?;
+            }
+        }
+        // If that fails, they are read once more.
+        self.store.set_followed(name, &now)?;
+        Ok(Some(()))
     }
 
     /// Takes up what `tidegate snapshot` has left, now and from now on.

@@ -596,6 +596,29 @@ fn a_table_that_is_renamed_in_is_read() {
     assert!(!run.log().contains("table=\"snap_rename.made\" rows="), "{}", run.log());
 }
 
+#[test]
+fn a_table_that_the_manifest_takes_in_later_is_read() {
+    let source = servers::shared_mysql();
+    source.sql("CREATE DATABASE snap_more; CREATE DATABASE snap_other; CREATE TABLE snap_other.b (id INT PRIMARY KEY, v INT)");
+    source.sql("CREATE TABLE snap_more.a (id INT PRIMARY KEY, v INT); INSERT INTO snap_more.a VALUES (1, 1)");
+    source.sql("INSERT INTO snap_other.b VALUES (1, 1), (2, 2)");
+    let snapshot = Snapshot::new(source, Target::Sqlite, "snap_more", "", "");
+    snapshot.flow.catch_up();
+    source.sql("INSERT INTO snap_other.b VALUES (3, 3)");
+    snapshot.flow.write(&snapshot.flow.manifest().replace("\"snap_more.*\"", "\"snap_more.*\", \"snap_other.*\""));
+    let mut run = snapshot.flow.start(&[], &[]);
+    servers::wait_until("the other table is read", || run.log().contains("table=\"snap_other.b\" rows=3"));
+    source.sql("INSERT INTO snap_other.b VALUES (4, 4)");
+    run.signal("INT");
+    run.wait();
+    snapshot.flow.catch_up();
+    assert!(!run.log().contains("table=\"snap_more.a\" rows="), "{}", run.log());
+    let mut sqlite = Command::new("sqlite3");
+    sqlite.args(["-batch", "copy.sqlite", "SELECT COUNT(*) FROM a UNION ALL SELECT COUNT(*) FROM b"]);
+    sqlite.current_dir(snapshot.flow.folder());
+    assert_eq!(servers::run(sqlite, ""), "1\n4\n");
+}
+
 /// What a change without all columns touches while it is read cannot be told: it is never lost, the pipeline stops.
 #[test]
 fn changes_without_all_columns_are_not_taken_for_rows() {

@@ -15,6 +15,7 @@ pub struct Patterns(Vec<Pattern>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
+    text: Box<str>,
     takes: bool,
     tokens: Vec<Token>,
 }
@@ -78,7 +79,12 @@ impl Patterns {
 
     /// What takes everything.
     pub fn all() -> Patterns {
-        Patterns(vec![Pattern { takes: true, tokens: vec![Token::Run] }])
+        Patterns(vec![Pattern { text: "*".into(), takes: true, tokens: vec![Token::Run] }])
+    }
+
+    /// As they were written.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(|pattern| pattern.text.to_string()).collect()
     }
 
     /// For patterns of tables.
@@ -150,7 +156,7 @@ fn parse_one(index: usize, text: &str) -> Result<Pattern, PatternError> {
     if tokens.is_empty() {
         return fail("the pattern is empty", "\"*.*\" takes every table");
     }
-    Ok(Pattern { takes, tokens })
+    Ok(Pattern { text: text.into(), takes, tokens })
 }
 
 /// Steps back to the last `*` only, so it takes at most `tokens × text` steps.

@@ -39,6 +39,9 @@ pub enum Error {
     /// The language's tools have said why.
     #[error("{} cannot be built", folder.display())]
     Build { folder: PathBuf },
+    /// What was refused was printed, if there was something.
+    #[error("{problem}\nhint: the version that runs goes on; `tidegate plugin history` shows what became of others")]
+    NotReloaded { problem: String },
     /// `tidegate plugin test` has printed what differs.
     #[error("{failed} of {cases} {} failed", if *cases == 1 { "case" } else { "cases" })]
     CasesFailed { failed: usize, cases: usize },
@@ -96,7 +99,7 @@ impl Error {
             | Error::Write { .. }
             | Error::Output(_) => Place::Manifest,
             Error::Schema(_) | Error::Read { .. } | Error::Cases(_) => Place::Manifest,
-            Error::Build { .. } | Error::CasesFailed { .. } | Error::Plugin(_) => Place::Plugin,
+            Error::Build { .. } | Error::CasesFailed { .. } | Error::NotReloaded { .. } | Error::Plugin(_) => Place::Plugin,
             Error::Source(_) => Place::Source,
             Error::Cursor(_) => Place::DataDir,
             Error::Open { source } | Error::Pipeline { source, .. } => place_of(source),

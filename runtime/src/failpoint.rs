@@ -23,7 +23,10 @@ pub const TABLE_NAMES: [&str; 3] = ["chunk-arrived", "chunk-decoded", "chunk-sen
 /// Those around a change of the target's tables.
 pub const DDL_NAMES: [&str; 5] = ["ddl-read", "ddl-settled", "ddl-step", "ddl-step-done", "ddl-made"];
 
-/// Passes the place `name`, which is one of [`NAMES`], [`TABLE_NAMES`] or [`DDL_NAMES`].
+/// Those where plugins take the place of others.
+pub const SWAP_NAMES: [&str; 2] = ["swap-sent", "swap-taken"];
+
+/// Passes the place `name`, which is one of [`NAMES`], [`TABLE_NAMES`], [`DDL_NAMES`] or [`SWAP_NAMES`].
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn pass(_name: &str) {}
@@ -35,7 +38,10 @@ pub fn pass(name: &str) {
 
     static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
-    debug_assert!([&NAMES[..], &TABLE_NAMES, &DDL_NAMES].iter().any(|names| names.contains(&name)), "{name} is not in NAMES");
+    debug_assert!(
+        [&NAMES[..], &TABLE_NAMES, &DDL_NAMES, &SWAP_NAMES].iter().any(|names| names.contains(&name)),
+        "{name} is not in NAMES"
+    );
     let armed = ARMED.get_or_init(|| {
         let text = std::env::var("TIDEGATE_FAILPOINT").ok()?;
         let (name, count) = text.split_once(':')?;

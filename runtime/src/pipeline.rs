@@ -14,8 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ack::AckTracker;
-use crate::batcher::{BatchError, Wanted};
-use crate::change::{KeyOrigin, Relation};
+use crate::batcher::BatchError;
 use crate::cursor::{CursorError, Store};
 use crate::lane::Lanes;
 use crate::lane::bonds::Bonds;
@@ -25,16 +24,16 @@ use crate::lane::worker::{LaneError, Target, Worker};
 use crate::manifest::model::{self, Delivery, Manifest, OnDdl, Ordering, WithoutKey};
 use crate::manifest::pattern::Patterns;
 use crate::metrics::{PipelineStatus, State};
-use crate::plugin::{Chain, Plugin, PluginError};
+use crate::plugin::PluginError;
 use crate::position::{Position, Progress};
 use crate::prepared::{Prepared, PreparedError};
 use crate::retry::Backoff;
 use crate::router::Router;
 use crate::schema::followed::Followed;
 use crate::schema::history::{History, HistoryError};
-use crate::sink::{BeforeNeed, Mark, Sink, SinkError};
+use crate::sink::{Mark, Sink, SinkError};
 use crate::source::binlog::decode::Decoder;
-use crate::source::binlog::error::{DecodeError, Refusal};
+use crate::source::binlog::error::DecodeError;
 use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Source, SourceError, Start};
 
@@ -42,12 +41,16 @@ mod cut;
 mod feed;
 mod follow;
 mod open;
+pub mod reload;
 mod requests;
+mod seat;
 
 use feed::{Due, Ended, Feed, FeedOptions, Follow, LANE_DEPTH};
 use open::Shared;
+use reload::Reloader;
 pub use requests::Request;
 use requests::RequestError;
+use seat::Seat;
 
 /// How often cursors are flushed.
 const CURSOR_INTERVAL: Duration = Duration::from_millis(500);
@@ -106,6 +109,7 @@ pub struct Options {
 /// The pipelines of a manifest, ready to be opened.
 pub struct Run {
     pipelines: Vec<Unopened>,
+    shared: Arc<Shared>,
 }
 
 /// One pipeline, and what it is opened with.
@@ -122,7 +126,8 @@ struct Unopened {
 struct Running {
     pipeline: Arc<model::Pipeline>,
     source: Arc<Source>,
-    plugins: Vec<Plugin>,
+    /// Of the plugins.
+    seat: Arc<Seat>,
     /// By sink index.
     sinks: Vec<(String, Arc<dyn Sink>)>,
     store: Store,
@@ -146,7 +151,7 @@ impl Run {
             status: Arc::new(PipelineStatus::new(&pipeline.name)),
             until_caught_up: options.until_caught_up,
         };
-        Ok(Run { pipelines: manifest.pipelines.iter().filter(chosen).map(unopened).collect() })
+        Ok(Run { pipelines: manifest.pipelines.iter().filter(chosen).map(unopened).collect(), shared })
     }
 
     pub fn statuses(&self) -> Vec<Arc<PipelineStatus>> {
@@ -154,8 +159,13 @@ impl Run {
     }
 
     /// Runs until every pipeline has ended: told by `stop`, caught up, or failed. The failures, by pipeline, in the manifest's order.
-    pub async fn run(self, stop: watch::Receiver<bool>) -> Vec<(String, PipelineError)> {
-        run_all(self.pipelines.into_iter().map(|unopened| (Arc::clone(&unopened.status), unopened.run(stop.clone())))).await
+    /// `hangup`: look at the manifest and the plugins' files now.
+    pub async fn run(self, stop: watch::Receiver<bool>, hangup: Arc<Notify>) -> Vec<(String, PipelineError)> {
+        let reloading = Reloader::start(self.shared, hangup);
+        let failures =
+            run_all(self.pipelines.into_iter().map(|unopened| (Arc::clone(&unopened.status), unopened.run(stop.clone())))).await;
+        reloading.iter().for_each(JoinHandle::abort);
+        failures
     }
 }
 
@@ -189,7 +199,12 @@ where
 impl Unopened {
     async fn run(self, stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
         match unless_told(&stop, self.open()).await {
-            Some(running) => running?.run(stop).await,
+            Some(running) => {
+                let running = running?;
+                let ended = running.run(stop).await;
+                running.seat.end();
+                ended
+            }
             None => Ok(()),
         }
     }
@@ -206,14 +221,19 @@ impl Unopened {
                 sinks.push((name, sink));
             }
         }
-        let mut plugins = Vec::new();
         for plugin in &pipeline.plugins {
-            plugins.push(shared.plugin(plugin).await?);
+            shared.plugin(plugin).await?;
         }
         status.set_state(State::Waiting(pipeline.source.place()));
         let source = shared.source(&pipeline.source).await?;
         status.set_state(State::Starting);
-        Ok(Running { pipeline, source, plugins, sinks, store, data_dir, status, until_caught_up })
+        let mut plugins = Vec::new();
+        for plugin in &pipeline.plugins {
+            // Maybe another version than before the wait.
+            plugins.push(shared.plugin(plugin).await?);
+        }
+        let seat = shared.seat(&pipeline, &sinks, plugins);
+        Ok(Running { pipeline, source, seat, sinks, store, data_dir, status, until_caught_up })
     }
 }
 
@@ -292,6 +312,7 @@ impl Running {
         };
         let Layout { lanes: count, ordering, bonds } = layout;
         tracing::info!(pipeline = name, lanes = count, "begins at {position}");
+        self.seat.begin(count, &position.to_string());
         let Some(history) = self.history(&stop, &position).await? else { return Ok(Ended::Stopped) };
         let store = self.store_number()?;
         let Some(follow) = self.follow(&stop, &store).await? else { return Ok(Ended::Stopped) };
@@ -314,7 +335,7 @@ impl Running {
                 bonds: Arc::clone(&bonds),
                 store: Arc::clone(&store),
                 keeps_marks,
-                chain: self.chain()?,
+                chain: self.seat.chain()?,
                 router: self.router(),
                 targets,
                 acks: Arc::clone(&acks),
@@ -376,6 +397,7 @@ impl Running {
             reads,
             store: self.store.clone(),
             requests,
+            seat: Arc::clone(&self.seat),
         };
         let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, give_up: Some(give_up), keeper: Some(keeper) };
         let outcome = tasks.attend(name).await;
@@ -729,10 +751,6 @@ impl Running {
         route.map_or_else(String::new, |route| route.sink.place())
     }
 
-    fn chain(&self) -> Result<Option<Chain>, PluginError> {
-        if self.plugins.is_empty() { Ok(None) } else { Chain::new(&self.plugins).map(Some) }
-    }
-
     fn router(&self) -> Router {
         let sink = |name: &str| self.sinks.iter().position(|(n, _)| n == name).unwrap_or_default();
         Router::new(self.pipeline.routes.iter().map(|r| (r.topics.clone(), sink(&r.sink.name))).collect(), self.pipeline.unrouted)
@@ -740,28 +758,9 @@ impl Running {
 
     fn decoder(&self) -> Result<Decoder, PipelineError> {
         let followed = Followed::new(self.pipeline.source.tables());
-        let without_key = self.pipeline.source.without_key();
-        let need = self.sinks.iter().map(|(_, s)| s.before_need()).max().unwrap_or(BeforeNeed::Key);
-        let mut chain = self.chain()?;
-        let wanted = move |relation: &Relation| -> Result<Option<Wanted>, Refusal> {
-            if relation.key_origin == KeyOrigin::WholeRow && without_key == WithoutKey::Refuse {
-                return Err(format!(
-                    "table {relation} has neither a primary key nor a unique key of NOT NULL columns\nhint: give it a key, leave \
-                     it out of `tables`, or write `without_key = \"whole-row\"` at the source"
-                )
-                .into());
-            }
-            let width = relation.columns.len();
-            let whole = need == BeforeNeed::All || relation.key_origin == KeyOrigin::WholeRow;
-            let mut before: Vec<bool> = (0..width).map(|c| whole || relation.key.contains(&(c as u16))).collect();
-            if let Some(chain) = &mut chain {
-                let bound = chain.bind(&Arc::new(relation.clone()))?;
-                before.iter_mut().zip(bound.reads_before).for_each(|(wanted, read)| *wanted |= read);
-            }
-            Ok(Some(Wanted { after: vec![true; width], before }))
-        };
         let needs_whole_rows = self.sinks.iter().any(|(_, sink)| sink.needs_whole_rows());
-        let decoder = Decoder::new(Box::new(move |schema, table| followed.follows(schema, table)), Box::new(wanted));
+        let decoder =
+            Decoder::new(Box::new(move |schema, table| followed.follows(schema, table)), self.seat.wants(self.seat.chain()?));
         Ok(decoder.needing_whole_rows(needs_whole_rows))
     }
 }

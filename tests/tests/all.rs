@@ -10,6 +10,7 @@ mod order;
 mod output;
 mod plugin;
 mod real_servers;
+mod reload;
 mod schemas;
 mod sinks;
 mod snapshot;

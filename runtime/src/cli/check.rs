@@ -12,6 +12,7 @@ use crate::check::{Finding, Severity};
 use crate::error::{Error, Place};
 use crate::manifest;
 use crate::manifest::model::{self, Manifest, OnDdl, Unrouted, WithoutKey};
+use crate::plugin::versions::{Versions, short};
 use crate::plugin::{Chain, Engine, Plugin, PluginError};
 use crate::sink::SinkError;
 use crate::source::{Source, SourceError};
@@ -69,7 +70,17 @@ impl<'a> Check<'a> {
             Ok(engine) => engine,
             Err(error) => return self.plugin_error(&error),
         };
+        let versions = Versions::new(&self.manifest.data_dir);
         for (name, plugin) in &self.manifest.plugins {
+            if let Some(back) = versions.stands(&plugin.load_config()) {
+                let finding = Finding {
+                    severity: Severity::Warning,
+                    subject: format!("plugin `{name}`"),
+                    problem: format!("was rolled back to {}, which runs instead of its file", short(&back.to)),
+                    hint: format!("`tidegate plugin reload {name}` takes the file again"),
+                };
+                self.add(Place::Plugin, finding);
+            }
             let loaded = engine.load(&plugin.load_config()).and_then(|p| p.instantiate().map(|_| p));
             match loaded {
                 Ok(plugin) => drop(self.plugins.insert(name, plugin)),

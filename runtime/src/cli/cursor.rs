@@ -142,7 +142,7 @@ fn as_json(name: &str, cursor: Option<&Cursor>, reads: &[ToRead], in_manifest: b
 }
 
 /// RFC 3339: `2026-11-21T08:00:00Z`
-fn utc(seconds: u64) -> String {
+pub(super) fn utc(seconds: u64) -> String {
     let mut text = String::new();
     let micros = i64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
     crate::temporal::write_datetime(&mut text, micros, 0);

@@ -19,6 +19,7 @@ mod schema;
 mod screen;
 mod snapshot;
 mod table;
+mod versions;
 
 /// Keeps other systems in step with a database while it changes.
 #[derive(Debug, Parser)]
@@ -72,7 +73,7 @@ enum Command {
     /// Look at or mend which columns tables had, where the binlog does not say it. Refuses while a pipeline runs.
     #[command(subcommand, after_help = SCHEMA_EXAMPLES)]
     Schema(SchemaCommand),
-    /// Write plugins: start, build, look at and test them, without a database.
+    /// Write plugins: start, build, look at and test them, without a database; and change those that run.
     #[command(subcommand, after_help = PLUGIN_EXAMPLES)]
     Plugin(PluginCommand),
 }
@@ -276,6 +277,30 @@ enum PluginCommand {
         #[arg(long)]
         accept: bool,
     },
+    /// Have the process that runs load plugins again: the manifest's sections and the files. Waits until it is done.
+    Reload {
+        /// The plugins; the default is all.
+        plugins: Vec<String>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Go back to an earlier component of a plugin, until its file is another one, or `tidegate plugin reload`.
+    Rollback {
+        /// The plugin.
+        plugin: String,
+        /// The component: the first digits of its digest, as `tidegate plugin history` shows them. Default: the one before.
+        #[arg(long, value_name = "DIGEST")]
+        to: Option<String>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Which versions of plugins ran when, from which position on, and which were refused.
+    History {
+        /// The plugin; the default is all.
+        plugin: Option<String>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
 }
 
 const PLUGIN_EXAMPLES: &str = "\
@@ -284,7 +309,10 @@ Examples:
   tidegate plugin build mask
   tidegate plugin test mask
   tidegate plugin test mask/mask.wasm mask/cases/customers.json --accept
-  tidegate plugin inspect mask";
+  tidegate plugin inspect mask
+  tidegate plugin reload mask
+  tidegate plugin history mask
+  tidegate plugin rollback mask --to 3f2a91";
 
 #[derive(Debug, Args)]
 struct ManifestArg {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
-use super::{Format, PluginCommand, screen};
+use super::{Format, PluginCommand, screen, versions};
 use crate::cases::CaseFile;
 use crate::error::Error;
 use crate::kit::{self, Language};
@@ -20,6 +20,9 @@ pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> 
         PluginCommand::Build { folder } => build(folder, format),
         PluginCommand::Inspect { plugin, cases } => inspect(&component(plugin)?, cases, format),
         PluginCommand::Test { plugin, cases, accept } => test(&component(plugin)?, cases, *accept, format),
+        PluginCommand::Reload { plugins, manifest } => versions::reload(plugins, &manifest.manifest, format),
+        PluginCommand::Rollback { plugin, to, manifest } => versions::rollback(plugin, to.as_deref(), &manifest.manifest, format),
+        PluginCommand::History { plugin, manifest } => versions::history(plugin.as_deref(), &manifest.manifest, format),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::live::{self, Meter};
 use super::{Format, RunArgs, Until, block_on, cursor, screen};
@@ -35,14 +35,15 @@ pub(super) fn run(args: &RunArgs, format: Format) -> Result<(), Error> {
 
 async fn go(manifest: &Manifest, options: &Options, format: Format) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
-    listen(stop)?;
+    let hangup = Arc::new(Notify::new());
+    listen(stop, Arc::clone(&hangup))?;
     let run = Run::open(manifest, options).map_err(|source| Error::Open { source: Box::new(source) })?;
     let statuses = run.statuses();
     let started = Instant::now();
     let rows_on_stdout = writes_to_stdout(manifest, options);
     let watched = screen::is_terminal() && !(rows_on_stdout && std::io::stdout().is_terminal());
     let display = tokio::spawn(show(statuses.clone(), started, watched));
-    let failures = run.run(stopped).await;
+    let failures = run.run(stopped, hangup).await;
     display.abort();
     screen::draw(Vec::new());
 
@@ -68,8 +69,9 @@ async fn go(manifest: &Manifest, options: &Options, format: Format) -> Result<()
     first.map_or(Ok(()), Err)
 }
 
-/// The first SIGINT or SIGTERM sets `stop`, the second ends the process.
-fn listen(stop: watch::Sender<bool>) -> Result<(), Error> {
+/// The first SIGINT or SIGTERM sets `stop`, the second ends the process; SIGHUP tells `hangup`.
+fn listen(stop: watch::Sender<bool>, hangup: Arc<Notify>) -> Result<(), Error> {
+    let mut hung_up = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     tokio::spawn(async move {
@@ -78,6 +80,10 @@ fn listen(stop: watch::Sender<bool>) -> Result<(), Error> {
             let code = tokio::select! {
                 _ = interrupt.recv() => 130,
                 _ = terminate.recv() => 143,
+                _ = hung_up.recv() => {
+                    hangup.notify_one();
+                    continue;
+                }
             };
             if told {
                 screen::draw(Vec::new());

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
@@ -32,6 +32,18 @@ pub enum Work {
     Commit(Arc<Position>),
     /// The lane has nothing of what was read before this: its mark may move there (where marks are kept).
     Mark(Arc<Position>),
+    /// What comes behind this is for other plugins.
+    Plugins(Box<NewPlugins>),
+}
+
+/// The plugins that take the place of a lane's own.
+#[derive(Debug)]
+pub struct NewPlugins {
+    pub chain: Chain,
+    /// Its rows have other columns: what writers know of the target's tables may be too old.
+    pub forgets_tables: bool,
+    /// Told how long the lane was held up.
+    pub tell: mpsc::UnboundedSender<Duration>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +141,24 @@ impl Worker {
                     self.resume = resume;
                 }
                 Work::Mark(resume) => self.write_mark(resume).await?,
+                Work::Plugins(new) => self.take_plugins(*new),
             }
         }
         self.order.end(self.lane);
         Ok(())
+    }
+
+    fn take_plugins(&mut self, new: NewPlugins) {
+        let began = Instant::now();
+        let NewPlugins { chain, forgets_tables, tell } = new;
+        let old = self.chain.replace(chain);
+        if forgets_tables {
+            self.targets.iter_mut().for_each(|target| target.writer.forget_tables());
+        }
+        // Giving back the memory of a guest takes its time.
+        tokio::task::spawn_blocking(move || drop(old));
+        let _ = tell.send(began.elapsed());
+        failpoint::pass("swap-taken");
     }
 
     async fn batch(&mut self, mut batch: Batch, token: Token) -> Result<(), LaneError> {

@@ -1,6 +1,7 @@
 //! From a file to a [`Manifest`].
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,11 +77,14 @@ pub fn parse(text: &str, shown: &Path, file: &Path, env: &dyn Fn(&str) -> Option
     if !errors.is_empty() {
         return Err(failure(shown, &excerpts, errors));
     }
-    let made: Result<ManifestFile, _> = serde_json::from_value(root.to_json());
+    let json = root.to_json();
+    let sections = sections(&json);
+    let made: Result<ManifestFile, _> = serde_json::from_value(json);
     match made {
         Ok(made) => {
             let mut manifest = resolve(made, file, folder);
             warnings.sort_by_key(|w| w.span.start);
+            manifest.sections = sections;
             manifest.warnings = warnings.iter().map(|w| excerpts.show(w)).collect();
             Ok(manifest)
         }
@@ -94,6 +98,23 @@ pub fn parse(text: &str, shown: &Path, file: &Path, env: &dyn Fn(&str) -> Option
             Err(failure(shown, &excerpts, vec![problem]))
         }
     }
+}
+
+/// See [`Manifest::sections`].
+fn sections(root: &serde_json::Value) -> BTreeMap<String, u64> {
+    let hash = |value: &serde_json::Value| {
+        let mut hasher = DefaultHasher::new();
+        value.to_string().hash(&mut hasher);
+        hasher.finish()
+    };
+    let mut sections = BTreeMap::new();
+    for (name, value) in root.as_object().into_iter().flatten() {
+        match value.as_object() {
+            Some(table) => sections.extend(table.iter().map(|(item, value)| (format!("{name}.{item}"), hash(value)))),
+            None => drop(sections.insert(name.clone(), hash(value))),
+        }
+    }
+    sections
 }
 
 fn failure(shown: &Path, excerpts: &Excerpts<'_>, mut problems: Vec<Problem>) -> ManifestError {
@@ -192,7 +213,16 @@ fn resolve(made: ManifestFile, file: &Path, folder: &Path) -> Manifest {
         .filter_map(|(name, config)| pipeline(name, config, &sources, &plugins, &sinks))
         .map(Arc::new)
         .collect();
-    Manifest { file: file.to_owned(), data_dir, sources, plugins, sinks, pipelines, warnings: Vec::new() }
+    Manifest {
+        file: file.to_owned(),
+        data_dir,
+        sources,
+        plugins,
+        sinks,
+        pipelines,
+        warnings: Vec::new(),
+        sections: BTreeMap::new(),
+    }
 }
 
 /// `None` never happens after the checks of [`meaning`].

@@ -32,6 +32,8 @@ pub struct Manifest {
     pub pipelines: Vec<Arc<Pipeline>>,
     /// What is odd, but not wrong; as people see it.
     pub warnings: Vec<String>,
+    /// A hash of what each section says, by which it is seen that it says something else: `source.shop`, `data_dir`.
+    pub sections: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ impl Running {
     /// What is to be read. One that cannot be emptied stays as it is; whoever reads it says what to do. `None`: stopped meanwhile.
     pub(super) async fn reads(&self, stop: &watch::Receiver<bool>) -> Result<Option<Vec<ToRead>>, PipelineError> {
         let mut reads = self.store.reads(&self.pipeline.name)?;
-        if !reads.iter().any(ToRead::is_cut) || !self.plugins.is_empty() {
+        if !reads.iter().any(ToRead::is_cut) || !self.seat.plugins().is_empty() {
             return Ok(Some(reads));
         }
         let tables = super::patiently(|| self.source.tables(self.pipeline.source.tables()));

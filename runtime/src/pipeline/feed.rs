@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::PipelineError;
+use super::seat::Seat;
 use crate::ack::{AckTracker, Token};
 use crate::change::RowId;
 use crate::cursor::Store;
@@ -33,6 +34,7 @@ use crate::source::snapshot::{Pace, Throttle};
 use crate::source::{Boundary, Event, Segment, Source, SourceError, Subscription, TableInfo};
 
 mod follow;
+mod swap;
 mod weave;
 
 pub use follow::{Due, Follow};
@@ -73,6 +75,8 @@ enum Wake {
     Event(Event),
     /// One of a table has arrived, or tables are asked for.
     Chunk,
+    /// New plugins are there.
+    Plugins,
 }
 
 /// What reading begins with.
@@ -101,6 +105,8 @@ pub struct Feed {
     pub store: Store,
     /// More of them, asked for meanwhile.
     pub requests: mpsc::Receiver<Vec<ToRead>>,
+    /// The plugins, and those that are to take their place.
+    pub seat: Arc<Seat>,
 }
 
 pub struct FeedOptions {
@@ -223,9 +229,12 @@ impl Reading {
                 }
                 Wake::Event(Event::End) => self.idle(true).await?,
                 Wake::Chunk if !self.feed.decoder.is_in_transaction() => self.weave().await?,
-                Wake::Chunk => None,
+                Wake::Chunk | Wake::Plugins => None,
             };
             if let Some(ended) = ended {
+                return Ok(ended);
+            }
+            if let Some(ended) = self.swap().await? {
                 return Ok(ended);
             }
         }
@@ -267,6 +276,7 @@ impl Reading {
                     arrived?;
                     return Ok(Some(Wake::Chunk));
                 }
+                () = self.feed.seat.due(), if !self.feed.decoder.is_in_transaction() => return Ok(Some(Wake::Plugins)),
                 () = told_to_stop(&mut self.feed.stop) => return Ok(None),
                 () = self.feed.lane_done.notified() => self.send_to_idle_lanes()?,
                 () = tokio::time::sleep_until(wake.into()) => {
@@ -573,6 +583,9 @@ impl Reading {
         if self.feed.options.ends_transactions
             && let Some(ended) = self.end_target_transaction().await?
         {
+            return Ok(Some(ended));
+        }
+        if let Some(ended) = self.swap().await? {
             return Ok(Some(ended));
         }
         if let Some(ended) = self.weave().await? {

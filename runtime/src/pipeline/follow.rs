@@ -32,7 +32,7 @@ impl Running {
                 _ => of_sink,
             });
         }
-        Ok(Some(Some(Follow { made: made.flatten(), store: Arc::clone(store), chain: self.chain()? })))
+        Ok(Some(Some(Follow { made: made.flatten(), store: Arc::clone(store), chain: self.seat.chain()? })))
     }
 
     /// A user has moved the cursor: what is read again is made again. `None`: stopped while a sink is away.

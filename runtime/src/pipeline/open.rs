@@ -1,28 +1,43 @@
 //! From what the manifest says to what is opened: what pipelines share is opened by the first that needs it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, OnceCell};
 
 use super::PipelineError;
+use super::seat::Seat;
 use crate::data_dir;
-use crate::manifest::model::{Manifest, Plugin, Snapshot, Source, SourceConfig, Tls, WithoutKey};
+use crate::manifest::model::{Manifest, Pipeline, Plugin, Snapshot, Source, SourceConfig, Tls, WithoutKey};
 use crate::manifest::pattern::Patterns;
 use crate::manifest::start::Start as ManifestStart;
+use crate::plugin::versions::{Chosen, Stamp, Versions, short};
 use crate::plugin::{self, Engine, PluginConfig, PluginError};
+use crate::sink::Sink;
 use crate::source::mysql::{self, Address, SslMode};
 use crate::source::snapshot::Pace;
 use crate::source::{self, DefiniteError, SourceError, SourceKind, Start};
 
 /// The sources and plugins of a run. Each is opened once, by the first pipeline that asks for it; others wait for it meanwhile.
 pub struct Shared {
-    manifest: Manifest,
+    pub manifest: Manifest,
     /// By name.
     sources: BTreeMap<String, OnceCell<Arc<source::Source>>>,
-    engine: Engine,
+    pub engine: Engine,
+    pub versions: Versions,
     /// By name, those that were loaded. One is loaded at a time.
-    plugins: Mutex<HashMap<String, plugin::Plugin>>,
+    pub plugins: Mutex<HashMap<String, Loaded>>,
+    /// Of the pipelines that run, and of some that have ended.
+    seats: std::sync::Mutex<Vec<Arc<Seat>>>,
+}
+
+/// A plugin as it was loaded last.
+pub struct Loaded {
+    pub plugin: plugin::Plugin,
+    /// The manifest's section.
+    pub config: PluginConfig,
+    /// Of its file.
+    pub stamp: Stamp,
 }
 
 impl Shared {
@@ -31,7 +46,9 @@ impl Shared {
             manifest: manifest.clone(),
             sources: manifest.sources.keys().map(|name| (name.clone(), OnceCell::new())).collect(),
             engine: Engine::new(Some(&manifest.data_dir.join("plugins")))?,
+            versions: Versions::new(&manifest.data_dir),
             plugins: Mutex::default(),
+            seats: std::sync::Mutex::default(),
         })
     }
 
@@ -47,13 +64,50 @@ impl Shared {
     pub async fn plugin(&self, plugin: &Plugin) -> Result<plugin::Plugin, PipelineError> {
         let mut loaded = self.plugins.lock().await;
         if let Some(loaded) = loaded.get(&plugin.name) {
-            return Ok(loaded.clone());
+            return Ok(loaded.plugin.clone());
         }
-        let (engine, config) = (self.engine.clone(), plugin.load_config());
-        let new = tokio::task::spawn_blocking(move || engine.load(&config)).await??;
-        loaded.insert(plugin.name.clone(), new.clone());
-        Ok(new)
+        let (engine, versions, config) = (self.engine.clone(), self.versions.clone(), plugin.load_config());
+        let load = move || load(&engine, &versions, config);
+        let new = tokio::task::spawn_blocking(load).await??;
+        let plugin = loaded.entry(plugin.name.clone()).or_insert(new).plugin.clone();
+        Ok(plugin)
     }
+
+    /// For the plugins of a pipeline that runs from now on.
+    pub fn seat(&self, pipeline: &Arc<Pipeline>, sinks: &[(String, Arc<dyn Sink>)], plugins: Vec<plugin::Plugin>) -> Arc<Seat> {
+        let seat = Arc::new(Seat::new(Arc::clone(pipeline), sinks.to_vec(), plugins, self.versions.clone()));
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&seat));
+        seat
+    }
+
+    /// Of the pipelines that run.
+    pub fn seats(&self) -> Vec<Arc<Seat>> {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.retain(|seat| !seat.has_ended());
+        seats.clone()
+    }
+}
+
+/// Loads what a plugin is to run, and keeps it. Blocks for as long as it is compiled.
+pub fn load(engine: &Engine, versions: &Versions, config: PluginConfig) -> Result<Loaded, PluginError> {
+    let Chosen { bytes, stamp, is_back, ends_back } = versions.choose(&config)?;
+    let plugin = engine.load_bytes(&config, &bytes)?;
+    if let Some(why) = ends_back {
+        versions.end_rollback(&config.name);
+        tracing::warn!(plugin = config.name, "its rollback has ended: {why}");
+    }
+    if is_back {
+        tracing::warn!(
+            plugin = config.name,
+            "runs {}, to which it was rolled back, until its file is another one, or `tidegate plugin reload {}`",
+            short(&plugin.version().sha256),
+            config.name
+        );
+    }
+    if let Err(error) = versions.keep(&bytes) {
+        tracing::warn!(plugin = config.name, "its component is not kept, and cannot be gone back to: {error}");
+    }
+    Ok(Loaded { plugin, config, stamp })
 }
 
 impl From<ManifestStart> for Start {

@@ -62,6 +62,11 @@ impl Chain {
         Ok(self.bindings[&relation.id].plans.iter().map(|plan| plan.as_ref().map(Plan::describe)).collect())
     }
 
+    /// The relations that come out of those that the chain is bound to, derived ones among them.
+    pub fn outputs(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.bindings.values().map(|binding| &binding.bound.output)
+    }
+
     /// The plugins that take none of the relations that the chain is bound to.
     pub fn idle(&self) -> impl Iterator<Item = &str> {
         let takes = |at: usize| self.bindings.values().any(|b| b.plans.get(at).is_some_and(Option::is_some));

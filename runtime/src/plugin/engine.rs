@@ -18,6 +18,7 @@ use super::PluginConfig;
 use super::bindings;
 use super::error::{Fault, PluginError};
 use super::instance::{Guest, Instance};
+use super::versions::Version;
 
 /// How often deadlines are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -70,19 +71,30 @@ impl Engine {
 
     /// Reads, compiles and checks a plugin. Takes seconds for a large component that is not in the cache.
     pub fn load(&self, config: &PluginConfig) -> Result<Plugin, PluginError> {
-        let name: Arc<str> = config.name.as_str().into();
-        self.load_checked(config, &name).map_err(|fault| PluginError { plugin: name, relation: None, fault })
+        let path = &config.path;
+        match std::fs::read(path) {
+            Ok(bytes) => self.load_bytes(config, &bytes),
+            Err(source) => {
+                let fault = Fault::Read { path: path.clone(), source };
+                Err(PluginError { plugin: config.name.as_str().into(), relation: None, fault })
+            }
+        }
     }
 
-    fn load_checked(&self, config: &PluginConfig, name: &Arc<str>) -> Result<Plugin, Fault> {
+    /// The same for a component that was read already.
+    pub fn load_bytes(&self, config: &PluginConfig, bytes: &[u8]) -> Result<Plugin, PluginError> {
+        let name: Arc<str> = config.name.as_str().into();
+        self.load_checked(config, bytes, &name).map_err(|fault| PluginError { plugin: name, relation: None, fault })
+    }
+
+    fn load_checked(&self, config: &PluginConfig, bytes: &[u8], name: &Arc<str>) -> Result<Plugin, Fault> {
         let path = &config.path;
-        let bytes = std::fs::read(path).map_err(|source| Fault::Read { path: path.clone(), source })?;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = sha256(bytes);
         if let Some(expected) = config.sha256.as_ref().filter(|expected| **expected != sha256) {
             return Err(Fault::Digest { path: path.clone(), expected: expected.clone(), found: sha256.clone() });
         }
         let refuse = |reason: String| Fault::NotAPlugin { path: path.clone(), reason };
-        let component = self.component(&bytes, &sha256).map_err(|e| refusal(path, &bytes, &e))?;
+        let component = self.component(bytes, &sha256).map_err(|e| refusal(path, bytes, &e))?;
         self.check_interface(&component, path)?;
         let mut linker = Linker::<Guest>::new(&self.engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(|e| refuse(format!("{e:#}")))?;
@@ -94,6 +106,7 @@ impl Engine {
                 config: config.config.to_string(),
                 memory_bytes_max: config.memory_bytes_max,
                 call_time_max: config.call_time_max,
+                version: Version::new(config, sha256, bytes.len() as u64),
             }),
         })
     }
@@ -177,11 +190,18 @@ fn prune(folder: &Path) -> std::io::Result<()> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        files.push((entry.metadata()?.modified()?, entry.path()));
+        if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
+            files.push((entry.metadata()?.modified()?, entry.path()));
+        }
     }
     files.sort_unstable();
     let excess = (files.len() + 1).saturating_sub(CACHED_MAX);
     files.iter().take(excess).try_for_each(|(_, path)| std::fs::remove_file(path))
+}
+
+/// In hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -201,6 +221,7 @@ pub(super) struct Shared {
     pub config: String,
     pub memory_bytes_max: usize,
     pub call_time_max: Duration,
+    pub version: Version,
 }
 
 impl Plugin {
@@ -210,7 +231,7 @@ impl Plugin {
 
     /// The same plugin with another `config`: what was loaded is not loaded again.
     pub fn with_config(&self, config: &serde_json::Value) -> Plugin {
-        let Shared { name, pre, memory_bytes_max, call_time_max, .. } = &*self.shared;
+        let Shared { name, pre, memory_bytes_max, call_time_max, version, .. } = &*self.shared;
         Plugin {
             shared: Arc::new(Shared {
                 name: Arc::clone(name),
@@ -218,8 +239,14 @@ impl Plugin {
                 config: config.to_string(),
                 memory_bytes_max: *memory_bytes_max,
                 call_time_max: *call_time_max,
+                version: version.clone(),
             }),
         }
+    }
+
+    /// Which file it is of, and with which settings it was loaded.
+    pub fn version(&self) -> &Version {
+        &self.shared.version
     }
 
     /// A fresh, configured instance: what says whether the plugin likes its `config`.

@@ -37,6 +37,10 @@ pub enum Fault {
         "{} is not the file that the manifest names: its sha256 is {found}, not {expected}\nhint: build or fetch the right file, or change `sha256` of this plugin", path.display()
     )]
     Digest { path: PathBuf, expected: String, found: String },
+    #[error(
+        "was rolled back to {sha256}, which is not kept any more\nhint: `tidegate plugin reload` with its name takes its file again"
+    )]
+    NotKept { sha256: String },
     #[error("{} is not a plugin: {reason}\nhint: build it as a WebAssembly component against wit/v0.1 (`tidegate plugin build`)", path.display())]
     NotAPlugin { path: PathBuf, reason: String },
     #[error(

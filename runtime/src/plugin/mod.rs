@@ -19,6 +19,7 @@ mod instance;
 mod lower;
 mod plan;
 mod vector;
+pub mod versions;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub use error::{Fault, PluginError, RowError};
 pub use inspect::Inspected;
 
 /// A plugin, as the manifest names it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginConfig {
     pub name: String,
     /// The component (`.wasm`).

@@ -178,6 +178,9 @@ pub trait Sink: Send + Sync {
         Err(SinkError::Configuration { reason: "the sink has no tables".to_owned(), hint: String::new() })
     }
 
+    /// Rows will come with other columns: what is known of the target's tables is looked up again.
+    async fn forget_tables(&self) {}
+
     /// What would stop [`Sink::alter`] at these relations: rights.
     async fn check_alter(&self, _relations: &[Arc<Relation>]) -> Vec<Finding> {
         Vec::new()
@@ -202,4 +205,7 @@ pub trait Writer: Send {
     /// The same without folding, in source order, one statement a row: what the lane does after a [`SinkError::Conflict`].
     /// A delivery here is usually one row.
     async fn write_unfolded(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError>;
+
+    /// See [`Sink::forget_tables`].
+    fn forget_tables(&mut self) {}
 }

@@ -60,6 +60,11 @@ impl Weave {
         }
     }
 
+    /// Others are wanted from now on.
+    pub(super) fn forget_plans(&mut self) {
+        self.plans.clear();
+    }
+
     fn has_room(&self) -> bool {
         self.waiting.len() < self.readers.board.pace.readers
     }

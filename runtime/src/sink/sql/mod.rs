@@ -397,6 +397,10 @@ impl<S: Session> Writer for SqlWriter<S> {
     async fn write_unfolded(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
         self.deliver(std::slice::from_ref(delivery), false).await
     }
+
+    fn forget_tables(&mut self) {
+        self.session.tables().clear();
+    }
 }
 
 /// What the writers of one sink share: the target's tables, looked up once.

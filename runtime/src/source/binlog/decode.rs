@@ -173,6 +173,18 @@ impl Decoder {
         self.known.iter().map(|known| &*known.relation)
     }
 
+    /// What others want of the relations that were met, in place of who wanted them so far. `wants` was asked about each, and
+    /// `wanted` is what it said. Between two transactions.
+    pub fn take_wants(&mut self, wants: Wants, wanted: Vec<Option<Wanted>>) {
+        self.wants = wants;
+        for (known, wanted) in self.known.iter_mut().zip(wanted) {
+            if known.wanted.as_deref() != wanted.as_ref() {
+                known.wanted = wanted.map(Arc::new);
+                self.plans.retain(|_, plan| plan.as_ref().is_some_and(|plan| plan.relation.id != known.relation.id));
+            }
+        }
+    }
+
     /// The transaction that is being read, or the last one that was; its number is 0 before the first.
     pub fn transaction(&self) -> &Transaction {
         &self.current.transaction

@@ -195,6 +195,10 @@ impl Sink for MysqlSink {
         read.await.map_err(Failure::into_error)
     }
 
+    async fn forget_tables(&self) {
+        self.catalog.lock().await.clear();
+    }
+
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {
         let session = MysqlSession {
             target: self.target.clone(),

@@ -167,6 +167,10 @@ impl Sink for PostgresSink {
         read.await.map_err(Failure::into_error)
     }
 
+    async fn forget_tables(&self) {
+        self.catalog.lock().await.clear();
+    }
+
     async fn writer(&self) -> Result<Box<dyn Writer>, SinkError> {
         let session = PostgresSession {
             target: self.target.clone(),

@@ -1,0 +1,420 @@
+//! What is kept of plugins in `data_dir/plugins`: their components, what ran when, and which one a user went back to.
+//!
+//! `<sha256>.wasm` is a component. `history/<plugin>.jsonl` has an [`Entry`] a line, oldest first; a line that is cut or not
+//! understood is passed over. `history/<plugin>.back` is the JSON of a [`Back`]. Whoever writes holds the lock of `history/lock`.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::sha256;
+use super::{Fault, PluginConfig, PluginError};
+
+/// Entries of a plugin that are kept; older ones go when there are twice as many.
+const ENTRIES_MAX: usize = 500;
+/// Components that are kept of a plugin: the one that runs, and those before it.
+const COMPONENTS_MAX: usize = 5;
+/// A younger one may be about to run.
+const PRUNED_AFTER: Duration = Duration::from_secs(600);
+/// Times that a file is read that is replaced meanwhile.
+const READS_MAX: usize = 20;
+
+/// Which component a plugin is made of, and with which settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Of the component, in hexadecimal digits.
+    pub sha256: String,
+    /// What of the manifest's section is not the file: equal where that is equal.
+    pub settings: String,
+    /// Of the component.
+    pub bytes: u64,
+}
+
+impl Version {
+    pub(super) fn new(config: &PluginConfig, sha256: String, bytes: u64) -> Version {
+        Version { sha256, settings: settings(config), bytes }
+    }
+}
+
+/// The first digits of a digest of all settings.
+fn settings(config: &PluginConfig) -> String {
+    let PluginConfig { name: _, path: _, sha256: _, config, memory_bytes_max, call_time_max } = config;
+    let mut digest = sha256(format!("{config} {memory_bytes_max} {}", call_time_max.as_nanos()).as_bytes());
+    digest.truncate(16);
+    digest
+}
+
+/// What became of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A pipeline began with it.
+    Started,
+    /// It took the place of another one in a pipeline that runs.
+    Swapped,
+    /// The one before it goes on.
+    Refused,
+}
+
+/// Why it was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    Start,
+    File,
+    Manifest,
+    Signal,
+    Reload,
+    Rollback,
+}
+
+/// One line of a plugin's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Microseconds since the epoch.
+    pub time_us: u64,
+    pub outcome: Outcome,
+    pub cause: Cause,
+    /// `None`: it came to no pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// Of the component; `None`: it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
+    /// Length of the component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The component before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// All rows before it were seen by the version before, all others by this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+    /// How long the swap held up a lane, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_us: Option<u64>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Entry {
+    pub fn new(outcome: Outcome, cause: Cause, version: Option<&Version>) -> Entry {
+        Entry {
+            time_us: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64),
+            outcome,
+            cause,
+            pipeline: None,
+            sha256: version.map(|v| v.sha256.clone()),
+            settings: version.map(|v| v.settings.clone()),
+            bytes: version.map(|v| v.bytes),
+            before: None,
+            position: None,
+            pause_us: None,
+            why: None,
+        }
+    }
+
+    fn ran(&self) -> Option<&String> {
+        self.sha256.as_ref().filter(|_| self.outcome != Outcome::Refused)
+    }
+}
+
+/// A user has gone back to an earlier component. Stands until the plugin's file is another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Back {
+    /// The component that runs.
+    pub to: String,
+    /// The file's digest at that time.
+    pub file: String,
+}
+
+/// By which it is seen that a file was replaced or written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    changed_ns: (i64, i64),
+}
+
+impl Stamp {
+    pub fn of(path: &Path) -> io::Result<Stamp> {
+        fs::metadata(path).map(|metadata| Stamp::from(&metadata))
+    }
+}
+
+impl From<&fs::Metadata> for Stamp {
+    fn from(m: &fs::Metadata) -> Stamp {
+        use std::os::unix::fs::MetadataExt;
+        Stamp { device: m.dev(), inode: m.ino(), length: m.len(), changed_ns: (m.mtime(), m.mtime_nsec()) }
+    }
+}
+
+/// A plugin's file as it was read, whole.
+pub struct Read {
+    pub bytes: Vec<u8>,
+    pub stamp: Stamp,
+}
+
+/// Reads a file that may be replaced meanwhile: what is returned is one file, and not parts of two.
+pub fn read(path: &Path) -> io::Result<Read> {
+    let mut tries = 0;
+    loop {
+        let stamp = Stamp::of(path)?;
+        let bytes = fs::read(path)?;
+        if Stamp::of(path).is_ok_and(|now| now == stamp) && bytes.len() as u64 == stamp.length {
+            return Ok(Read { bytes, stamp });
+        }
+        tries += 1;
+        if tries == READS_MAX {
+            return Err(io::Error::other("it is written to all the time"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The component that is to run.
+pub struct Chosen {
+    pub bytes: Vec<u8>,
+    /// Of the plugin's file, though another one may run.
+    pub stamp: Stamp,
+    /// Of another component than the file's, because a user went back.
+    pub is_back: bool,
+    /// A rollback does not stand any more, and why.
+    pub ends_back: Option<&'static str>,
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    folder: PathBuf,
+}
+
+/// Held by whoever changes what is kept: the process that runs, or a command where none runs.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Versions {
+    pub fn new(data_dir: &Path) -> Versions {
+        Versions { folder: data_dir.join("plugins") }
+    }
+
+    /// `None`: a process runs.
+    pub fn lock(&self) -> io::Result<Option<Lock>> {
+        fs::create_dir_all(self.folder.join("history"))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.folder.join("history/lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Which component a plugin is to run: that of its file, unless a user went back from it.
+    pub fn choose(&self, config: &PluginConfig) -> Result<Chosen, PluginError> {
+        let failed = |fault| PluginError { plugin: config.name.as_str().into(), relation: None, fault };
+        let Read { bytes, stamp } =
+            read(&config.path).map_err(|source| failed(Fault::Read { path: config.path.clone(), source }))?;
+        let file = |ends_back| Chosen { bytes: bytes.clone(), stamp: stamp.clone(), is_back: false, ends_back };
+        match self.back(&config.name) {
+            None => Ok(Chosen { bytes, stamp, is_back: false, ends_back: None }),
+            Some(back) if back.file != sha256(&bytes) => Ok(file(Some("its file is another one"))),
+            Some(back) if config.sha256.as_ref().is_some_and(|pin| *pin != back.to) => {
+                Ok(file(Some("`sha256` in the manifest names another component")))
+            }
+            Some(back) => match self.component(&back.to) {
+                Some(bytes) => Ok(Chosen { bytes, stamp, is_back: true, ends_back: None }),
+                None => Err(failed(Fault::NotKept { sha256: back.to })),
+            },
+        }
+    }
+
+    /// Keeps a component, so that it can be gone back to.
+    pub fn keep(&self, bytes: &[u8]) -> io::Result<()> {
+        let digest = sha256(bytes);
+        if self.component(&digest).is_some() {
+            return Ok(());
+        }
+        write_whole(&self.file_of(&digest), bytes)
+    }
+
+    /// A kept component. `None`: it is not there, or damaged.
+    pub fn component(&self, digest: &str) -> Option<Vec<u8>> {
+        fs::read(self.file_of(digest)).ok().filter(|bytes| sha256(bytes) == digest)
+    }
+
+    fn file_of(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}.wasm"))
+    }
+
+    fn history_of(&self, plugin: &str) -> PathBuf {
+        self.folder.join(format!("history/{plugin}.jsonl"))
+    }
+
+    /// Oldest first; empty where there is none.
+    pub fn history(&self, plugin: &str) -> io::Result<Vec<Entry>> {
+        match fs::read_to_string(self.history_of(plugin)) {
+            Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The plugins that have a history.
+    pub fn plugins(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.join("history")).into_iter().flatten().flatten();
+        let name = |file: fs::DirEntry| Some(file.file_name().to_str()?.strip_suffix(".jsonl")?.to_owned());
+        let mut names: Vec<String> = entries.filter_map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// Adds to a plugin's history. That it cannot be written is told, and keeps nothing from running.
+    pub fn note(&self, plugin: &str, entry: &Entry) {
+        if let Err(error) = self.try_note(plugin, entry) {
+            tracing::warn!(plugin, "its history cannot be written in {}: {error}", self.folder.display());
+        }
+    }
+
+    fn try_note(&self, plugin: &str, entry: &Entry) -> io::Result<()> {
+        fs::create_dir_all(self.folder.join("history"))?;
+        let path = self.history_of(plugin);
+        let mut line = serde_json::to_string(entry)?;
+        line.push('\n');
+        let is_cut = fs::read(&path).is_ok_and(|text| text.last().is_some_and(|byte| *byte != b'\n'));
+        if is_cut {
+            // A crash has cut the last one.
+            line.insert(0, '\n');
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        file.write_all(line.as_bytes())?;
+        file.sync_data()?;
+        let entries = self.history(plugin)?;
+        if entries.len() >= ENTRIES_MAX * 2 {
+            let newest = entries[entries.len() - ENTRIES_MAX..].iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+            write_whole(&path, (newest.join("\n") + "\n").as_bytes())?;
+        }
+        self.prune()
+    }
+
+    /// Removes components that no plugin has run for long.
+    fn prune(&self) -> io::Result<()> {
+        let mut wanted = Vec::new();
+        for plugin in self.plugins() {
+            wanted.extend(self.back(&plugin).map(|back| back.to));
+            wanted.extend(self.ran(&plugin)?.into_iter().take(COMPONENTS_MAX));
+        }
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let path = file.path();
+            let digest = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let is_old =
+                || file.metadata().and_then(|m| m.modified()).is_ok_and(|m| m.elapsed().is_ok_and(|age| age > PRUNED_AFTER));
+            let is_component = path.extension().is_some_and(|extension| extension == "wasm");
+            if is_component && !wanted.iter().any(|wanted| wanted == digest) && is_old() {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The components that a plugin has run, the newest first, each once.
+    pub fn ran(&self, plugin: &str) -> io::Result<Vec<String>> {
+        let mut digests: Vec<String> = Vec::new();
+        for digest in self.history(plugin)?.iter().rev().filter_map(Entry::ran) {
+            if !digests.contains(digest) {
+                digests.push(digest.clone());
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Where a rollback leads: to the component that ran before the one that runs, or to the one whose digest begins with `to`.
+    pub fn earlier(&self, plugin: &str, to: Option<&str>) -> Result<String, String> {
+        let ran = self.ran(plugin).map_err(|error| format!("its history cannot be read: {error}"))?;
+        let found: Vec<&String> = match to {
+            Some(to) => ran.iter().filter(|digest| digest.starts_with(to)).collect(),
+            None => ran.iter().skip(1).take(1).collect(),
+        };
+        match (found.as_slice(), to) {
+            ([digest], _) if self.component(digest).is_some() => Ok((*digest).clone()),
+            ([digest], _) => Err(format!("the component {} is not kept any more", short(digest))),
+            ([], None) => Err("no other component of it has run".to_owned()),
+            ([], Some(to)) => Err(format!("no component of it has run whose digest begins with {to}")),
+            (_, to) => Err(format!("several components begin with {}", to.unwrap_or_default())),
+        }
+    }
+
+    /// Goes back: from the next time it is loaded, a plugin is made of an earlier component.
+    pub fn roll_back(&self, config: &PluginConfig, to: Option<&str>) -> Result<String, String> {
+        let to = self.earlier(&config.name, to)?;
+        if config.sha256.as_ref().is_some_and(|pin| *pin != to) {
+            return Err(format!("`sha256` in the manifest names another component than {}: change it, or take it out", short(&to)));
+        }
+        let read = read(&config.path).map_err(|error| format!("{}: {error}", config.path.display()))?;
+        let file = sha256(&read.bytes);
+        if file == to {
+            self.end_rollback(&config.name);
+        } else {
+            let back = Back { to: to.clone(), file };
+            self.set_back(&config.name, &back).map_err(|error| format!("{}: {error}", self.folder.display()))?;
+        }
+        Ok(to)
+    }
+
+    /// The rollback that stands: of the file that is there now, and not against a pin.
+    pub fn stands(&self, config: &PluginConfig) -> Option<Back> {
+        let back = self.back(&config.name)?;
+        let is_pinned = config.sha256.as_ref().is_some_and(|pin| *pin != back.to);
+        (!is_pinned && sha256(&fs::read(&config.path).ok()?) == back.file).then_some(back)
+    }
+
+    pub fn back(&self, plugin: &str) -> Option<Back> {
+        serde_json::from_slice(&fs::read(self.back_of(plugin)).ok()?).ok()
+    }
+
+    pub fn set_back(&self, plugin: &str, back: &Back) -> io::Result<()> {
+        write_whole(&self.back_of(plugin), &serde_json::to_vec(back)?)
+    }
+
+    /// True if there was one.
+    pub fn end_rollback(&self, plugin: &str) -> bool {
+        fs::remove_file(self.back_of(plugin)).is_ok()
+    }
+
+    fn back_of(&self, plugin: &str) -> PathBuf {
+        self.folder.join(format!("history/{plugin}.back"))
+    }
+}
+
+/// A digest as people see it: enough to tell it from others.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// Of a component, in hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
+    sha256(bytes)
+}
+
+/// Written beside and renamed, so that nobody ever sees half a file.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    let mut file = File::create(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
+}

@@ -132,7 +132,7 @@ pub fn apply(change: &Change, before: &BTreeMap<Name, State>, context: &Context<
         }
         Change::Drop(names) => after.extend(names.iter().map(|name| (name.clone(), State::Dropped))),
         Change::Truncate(_) | Change::DropSchema(_) => {}
-        Change::Schema { schema, text, is_new } => {
+        Change::Schema { schema, text, is_new, .. } => {
             let name = schema_itself(schema);
             let otherwise = match before.get(&name) {
                 Some(State::Known(known)) if !*is_new => known.collation,

@@ -66,6 +66,8 @@ pub enum Change {
         schema: Box<str>,
         text: TextAttributes,
         is_new: bool,
+        /// MariaDB's CREATE OR REPLACE: what was in it is gone.
+        replaces: bool,
     },
 }
 
@@ -456,7 +458,7 @@ impl<'t, 'a> Reader<'t, 'a> {
         if self.accept_any(&["DATABASE", "SCHEMA"]) {
             self.if_not_exists();
             let schema = self.schema_name()?;
-            return Ok(Some(Change::Schema { schema, text: self.schema_options()?, is_new: true }));
+            return Ok(Some(Change::Schema { schema, text: self.schema_options()?, is_new: true, replaces: replace }));
         }
         if self.is("UNIQUE") || self.is("INDEX") || self.is("FULLTEXT") || self.is("SPATIAL") || self.is("VECTOR") {
             return self.create_index();

@@ -56,11 +56,10 @@ pub fn carry(applied: &Applied, following: &Following<'_>) -> Result<Carried, St
         Some(Change::Drop(names)) => {
             carried.tables.extend(names.iter().filter(|name| follows(name)).map(|name| TableChange::Drop(name.clone())));
         }
-        Some(Change::DropSchema(_)) => {
-            let dropped = applied.altered.iter().filter(|version| follows(&version.name));
+        Some(Change::DropSchema(_) | Change::Schema { .. }) => {
+            let dropped = applied.altered.iter().filter(|version| follows(&version.name) && version.after == State::Dropped);
             carried.tables.extend(dropped.map(|version| TableChange::Drop(version.name.clone())));
         }
-        Some(Change::Schema { .. }) => {}
         Some(Change::Create { table, .. } | Change::CreateLike { table, .. }) => {
             if let Some(version) = versions.get(table).filter(|_| follows(table)) {
                 if matches!(version.before, Some(State::Known(_) | State::Unknown { .. })) {

@@ -241,13 +241,15 @@ impl History {
         let mut touched = named(statement::parse_tokens(&ddl.text, &tokens), &ddl.schema, &dialect);
         let mut renamed_in = Vec::new();
         let change = ddl::read(&tokens, &dialect, &ddl.schema).unwrap_or(None);
-        let made: BTreeMap<Name, State> = match &change {
-            Some(Change::DropSchema(schema)) => {
-                let mut tables = self.kept.tables_of(schema)?;
-                tables.extend(self.now.keys().filter(|name| name.schema == *schema).map(|name| name.table.to_string()));
-                touched.extend(tables.into_iter().map(|t| Name { schema: schema.clone(), table: t.into() }));
-                touched.iter().map(|name| (name.clone(), State::Dropped)).collect()
-            }
+        let mut made = BTreeMap::new();
+        if let Some(Change::DropSchema(schema) | Change::Schema { schema, replaces: true, .. }) = &change {
+            let mut tables = self.kept.tables_of(schema)?;
+            tables.extend(self.now.keys().filter(|name| name.schema == *schema).map(|name| name.table.to_string()));
+            touched.extend(tables.into_iter().map(|t| Name { schema: schema.clone(), table: t.into() }));
+            made = touched.iter().map(|name| (name.clone(), State::Dropped)).collect();
+        }
+        match &change {
+            Some(Change::DropSchema(_)) => {}
             Some(change) => {
                 touched.extend(apply::touches(change));
                 renamed_in = self.renamed_in(change);
@@ -265,15 +267,14 @@ impl History {
                     statement: &shown,
                     at: &at,
                 };
-                let mut made = apply::apply(change, &before, &context);
+                made.extend(apply::apply(change, &before, &context));
                 self.recognize(change, &mut made, executed)?;
-                made
             }
             None => {
                 let unknown = State::Unknown { statement: shown.as_str().into(), at: at.as_str().into() };
-                touched.iter().map(|name| (name.clone(), unknown.clone())).collect()
+                made = touched.iter().map(|name| (name.clone(), unknown.clone())).collect();
             }
-        };
+        }
         let mut altered = Vec::new();
         for (name, state) in made {
             let was = match before.remove(&name) {

@@ -98,6 +98,11 @@ DROP DATABASE corpus_other
 --mariadb SET STATEMENT lock_wait_timeout=5 FOR ALTER TABLE m4 ADD c INT
 --mariadb ALTER TABLE m4 WAIT 5 ADD d INT NOT NULL, ADD UNIQUE INDEX IF NOT EXISTS u (d)
 --mariadb RENAME TABLE IF EXISTS nope TO nopes, m4 TO m5
+--mariadb CREATE OR REPLACE DATABASE corpus_replaced
+--mariadb CREATE TABLE corpus_replaced.r (a VARCHAR(3))
+--mariadb CREATE OR REPLACE SCHEMA corpus_replaced CHARACTER SET latin1
+--mariadb CREATE TABLE corpus_replaced.s (a VARCHAR(3))
+--mariadb DROP DATABASE corpus_replaced
 --mariadb CREATE TABLE .m6 (m6.a INT, .b INT, corpus.m6.c INT)
 --mariadb ALTER TABLE .m6 ADD COLUMN m6.d INT AFTER a, MODIFY corpus.m6.b BIGINT, CHANGE c m6.e INT, DROP m6.a
 CREATE TABLE places (c1 INT, c2 INT, c3 INT, c4 INT)

@@ -78,7 +78,12 @@ fn compare(server: &Server, name: &str) {
             Context { dialect, collations: &collations, session, server_collation, seed: n as u64, statement: text, at: "" };
         match ddl::read(&tokens(text, &dialect), &dialect, SCHEMA) {
             Ok(Some(Change::DropSchema(schema))) => states.retain(|name, _| name.schema != schema),
-            Ok(Some(change)) => states.extend(apply::apply(&change, &states, &context)),
+            Ok(Some(change)) => {
+                if let Change::Schema { schema, replaces: true, .. } = &change {
+                    states.retain(|name, _| name.schema != *schema);
+                }
+                states.extend(apply::apply(&change, &states, &context));
+            }
             Ok(None) | Err(_) => panic!("line {}: not understood: {text}", n + 1),
         }
         let known = states.iter().filter(|(name, _)| !name.table.is_empty());

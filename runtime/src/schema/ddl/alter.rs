@@ -13,7 +13,7 @@ impl Reader<'_, '_> {
             // The name may be left out.
             let is_named = self.peek_at(1).is_some() && !["DEFAULT", "CHARACTER", "CHARSET", "COLLATE"].iter().any(|w| self.is(w));
             let schema = if is_named { self.schema_name()? } else { self.schema.into() };
-            return Ok(Some(Change::Schema { schema, text: self.schema_options()?, is_new: false }));
+            return Ok(Some(Change::Schema { schema, text: self.schema_options()?, is_new: false, replaces: false }));
         }
         self.accept("ONLINE");
         let ignore = self.accept("IGNORE");

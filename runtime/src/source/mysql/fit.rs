@@ -4,6 +4,8 @@
 //! that is catching up, or one that took over too early, or a server whose data is older than before. File and offset mean something to one
 //! server alone, and to that only until its binlog is reset.
 
+use std::collections::BTreeMap;
+
 use super::connect::Connection;
 use super::server::{Settings, mysql_set, parse};
 use crate::position::{Gtid, GtidSet, MariaDbGtidSet, Position, file_number};
@@ -102,7 +104,7 @@ pub(super) async fn check(
     let executed = executed(connection, settings).await?;
     let missing = read.without(&executed);
     if missing.is_empty() {
-        return Ok(());
+        return parted(connection, settings, &read).await;
     }
     let common = match (&executed, &missing) {
         (GtidSet::MariaDb(executed), GtidSet::MariaDb(missing)) => {
@@ -117,6 +119,41 @@ pub(super) async fn check(
     };
     let is_catching_up = may_replicate(connection, settings).await?;
     Err(Unfit::Behind(Behind { missing, common, is_catching_up }))
+}
+
+/// MariaDB's numbers alone tell nothing of a server that took over without the last transactions, and has as many of its own since: its binlog
+/// has to have what was read from each server.
+async fn parted(connection: &mut Connection, settings: &Settings, read: &GtidSet) -> Result<(), Unfit> {
+    let GtidSet::MariaDb(read) = read else { return Ok(()) };
+    let rows = connection.query("SELECT @@GLOBAL.gtid_binlog_state, @@GLOBAL.gtid_slave_pos").await?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let all = |at: usize| row.at(at).unwrap_or_default().split(',').map(str::trim).filter(|gtid| !gtid.is_empty());
+    // The last of each server; what was replicated last counts where it is not logged.
+    let mut last: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    for gtid in all(0).chain(all(1)) {
+        let GtidSet::MariaDb(one) = parse(gtid)? else { continue };
+        for (domain, (server, sequence)) in one.0 {
+            let last = last.entry((domain, server)).or_default();
+            *last = sequence.max(*last);
+        }
+    }
+    let (mut missing, mut common) = (MariaDbGtidSet::default(), read.clone());
+    for (&domain, &(server, sequence)) in &read.0 {
+        let have = last.get(&(domain, server)).copied();
+        if have.is_some_and(|have| have >= sequence) {
+            continue;
+        }
+        missing.0.insert(domain, (server, sequence));
+        match have {
+            Some(have) => common.0.insert(domain, (server, have)),
+            None => common.0.remove(&domain),
+        };
+    }
+    if missing.0.is_empty() {
+        return Ok(());
+    }
+    let is_catching_up = may_replicate(connection, settings).await?;
+    Err(Unfit::Behind(Behind { missing: GtidSet::MariaDb(missing), common: GtidSet::MariaDb(common), is_catching_up }))
 }
 
 /// Refuses a binlog that ends before the place in it.

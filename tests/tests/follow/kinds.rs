@@ -1,6 +1,6 @@
 //! Each kind of statement, with rows before it and behind it.
 
-use tidegate_tests::servers;
+use tidegate_tests::servers::{self, Kind, Server};
 
 use super::{Pair, Target};
 
@@ -65,4 +65,43 @@ fn mysql_to_postgres() {
 #[test]
 fn mysql_to_sqlite() {
     each_kind(&Pair::new(servers::shared_mysql(), Target::Sqlite, "fol_my_lite", "", "ordering = \"global\""), &[STATEMENTS]);
+}
+
+/// What only names tables alters none of them.
+fn others(source: &'static Server, name: &str) {
+    let pair = Pair::new(source, Target::Sqlite, name, "", "");
+    pair.sql("CREATE TABLE t (id INT PRIMARY KEY, n INT, KEY k (n)); CREATE TABLE u (id INT PRIMARY KEY)");
+    pair.flow.catch_up();
+    let before = "CREATE USER other_t; RENAME USER other_t TO t; DROP USER t; \
+                  CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.n = (SELECT MAX(id) FROM u FORCE INDEX (PRIMARY)); \
+                  CREATE PROCEDURE p() SELECT t.n FROM u FORCE INDEX (PRIMARY) JOIN t ON t.id = u.id; \
+                  CREATE EVENT e ON SCHEDULE EVERY 1 YEAR STARTS '2037-01-01' DO CREATE INDEX i ON t (n); \
+                  ALTER EVENT e ON SCHEDULE EVERY 2 YEAR STARTS '2037-01-01' DO ALTER TABLE t ADD z INT; \
+                  CREATE VIEW v AS SELECT u.id FROM u USE INDEX (PRIMARY) JOIN t ON t.id; \
+                  CREATE OR REPLACE VIEW v AS SELECT t.id FROM t USE INDEX (k)";
+    pair.sql(&format!(
+        "{before}; INSERT INTO u VALUES (1), (2); INSERT INTO t VALUES (1, 1); DROP TRIGGER x; INSERT INTO t VALUES (2, 2)"
+    ));
+    pair.flow.catch_up();
+    pair.assert_same(before);
+    if source.kind != Kind::MySql {
+        pair.sql("CREATE OR REPLACE PROCEDURE p() CREATE TABLE t AS SELECT * FROM u");
+        pair.sql("INSERT INTO t VALUES (3, 3)");
+        pair.flow.catch_up();
+        pair.assert_same("a program that is replaced");
+        pair.source.sql(&format!("CREATE OR REPLACE DATABASE {name}; CREATE TABLE {name}.u (id INT PRIMARY KEY)"));
+        pair.sql("INSERT INTO u VALUES (7)");
+        pair.flow.catch_up();
+        pair.assert_same("a schema that is replaced");
+    }
+}
+
+#[test]
+fn statements_that_only_name_tables_of_mysql() {
+    others(servers::shared_mysql(), "fol_others_my");
+}
+
+#[test]
+fn statements_that_only_name_tables_of_mariadb() {
+    others(servers::shared_mariadb(), "fol_others_maria");
 }

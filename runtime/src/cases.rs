@@ -5,6 +5,7 @@
 //! of a change's transaction `position`, `gtid`, `commit_time`. Columns that an image leaves out are absent; docs/types.md says how
 //! values are written.
 
+pub mod sample;
 mod value;
 
 use std::collections::HashMap;
@@ -163,7 +164,8 @@ impl Case {
         }
     }
 
-    fn batch(&self, tables: &Tables, path: &Path) -> Result<Batch, CaseError> {
+    /// Its changes as one batch.
+    pub fn batch(&self, tables: &Tables, path: &Path) -> Result<Batch, CaseError> {
         let bad = |row: usize, problem: String, hint: &'static str| CaseError::Content {
             path: path.to_owned(),
             place: format!("case {:?}, in[{row}]", self.name),

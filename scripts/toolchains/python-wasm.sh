@@ -2,7 +2,7 @@
 # Builds Python plugins into WebAssembly components with componentize-py, which has a CPython 3.14 inside. Needs Python 3.11 with venv.
 # usage: python-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
 #   build takes the folder's plugin.py and what it imports beside it; test runs its unit tests (test_*.py) with unittest;
-#   plugins builds plugins/golden/python into target/plugins/golden-python.wasm
+#   plugins builds plugins/{golden,bench}/python into target/plugins/{golden,bench}-python.wasm
 # environment: PREFIX (target/toolchains/python-wasm: 72 MB, of which 17 MB are downloaded)
 set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); SDK=$PROJECT/sdk/python
@@ -43,7 +43,7 @@ tests() { (cd "$1" && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$SDK:$SDK/bindings py
 
 case "${1:-}" in
   install) locked_install ;;
-  plugins) locked_install; build "$PROJECT/plugins/golden/python" "$PROJECT/target/plugins/golden-python.wasm" ;;
+  plugins) locked_install; for plugin in golden bench; do (build "$PROJECT/plugins/$plugin/python" "$PROJECT/target/plugins/$plugin-python.wasm"); done ;;
   build) locked_install; build "$2" "$3" ;;
   test) tests "$2" ;;
   *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;

@@ -2,6 +2,8 @@
 
 #[path = "plugin/author.rs"]
 mod author;
+#[path = "plugin/bench.rs"]
+mod bench;
 #[path = "plugin/cases.rs"]
 mod cases;
 #[path = "plugin/derived.rs"]

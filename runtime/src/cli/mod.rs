@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
 
+mod bench;
 mod check;
 mod cursor;
 mod init;
@@ -266,6 +267,18 @@ enum PluginCommand {
         /// Case files (.json), or folders of them: their configuration and tables; the default is `cases` beside the plugin, if it is there.
         cases: Vec<PathBuf>,
     },
+    /// Say what a plugin costs: nanoseconds a row by the size of batches, how much of it the boundary takes, and memory.
+    Bench {
+        /// The component (.wasm), or the folder in which it was built.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// Case files (.json), or folders of them, whose changes are passed again and again; the default is `cases` beside the plugin, or else
+        /// updates of a table shop.customers (id, email, status, country, name, total).
+        cases: Vec<PathBuf>,
+        /// The plugin's configuration, as JSON: with the updates of shop.customers.
+        #[arg(long, value_name = "JSON", value_parser = plugin::parse_config, conflicts_with = "cases")]
+        config: Option<serde_json::Value>,
+    },
     /// Pass the changes of case files through a plugin, and compare what comes out.
     Test {
         /// The component (.wasm), or the folder in which it was built.
@@ -310,6 +323,7 @@ Examples:
   tidegate plugin test mask
   tidegate plugin test mask/mask.wasm mask/cases/customers.json --accept
   tidegate plugin inspect mask
+  tidegate plugin bench mask
   tidegate plugin reload mask
   tidegate plugin history mask
   tidegate plugin rollback mask --to 3f2a91";

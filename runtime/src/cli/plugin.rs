@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
-use super::{Format, PluginCommand, screen, versions};
+use super::{Format, PluginCommand, bench, screen, versions};
 use crate::cases::CaseFile;
 use crate::error::Error;
 use crate::kit::{self, Language};
@@ -19,6 +19,11 @@ pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> 
         PluginCommand::New { name, language } => new(name, *language, format),
         PluginCommand::Build { folder } => build(folder, format),
         PluginCommand::Inspect { plugin, cases } => inspect(&component(plugin)?, cases, format),
+        PluginCommand::Bench { plugin, cases, config } => {
+            let plugin = component(plugin)?;
+            let cases = if config.is_some() { Vec::new() } else { or_beside(&plugin, cases) };
+            bench::run(&plugin, &cases, config.as_ref(), format)
+        }
         PluginCommand::Test { plugin, cases, accept } => test(&component(plugin)?, cases, *accept, format),
         PluginCommand::Reload { plugins, manifest } => versions::reload(plugins, &manifest.manifest, format),
         PluginCommand::Rollback { plugin, to, manifest } => versions::rollback(plugin, to.as_deref(), &manifest.manifest, format),
@@ -31,6 +36,10 @@ pub(super) fn parse_name(text: &str) -> Result<String, String> {
     let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     is_name.then(|| text.to_owned()).ok_or_else(|| "expected letters, digits, `-` and `_`, a letter first".to_owned())
+}
+
+pub(super) fn parse_config(text: &str) -> Result<Json, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 fn new(name: &str, language: Language, format: Format) -> Result<(), Error> {
@@ -99,7 +108,7 @@ fn build(folder: &Path, format: Format) -> Result<(), Error> {
 }
 
 /// With the limits that a manifest gives by default.
-fn config(plugin: &Path) -> PluginConfig {
+pub(super) fn config(plugin: &Path) -> PluginConfig {
     PluginConfig {
         name: plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         path: plugin.to_owned(),
@@ -111,7 +120,7 @@ fn config(plugin: &Path) -> PluginConfig {
 }
 
 /// A plugin's engine; what it compiles is kept.
-fn engine() -> Result<Engine, Error> {
+pub(super) fn engine() -> Result<Engine, Error> {
     Ok(Engine::new(cache().map(|cache| cache.join("plugins")).as_deref())?)
 }
 
@@ -119,9 +128,7 @@ fn inspect(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error
     let engine = engine()?;
     let Inspected { bytes, sha256, imports, exports, producers } = engine.inspect(plugin)?;
     let mut tables: Vec<(String, String)> = Vec::new();
-    let beside = beside(plugin);
-    let cases = if cases.is_empty() && beside.is_dir() { vec![beside] } else { cases.to_vec() };
-    for path in case_files(&cases)? {
+    for path in case_files(&or_beside(plugin, cases))? {
         let file = CaseFile::read(&path)?;
         let mut chain = Chain::new(&[engine.load(&config(plugin))?.with_config(&file.config)])?;
         let mut relations: Vec<_> = file.relations(&path)?.into_iter().collect();
@@ -226,8 +233,14 @@ fn beside(plugin: &Path) -> PathBuf {
     plugin.with_file_name("cases")
 }
 
+/// The cases that were named, or else those beside the component, if there are any.
+fn or_beside(plugin: &Path, cases: &[PathBuf]) -> Vec<PathBuf> {
+    let beside = beside(plugin);
+    if cases.is_empty() && beside.is_dir() { vec![beside] } else { cases.to_vec() }
+}
+
 /// The files, and those of the folders, by name.
-fn case_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn case_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, Trap, WasmBacktrace};
+use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::{self, exports::tidegate::plugin::transform as wit, tidegate::plugin::host, tidegate::plugin::types};
 use super::engine::{Plugin, Shared, TICK};
 use super::error::{Fault, PluginError};
+use super::memory::Limits;
 
 /// Log entries of one call that are passed on, and bytes of one entry; the rest is counted.
 const LOG_ENTRIES_MAX: usize = 100;
@@ -21,7 +22,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1000;
 /// What belongs to a store: the host's side of one instance.
 pub(super) struct Guest {
     name: Arc<str>,
-    limits: StoreLimits,
+    limits: Limits,
     /// Entries of the current call.
     entries: usize,
     /// The last of them, for errors.
@@ -73,15 +74,7 @@ impl std::fmt::Debug for Instance {
 impl Instance {
     pub(super) fn new(plugin: &Plugin) -> Result<Instance, PluginError> {
         let shared = Arc::clone(&plugin.shared);
-        // Far above what a component of one or two core modules has; a guest cannot make more than it declares.
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(shared.memory_bytes_max)
-            .table_elements(1_000_000)
-            .instances(64)
-            .tables(64)
-            .memories(16)
-            .trap_on_grow_failure(true)
-            .build();
+        let limits = Limits::new(shared.memory_bytes_max);
         let guest = Guest { name: Arc::clone(&shared.name), limits, entries: 0, tail: Default::default() };
         let mut store = Store::new(shared.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
@@ -111,6 +104,11 @@ impl Instance {
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.shared.name
+    }
+
+    /// Its linear memory; 0 once it is dead.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.alive.as_ref().map_or(0, |(store, _)| store.data().limits.bytes())
     }
 
     /// What a guest may hold, and make the host hold.

@@ -9,6 +9,7 @@
 //! one; it stays in the batch with an empty topic list, so that nothing is copied.
 
 mod apply;
+mod bench;
 mod bindings;
 mod chain;
 mod derive;
@@ -17,6 +18,7 @@ mod error;
 mod inspect;
 mod instance;
 mod lower;
+mod memory;
 mod plan;
 mod vector;
 pub mod versions;
@@ -24,6 +26,7 @@ pub mod versions;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use bench::{Bench, Times};
 pub use chain::{Bound, Chain};
 pub use engine::{Engine, Plugin};
 pub use error::{Fault, PluginError, RowError};

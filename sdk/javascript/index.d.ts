@@ -57,6 +57,8 @@ export class Plan {
   /** Reads in order to replace: the after image, and the before image where something downstream reads it. */
   rewrites(...names: string[]): this;
   readsMetadata(...metadata: Metadata[]): this;
+  /** Texts are passed as bytes: for `buffers` and `rewriteBuffers`, which then are faster than strings; all else is slower. */
+  textsAsBytes(): this;
   /** Adds a column; absent in every row that does not set it. */
   adds(name: string, kind: Kind): this;
   /** Adds a column that every row sets. */
@@ -111,6 +113,20 @@ export interface Row {
   fail(message: string): void;
 }
 
+/** One image of a column as Arrow has it, all rows at once. Bitmaps: row i is bit i % 8 of byte i / 8. */
+export interface Buffers {
+  /** Bitmap, 1: not NULL. Empty: no NULLs. */
+  readonly nulls: Uint8Array;
+  /** Bitmap, 1: the image has the column. Empty: all have it. */
+  readonly present: Uint8Array;
+  /** Numbers, dates and times: two a row, the lower and the upper half of its 64 bits. */
+  readonly words?: Int32Array;
+  /** Texts and bytes: where each begins in `data`, and where the last one ends. */
+  readonly offsets?: Int32Array;
+  /** Texts (UTF-8) and bytes; or a bitmap of booleans. */
+  readonly data?: Uint8Array;
+}
+
 /** At least one row of a relation, in source order. */
 export interface Batch {
   readonly relation: Relation;
@@ -123,6 +139,14 @@ export interface Batch {
   /** The same of integers, as numbers; one beyond 2^53 throws. */
   numbers(name: string, side?: Side): ArrayLike<any>;
   metadata(metadata: Metadata): readonly any[];
+  /** The buffers of a column, without a value made of any row; `undefined`: no row has this image. For texts the plan says `textsAsBytes`. */
+  buffers(name: string, image?: 'after' | 'before'): Buffers | undefined;
+  /** Replaces the buffers of a column in both images, `nulls` and `present` stay: called for each image that was passed. */
+  rewriteBuffers(name: string, rewrite: (buffers: Buffers) => Pick<Buffers, 'words' | 'offsets' | 'data'>): void;
+  /** The row goes no further. */
+  drop(row: number): void;
+  /** An array to be filled: for each row the index in `topics` of the one that it is sent to; rows that are not set stay. */
+  routes(topics: string[]): Uint16Array;
   /** Drops the rows for which `keep` says false. */
   keep(keep: (row: number) => boolean): void;
   /** Sends every row to these topics, but those that are routed one by one. */

@@ -313,9 +313,12 @@ fn what_is_no_plugin_is_refused() {
 #[test]
 fn the_sdks_have_the_interface_of_the_host() {
     let read = |path: &str| std::fs::read_to_string(project(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
-    for sdk in ["rust", "javascript", "python"] {
+    let interface = read("wit/v0.1/plugin.wit");
+    // Of the same type, but where the tools of these two see its name they pass a list of numbers, which takes ten times as long as bytes.
+    let as_bytes = interface.replace("list<op>", "list<u8>");
+    for (sdk, expected) in [("rust", &interface), ("javascript", &as_bytes), ("python", &as_bytes)] {
         let copy = format!("sdk/{sdk}/wit/plugin.wit");
-        assert_eq!(read("wit/v0.1/plugin.wit"), read(&copy), "copy wit/v0.1/plugin.wit to {copy}");
+        assert_eq!(*expected, read(&copy), "copy wit/v0.1/plugin.wit to {copy}");
     }
 }
 

@@ -6,7 +6,29 @@ const TOPICS = ['part-0', 'part-1', 'part-2', 'part-3', 'part-4', 'part-5', 'par
 
 const isFiltered = (value) => value != null && value % 16 === 0;
 const topic = (value) => TOPICS[(((value ?? 0) % 8) + 8) % 8];
+const isValue = (nulls, row) => nulls.length === 0 || (nulls[row >> 3] >> (row & 7)) & 1;
 const mask = (text) => `${text === '' ? '' : String.fromCodePoint(text.codePointAt(0))}***`;
+
+/** The same of a column: of each text the first character, and three stars. */
+function masked({ offsets, data }) {
+  const rows = offsets.length - 1;
+  const ends = new Int32Array(rows + 1);
+  const out = new Uint8Array(rows * 7).fill(42);
+  let end = 0;
+  let at = 0;
+  for (let row = 1; row <= rows; row++) {
+    const next = offsets[row];
+    if (at < next) {
+      const first = data[at];
+      out[end++] = first;
+      if (first > 127) while (++at < next && (data[at] & 0xc0) === 0x80) out[end++] = data[at];
+    }
+    end += 3;
+    ends[row] = end;
+    at = next;
+  }
+  return { offsets: ends, data: out.subarray(0, end) };
+}
 
 export default class Bench {
   constructor({ filter, mask, route, view = 'columns' }) {
@@ -17,7 +39,8 @@ export default class Bench {
   bind(table) {
     const { filter, mask, route } = this.names;
     if ([filter, mask, route].some((name) => table.column(name) === undefined)) return undefined;
-    return new Plan().readsAfter(filter, route).rewrites(mask).adds('region', 'text');
+    const plan = new Plan().readsAfter(filter, route).rewrites(mask).adds('region', 'text');
+    return this.view === 'rows' ? plan : plan.textsAsBytes();
   }
 
   process(batch) {
@@ -26,12 +49,18 @@ export default class Bench {
   }
 
   byColumn(batch) {
-    const filter = batch.numbers(this.names.filter);
-    const route = batch.numbers(this.names.route);
-    batch.keep((row) => !isFiltered(filter[row]));
-    batch.rewriteTexts(this.names.mask, mask);
+    const { words: filter, nulls: filterNulls } = batch.buffers(this.names.filter);
+    const { words: route, nulls: routeNulls } = batch.buffers(this.names.route);
+    const routes = batch.routes(TOPICS);
+    const rows = batch.length;
+    for (let row = 0; row < rows; row++) {
+      // Of both, the lowest bits tell all.
+      if ((filter[row * 2] & 15) === 0 && isValue(filterNulls, row)) batch.drop(row);
+      routes[row] = route[row * 2] & 7;
+    }
+    if (routeNulls.length > 0) for (let row = 0; row < rows; row++) if (!isValue(routeNulls, row)) routes[row] = 0;
+    batch.rewriteBuffers(this.names.mask, masked);
     batch.setAll('region', 'eu');
-    batch.routeBy((row) => topic(route[row]));
   }
 
   byRow(batch) {

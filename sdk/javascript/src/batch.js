@@ -4,7 +4,7 @@ import { images, Made } from './derived.js';
 import { AFTER, BEFORE, DELETE, KINDS, METADATA, OPS, code, isText } from './kinds.js';
 import { Patches } from './outcome.js';
 import { Row, Rows } from './row.js';
-import { Cells, bit, number, safeIntegers, valuesOf } from './vector.js';
+import { Cells, bit, buffersOf, number, safeIntegers, valuesOf } from './vector.js';
 
 export const SIDES = ['own', 'after', 'before'];
 
@@ -104,7 +104,7 @@ export class Batch {
     let values = after;
     if (ofBefore !== ofAfter && this._ops.includes(DELETE)) {
       const before = ofBefore === undefined ? new Array(rows) : valuesOf(ofBefore, rows);
-      values = this._ops.map((op, row) => (op === DELETE ? before[row] : after[row]));
+      values = Array.from(this._ops, (op, row) => (op === DELETE ? before[row] : after[row]));
     }
     view.set(name, values);
     return values;
@@ -140,6 +140,15 @@ export class Batch {
     made.add(origin, opCode, images(opCode, values, before));
   }
 
+  buffers(name, image = 'after') {
+    const [vector] = this._images(name, image);
+    return vector && buffersOf(vector);
+  }
+
+  drop(row) {
+    this._patches.drop(row);
+  }
+
   keep(keep) {
     const { length } = this;
     for (let row = 0; row < length; row++) if (!keep(row)) this._patches.drop(row);
@@ -157,6 +166,13 @@ export class Batch {
       const name = topic(row);
       if (name !== undefined) routes[row] = listOf.get(name) ?? patches.newList(name, [name]);
     }
+  }
+
+  routes(topics) {
+    const { lists } = this._patches;
+    if (lists.length > 0) throw new Error('`routes` comes before other calls that route rows');
+    for (const topic of topics) this._patches.newList(topic, [topic]);
+    return this._patches.routesOfRows();
   }
 
   setAll(name, value) {
@@ -178,11 +194,25 @@ export class Batch {
     for (const image of [AFTER, BEFORE]) {
       const vector = this._vector(index, image);
       if (vector === undefined) continue;
-      const old = vector.data.val;
+      const old = vector.data.tag === 'strings' ? vector.data.val : valuesOf(vector, this.length);
       const texts = new Array(old.length);
       if (vector.nulls.length === 0) for (let row = 0; row < texts.length; row++) texts[row] = rewrite(old[row]);
       else for (let row = 0; row < texts.length; row++) texts[row] = bit(vector.nulls, row) ? rewrite(old[row]) : '';
       this._patches.assign(index, image, 'each', { ...vector, data: { tag: 'strings', val: texts } });
+    }
+  }
+
+  rewriteBuffers(name, rewrite) {
+    const { index, kind } = this._column(name);
+    for (const image of [AFTER, BEFORE]) {
+      const vector = this._vector(index, image);
+      if (vector === undefined) continue;
+      const { words, offsets, data } = rewrite(buffersOf(vector));
+      const bytes = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+      if (kind !== KINDS.indexOf('boolean') && words === undefined && offsets === undefined) throw new TypeError('`rewriteBuffers` returns the buffers that it got, or others');
+      const made = words !== undefined ? { tag: 'words', val: bytes(words) }
+        : offsets !== undefined ? { tag: 'packed', val: { offsets: bytes(offsets), data } } : { tag: 'bits', val: data };
+      this._patches.assign(index, image, 'each', { ...vector, data: made });
     }
   }
 

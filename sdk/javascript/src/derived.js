@@ -37,7 +37,7 @@ export class Made {
       }
     }
     const origins = Uint32Array.from(rows, (row) => row.origin);
-    return { derivation, origins: new Uint8Array(origins.buffer), ops: rows.map((row) => row.op), columns };
+    return { derivation, origins: new Uint8Array(origins.buffer), ops: Uint8Array.from(rows, (row) => row.op), columns };
   }
 }
 

@@ -87,7 +87,7 @@ export class Patches {
     }
     return {
       keep: this.kept ?? EMPTY,
-      ops: this.ops ?? [],
+      ops: this.ops ?? EMPTY,
       assigns,
       routing: this.routing(),
       errors: this.errors,

@@ -42,6 +42,7 @@ export class Plan {
     this._drops = [];
     this._renames = [];
     this._derives = [];
+    this._layout = 'strings';
   }
 
   ops(...ops) {
@@ -95,6 +96,11 @@ export class Plan {
     return this;
   }
 
+  textsAsBytes() {
+    this._layout = 'packed';
+    return this;
+  }
+
   derives(table) {
     this._derives.push(table);
     return this;
@@ -114,11 +120,10 @@ export class Plan {
       reads.set(at, { index: at, after: stronger(same.after, after), before: stronger(same.before, before) });
     }
     return {
-      // Lists of `op`, an alias of u8, are plain arrays to componentize-qjs; those of u8 are bytes.
-      ops: this._ops,
+      ops: Uint8Array.from(this._ops),
       reads: [...reads.values()],
       metadata: Uint8Array.from(this._metadata),
-      layout: 'strings',
+      layout: this._layout,
       adds: this._adds.map(addition),
       drops: this._drops.map(index),
       renames: this._renames.map(({ from, name }) => ({ index: index(from), name })),

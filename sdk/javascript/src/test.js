@@ -57,22 +57,26 @@ function batch(relation, plan, changes, metadata) {
       const want = image === AFTER ? read.after : read.before;
       if (want === 'no' || (image === BEFORE && images.every((values) => values === undefined))) continue;
       const { name, kind } = relation.columns[read.index];
-      columns.push({ index: read.index, image, vector: vector(images.map((values) => values?.[name]), kind, name) });
+      columns.push({ index: read.index, image, vector: vector(images.map((values) => values?.[name]), kind, name, plan.layout) });
     }
   }
   const words = Object.keys(METADATA_KINDS);
   const passed = [...plan.metadata].map((code) => {
     const word = words[code];
-    return vector(changes.map(() => metadata[word] ?? null), codeOf(METADATA_KINDS[word]), word);
+    return vector(changes.map(() => metadata[word] ?? null), codeOf(METADATA_KINDS[word]), word, plan.layout);
   });
-  return { rows: changes.length, ops: changes.map(({ op }) => OPS.indexOf(op)), columns, metadata: passed };
+  return { rows: changes.length, ops: Uint8Array.from(changes, ({ op }) => OPS.indexOf(op)), columns, metadata: passed };
 }
 
 /** `undefined` is absent. */
-function vector(values, kind, name) {
+function vector(values, kind, name, layout) {
   const cells = new Cells(values.length, kind, name);
   values.forEach((value, row) => value !== undefined && cells.set(row, value));
-  return cells.vector(cells.setRows());
+  const made = cells.vector(cells.setRows());
+  if (made.data.tag !== 'strings' || layout === 'strings') return made;
+  const texts = new Cells(values.length, codeOf('bytes'), name);
+  made.data.val.forEach((text, row) => texts.set(row, new TextEncoder().encode(text)));
+  return { ...made, data: texts.vector().data };
 }
 
 /** What the answer says about its row. */

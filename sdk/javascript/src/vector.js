@@ -7,6 +7,14 @@ const EMPTY = new Uint8Array();
 export const bitmap = (rows) => new Uint8Array((rows + 7) >> 3);
 export const bit = (bits, i) => (bits[i >> 3] >> (i & 7)) & 1;
 
+/** The text of bytes that are UTF-8. */
+function utf8(bytes) {
+  let latin1 = '';
+  // As many arguments as a call can have on the engine's small stack.
+  for (let at = 0; at < bytes.length; at += 1024) latin1 += String.fromCharCode.apply(null, bytes.subarray(at, at + 1024));
+  return bytes.some((byte) => byte > 127) ? decodeURIComponent(escape(latin1)) : latin1;
+}
+
 /** Words are passed as bytes; an array of words must begin at a multiple of 8. */
 function words(bytes, Words) {
   const at = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
@@ -23,9 +31,10 @@ function unmasked({ kind, data }, rows) {
   if (data.tag === 'bits') {
     for (let row = 0; row < rows; row++) values[row] = bit(data.val, row) === 1;
   } else {
-    const { offsets, data: bytes } = data.val;
-    const view = new DataView(offsets.buffer, offsets.byteOffset, offsets.byteLength);
-    for (let row = 0; row < rows; row++) values[row] = bytes.subarray(view.getInt32(row * 4, true), view.getInt32(row * 4 + 4, true));
+    const { data: bytes } = data.val;
+    const offsets = words(data.val.offsets, Int32Array);
+    for (let row = 0; row < rows; row++) values[row] = bytes.subarray(offsets[row], offsets[row + 1]);
+    if (isText(kind)) return values.map(utf8);
   }
   return values;
 }
@@ -40,6 +49,14 @@ export function valuesOf(vector, rows) {
     values[row] = bit(nulls, row) ? all[row] : present.length === 0 || bit(present, row) ? null : undefined;
   }
   return values;
+}
+
+/** The buffers of a vector; see `Buffers` of index.d.ts. */
+export function buffersOf({ nulls, present, data: { tag, val } }) {
+  if (tag === 'words') return { nulls, present, words: words(val, Int32Array) };
+  if (tag === 'packed') return { nulls, present, offsets: words(val.offsets, Int32Array), data: val.data };
+  if (tag === 'bits') return { nulls, present, data: val };
+  throw new Error('the texts of this plan are strings: `textsAsBytes` asks for buffers');
 }
 
 /** The whole numbers of a vector that has one in every row; `undefined`: it is not so, or one is beyond 2^53. */

@@ -121,6 +121,23 @@ test('columns are read and set at once', () => {
   assert.throws(() => run(all, (batch) => batch.numbers('id'), [change.insert(ROW)]), /column `id` has an integer beyond 2\^53/);
 });
 
+test('buffers are read and replaced', () => {
+  const plan = (plan) => plan.reads('id', 'name').textsAsBytes();
+  const [one, two] = run(plan, (batch) => {
+    const { words } = batch.buffers('id');
+    assert.deepEqual([words.length, BigInt(words[1]) * 0x100000000n + BigInt(words[0] >>> 0)], [4, ROW.id]);
+    assert.equal(batch.buffers('name').nulls[0] & 3, 1);
+    assert.deepEqual(batch.values('name'), [ROW.name, null]);
+    const routes = batch.routes(['a', 'b']);
+    routes[0] = 1;
+    batch.drop(1);
+    batch.rewriteBuffers('name', ({ offsets }) => ({ offsets: Int32Array.of(0, 2, 2), data: new TextEncoder().encode('é'.repeat(offsets.length - 2)) }));
+  }, [change.insert(ROW), change.insert({ ...ROW, name: null })]);
+  assert.deepEqual([one.after.name, one.topics, one.dropped], ['é', ['b'], false]);
+  assert.deepEqual([two.after.name, two.topics, two.dropped], [null, undefined, true]);
+  assert.throws(() => run(all, (batch) => batch.buffers('name'), [change.insert(ROW)]), /`textsAsBytes` asks for buffers/);
+});
+
 test('dates are numbers, and Date where it is asked for', () => {
   const seen = [];
   const look = each((row) => {

@@ -11,7 +11,7 @@ from .kinds import AFTER, BEFORE, DELETE, KINDS, METADATA, OPS, TEXTS, code
 from .outcome import Patches, constant
 from .relation import Relation
 from .row import Row
-from .vector import bit, values
+from .vector import bit, packed, values
 
 # Which image of a row: own is after the change, or before it where the row was deleted.
 SIDES = ("own", "after", "before")
@@ -163,7 +163,7 @@ class Batch:
                 continue
             old = values(vector, len(self))
             texts = [rewrite(text) for text in old] if not vector.nulls else ["" if text is None else rewrite(text) for text in old]
-            made = wire.Vector(kind, vector.nulls, vector.present, wire.Buffer_Strings(texts))
+            made = wire.Vector(kind, vector.nulls, vector.present, packed(texts))
             self._patches.assign(index, image, wit.Values_Each(made))
 
     def _derive(self, origin: int, table: str, values: Mapping[str, Any], op: str, before: Mapping[str, Any]) -> None:

@@ -41,4 +41,4 @@ class Made:
                 if not cells.is_empty():
                     columns.append(Column(index, image, cells.vector(cells.set_rows())))
         origins = array("I", [origin for origin, _, _ in rows]).tobytes()
-        return wit.Derived(derivation, origins, [op for _, op, _ in rows], columns)
+        return wit.Derived(derivation, origins, bytes([op for _, op, _ in rows]), columns)

@@ -42,7 +42,7 @@ class Patches:
     def __init__(self, rows: int, bound: Any) -> None:
         self.rows, self.bound = rows, bound
         self.kept: bytearray | None = None
-        self.ops: list[int] = []
+        self.ops = bytearray()
         self.ready: list[wit.Assign] = []
         # By image code.
         self.cells = (Columns(rows, bound), Columns(rows, bound))
@@ -62,9 +62,9 @@ class Patches:
             raise ValueError(f"{len(kept)} answers for {self.rows} rows")
         self.kept = kept if self.kept is None else bytearray(a & b for a, b in zip(self.kept, kept))
 
-    def set_op(self, row: int, code: int, ops: list[int]) -> None:
+    def set_op(self, row: int, code: int, ops: bytes) -> None:
         if not self.ops:
-            self.ops = list(ops)
+            self.ops = bytearray(ops)
         self.ops[row] = code
 
     def assign(self, index: int, image: int, values: wit.Values) -> None:
@@ -104,7 +104,7 @@ class Patches:
                 index = self.bound.column(name)[0]
                 assigns.append(wit.Assign(index, image, cells.set_rows(), wit.Values_Each(cells.vector())))
         keep = b"" if self.kept is None else bitmap(self.kept)
-        return wit.Outcome(keep, self.ops, assigns, self.routing(), self.errors, derived, [])
+        return wit.Outcome(keep, bytes(self.ops), assigns, self.routing(), self.errors, derived, [])
 
 
 def constant(kind: int, name: str, value: Any) -> Vector:

@@ -115,10 +115,10 @@ class Plan:
             read.after = max(read.after, after, key=STRENGTH.index)
             read.before = max(read.before, before, key=STRENGTH.index)
         return wit.Plan(
-            ops=self._ops,
+            ops=bytes(self._ops),
             reads=list(reads.values()),
             metadata=bytes(self._metadata),
-            layout=wit.TextLayout.STRINGS,
+            layout=wit.TextLayout.PACKED,
             adds=self._adds,
             drops=[index(name) for name in self._drops],
             renames=[wit.Rename(index(name), to) for name, to in self._renames],

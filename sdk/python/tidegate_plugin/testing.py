@@ -122,7 +122,7 @@ def _batch(relation: wire.Relation, plan: wit.Plan, changes: list[Change], metad
             columns.append(wire.Column(read.index, image, _vector(found, present, column.kind, column.name)))
     rows = len(changes)
     passed = [_vector([metadata.get(METADATA[c])] * rows, [True] * rows, METADATA_KINDS[c], METADATA[c]) for c in plan.metadata]
-    return wire.Batch(rows, [OPS.index(change.op) for change in changes], columns, passed)
+    return wire.Batch(rows, bytes([OPS.index(change.op) for change in changes]), columns, passed)
 
 
 def _apply(outcome: Outcome, row: int, rows: int, answer: wit.Outcome, names: list[str], tables: list[wit.Derivation]) -> None:

@@ -3,9 +3,10 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import accumulate, pairwise
 from typing import Any
 
-from wit_world.imports.types import Buffer_Bits, Buffer_Packed, Buffer_Strings, Buffer_Words, Varlen, Vector
+from wit_world.imports.types import Buffer_Bits, Buffer_Packed, Buffer_Words, Varlen, Vector
 
 from .dates import to_word
 from .kinds import BOOLEAN, BYTES, DECIMAL, FLOAT64, KINDS, TEXTS, UINT64
@@ -30,19 +31,36 @@ def bit(bits: bytes, row: int) -> bool:
     return bool(bits[row >> 3] >> (row & 7) & 1)
 
 
+def texts(data: bytes, ends: list[int]) -> list[str]:
+    """The texts of a packed column. One string for all and its parts take half the time of a string each."""
+    if data.isascii():
+        text = data.decode()
+        return [text[start:end] for start, end in pairwise(ends)]
+    return [data[start:end].decode() for start, end in pairwise(ends)]
+
+
+def packed(values: list[Any]) -> Buffer_Packed:
+    """A column of texts, or of bytes."""
+    if values and isinstance(values[0], str):
+        text = "".join(values)
+        data = text.encode()
+        sized = values if len(data) == len(text) else [value.encode() for value in values]
+    else:
+        data, sized = b"".join(values), values
+    return Buffer_Packed(Varlen(array("i", accumulate(map(len, sized), initial=0)).tobytes(), data))
+
+
 def values(vector: Vector, rows: int) -> list[Any]:
     """All values of a vector; None is NULL, or absent."""
     data, kind = vector.data, vector.kind
     found: Sequence[Any]
-    if isinstance(data, Buffer_Strings):
-        found = data.value
-    elif isinstance(data, Buffer_Words):
+    if isinstance(data, Buffer_Words):
         found = memoryview(data.value).cast("Q" if kind == UINT64 else "d" if kind == FLOAT64 else "q").tolist()
     elif isinstance(data, Buffer_Bits):
         found = [flag == 1 for flag in flags(data.value, rows)]
     else:
-        ends = memoryview(data.value.offsets).cast("i").tolist()
-        found = [data.value.data[start:end] for start, end in zip(ends, ends[1:])]
+        ends, whole = memoryview(data.value.offsets).cast("i").tolist(), data.value.data
+        found = texts(whole, ends) if kind in TEXTS else [whole[start:end] for start, end in pairwise(ends)]
     if not vector.nulls:
         return found
     return [value if flag else None for value, flag in zip(found, flags(vector.nulls, rows))]
@@ -119,19 +137,12 @@ class Cells:
         return Vector(self.kind, nulls, present, self._buffer(values))
 
     def _buffer(self, values: list[Any]) -> Any:
-        if self.type is str:
-            return Buffer_Strings(values)
+        if self.type is str or self.type is bytes:
+            return packed(values)
         if self.type is bool:
             return Buffer_Bits(bitmap(bytes(values)))
-        if self.type is not bytes:
-            words = "d" if self.type is float else "Q" if self.kind == UINT64 else "q"
-            try:
-                return Buffer_Words(array(words, values).tobytes())
-            except OverflowError:
-                raise ValueError(f"column `{self.name}` is {KINDS[self.kind]}; a value does not fit") from None
-        ends = array("i", [0])
-        end = 0
-        for value in values:
-            end += len(value)
-            ends.append(end)
-        return Buffer_Packed(Varlen(ends.tobytes(), b"".join(values)))
+        words = "d" if self.type is float else "Q" if self.kind == UINT64 else "q"
+        try:
+            return Buffer_Words(array(words, values).tobytes())
+        except OverflowError:
+            raise ValueError(f"column `{self.name}` is {KINDS[self.kind]}; a value does not fit") from None

@@ -66,7 +66,7 @@ class Plan:
     """
     What a plugin wants of one relation.
     """
-    ops: List[int]
+    ops: bytes
     reads: List[Read]
     metadata: bytes
     layout: TextLayout
@@ -148,13 +148,13 @@ class Derived:
     """
     derivation: int
     origins: bytes
-    ops: List[int]
+    ops: bytes
     columns: List[types.Column]
 
 @dataclass
 class Outcome:
     keep: bytes
-    ops: List[int]
+    ops: bytes
     assigns: List[Assign]
     routing: Routing
     errors: List[RowError]

@@ -94,7 +94,7 @@ class Column:
 @dataclass
 class Batch:
     rows: int
-    ops: List[int]
+    ops: bytes
     columns: List[Column]
     metadata: List[Vector]
 

@@ -18,12 +18,16 @@ impl Running {
         let Some(tables) = unless_told(stop, tables).await else { return Ok(None) };
         let others: Vec<Name> =
             tables?.into_iter().map(|(schema, table)| Name { schema: schema.into(), table: table.into() }).collect();
+        let mut emptied = Vec::new();
         for read in &mut reads {
             // Of a table that was asked for in part, other rows are in the target as well.
             if !read.is_cut() || read.filter.is_some() {
                 continue;
             }
             let table = Name { schema: read.schema.as_str().into(), table: read.table.as_str().into() };
+            if emptied.iter().any(|(of, _)| *of == table) {
+                continue;
+            }
             match self.empty(stop, &table, &others).await? {
                 None => return Ok(None),
                 Some(false) => {}
@@ -37,9 +41,18 @@ impl Running {
                     (read.whole, read.rows, read.is_again) = (None, 0, true);
                     self.store.add_reads(&self.pipeline.name, std::slice::from_ref(read))?;
                     read.is_again = false;
+                    emptied.push((table, read.id));
                 }
             }
         }
+        // All its rows are read now; a second reading, as one that was asked for while it had a key, would double them.
+        let is_other = |read: &ToRead| {
+            emptied.iter().any(|(of, id)| *id != read.id && (&*of.schema, &*of.table) == (&*read.schema, &*read.table))
+        };
+        for other in reads.iter().filter(|read| is_other(read)) {
+            self.store.remove_read(&self.pipeline.name, other.id)?;
+        }
+        reads.retain(|read| !is_other(read));
         Ok(Some(reads))
     }
 

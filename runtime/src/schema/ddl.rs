@@ -364,6 +364,10 @@ impl<'t, 'a> Reader<'t, 'a> {
                 Some(Token::Number(n)) => numbers.push(n.parse().map_err(|_| NotUnderstood)?),
                 _ => return Err(NotUnderstood),
             }
+            // DECIMAL(19.5): what is behind the point does not count.
+            if self.accept_punct('.') {
+                self.take();
+            }
             if !self.accept_punct(',') {
                 self.expect_punct(')')?;
                 return Ok(numbers);

@@ -274,3 +274,18 @@ fn rights_are_checked() {
     let said = check(&user("fol_writer"));
     assert!(said.contains("does not own table `t`") && said.contains("`tidegate_ddl`"), "{said}");
 }
+
+/// A table that loses its key while it waits to be read again has two reasons for that, and is read once.
+#[test]
+fn a_table_that_loses_its_key_before_it_is_read_again() {
+    let of_source = "without_key = \"whole-row\"";
+    let pair =
+        Pair::new(servers::shared_mysql(), Target::Server(servers::shared_postgres()), "fol_loses_key", of_source, "lanes = 2");
+    pair.sql("CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 1), (2, 2)");
+    pair.flow.catch_up();
+    let statements = "ALTER TABLE t ADD a TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP; ALTER TABLE t DROP PRIMARY KEY; \
+                      ALTER TABLE t ADD b TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP; ALTER TABLE t DROP v";
+    pair.sql(statements);
+    pair.flow.catch_up();
+    pair.assert_same(statements);
+}

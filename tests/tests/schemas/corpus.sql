@@ -98,6 +98,8 @@ DROP DATABASE corpus_other
 --mariadb SET STATEMENT lock_wait_timeout=5 FOR ALTER TABLE m4 ADD c INT
 --mariadb ALTER TABLE m4 WAIT 5 ADD d INT NOT NULL, ADD UNIQUE INDEX IF NOT EXISTS u (d)
 --mariadb RENAME TABLE IF EXISTS nope TO nopes, m4 TO m5
+--mariadb CREATE TABLE m7 (a INT) `PAGE_COMPRESSED` = `ON`
+--mariadb ALTER TABLE m7 ADD b INT, `PAGE_COMPRESSED`=0
 --mariadb CREATE OR REPLACE DATABASE corpus_replaced
 --mariadb CREATE TABLE corpus_replaced.r (a VARCHAR(3))
 --mariadb CREATE OR REPLACE SCHEMA corpus_replaced CHARACTER SET latin1
@@ -105,6 +107,9 @@ DROP DATABASE corpus_other
 --mariadb DROP DATABASE corpus_replaced
 --mariadb CREATE TABLE .m6 (m6.a INT, .b INT, corpus.m6.c INT)
 --mariadb ALTER TABLE .m6 ADD COLUMN m6.d INT AFTER a, MODIFY corpus.m6.b BIGINT, CHANGE c m6.e INT, DROP m6.a
+CREATE TABLE pointed (a DECIMAL(19.5), b DECIMAL(0.2), c FLOAT(7.4), d DECIMAL(9,3))
+--mysql CREATE TABLE secondary (id INT NOT SECONDARY, s SET('x') CHARACTER SET latin1 NOT SECONDARY NOT NULL, PRIMARY KEY (s))
+--mysql ALTER TABLE secondary ADD COLUMN payload JSON NOT SECONDARY
 CREATE TABLE places (c1 INT, c2 INT, c3 INT, c4 INT)
 ALTER TABLE places ADD n1 INT AFTER c3, MODIFY c3 INT AFTER c1, ADD n2 INT AFTER c3, CHANGE c4 c5 BIGINT FIRST
 SET SESSION sql_mode = ''

@@ -44,6 +44,8 @@ impl Reader<'_, '_> {
             if self.accept_all(&["NOT", "NULL"]) {
                 self.accept("ENABLE");
                 column.nullable = Some(false);
+            } else if self.accept_all(&["NOT", "SECONDARY"]) {
+                // Of the copy that a secondary engine has.
             } else if self.accept("NULL") {
                 column.nullable = Some(true);
             } else if self.accept("DEFAULT") {
@@ -403,7 +405,16 @@ impl Reader<'_, '_> {
             }
             return Ok(true);
         }
-        Ok(false)
+        // MariaDB takes options that engines define: `name` = value.
+        let is_of_engine = self.dialect.mariadb
+            && matches!(self.peek(), Some(Token::Word(_) | Token::Name(_)))
+            && self.peek_at(1) == Some(&Token::Punct('='));
+        if is_of_engine {
+            self.take();
+            self.take();
+            self.take().ok_or(NotUnderstood)?;
+        }
+        Ok(is_of_engine)
     }
 }
 

@@ -464,6 +464,23 @@ impl Rows {
         self.ops.is_empty()
     }
 
+    fn head(&self, rows_max: usize) -> Rows {
+        let len = self.len().min(rows_max);
+        let column = |column: &Column| Column {
+            values: column.values.slice(0, len),
+            present: column.present.as_ref().map(|present| present.slice(0, len)),
+        };
+        let image = |columns: &[Option<Column>]| columns.iter().map(|c| c.as_ref().map(column)).collect();
+        Rows {
+            relation: Arc::clone(&self.relation),
+            ops: self.ops[..len].to_vec(),
+            ids: self.ids[..len].to_vec(),
+            after: image(&self.after),
+            before: image(&self.before),
+            topics: None,
+        }
+    }
+
     /// The image that identifies a row: before for a delete, else after. The decoder sees to it that the key columns of that
     /// image are always present.
     pub fn key_image(&self, row: usize) -> &[Option<Column>] {
@@ -471,6 +488,14 @@ impl Rows {
             Op::Delete => &self.before,
             Op::Insert | Op::Update | Op::Snapshot => &self.after,
         }
+    }
+}
+
+impl Batch {
+    /// The first rows of each relation, as they are read: no value is copied.
+    pub fn head(&self, rows_max: usize) -> Batch {
+        let relations = self.relations.iter().map(|rows| rows.head(rows_max)).collect();
+        Batch { relations, transactions: self.transactions.clone(), ends: Vec::new(), resume: Arc::clone(&self.resume), ..*self }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::position::{Position, file_number};
 
 pub mod bonds;
 pub mod order;
+pub mod sample;
 pub mod skip;
 pub mod touched;
 pub mod worker;

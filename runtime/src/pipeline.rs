@@ -136,6 +136,13 @@ struct Running {
     until_caught_up: bool,
 }
 
+/// However it ends, nobody waits for it to take new plugins.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.seat.end();
+    }
+}
+
 impl Run {
     /// Opens the cursor store and the plugin engine. The rest is opened by each pipeline for itself, so that what is away or wrong holds up
     /// nobody else.
@@ -199,12 +206,7 @@ where
 impl Unopened {
     async fn run(self, stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
         match unless_told(&stop, self.open()).await {
-            Some(running) => {
-                let running = running?;
-                let ended = running.run(stop).await;
-                running.seat.end();
-                ended
-            }
+            Some(running) => running?.run(stop).await,
             None => Ok(()),
         }
     }
@@ -336,6 +338,7 @@ impl Running {
                 store: Arc::clone(&store),
                 keeps_marks,
                 chain: self.seat.chain()?,
+                sample: Arc::clone(&self.seat.sample),
                 router: self.router(),
                 targets,
                 acks: Arc::clone(&acks),

@@ -11,6 +11,7 @@ use tidegate_tests::flow::{Flow, Run, copying};
 use tidegate_tests::project;
 use tidegate_tests::servers::{self, Kind, Server};
 
+mod beside;
 mod crash;
 mod refused;
 mod rollback;

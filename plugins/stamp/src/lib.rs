@@ -2,7 +2,7 @@
 //! the component, so that a component with another one is made without a compiler.
 //!
 //! `"add"` names a column to add, with the same number; `"difference"` two columns, the second of which gets what an update adds to
-//! the first, for which the image before it is read.
+//! the first, for which the image before it is read; rows whose `id` is not below `"below"` are errors.
 
 use serde::Deserialize;
 use tidegate_plugin::{Batch, Kind, Plan, Plugin, Relation};
@@ -17,6 +17,7 @@ struct Stamp {
     column: String,
     add: Option<String>,
     difference: Option<(String, String)>,
+    below: Option<i64>,
 }
 
 /// The compiler must not know the number.
@@ -47,6 +48,9 @@ impl Plugin for Stamp {
         if let Some((of, _)) = self.difference_in(relation) {
             plan = plan.reads(of);
         }
+        if self.below.is_some() {
+            plan = plan.reads("id");
+        }
         Ok(Some(plan))
     }
 
@@ -60,6 +64,11 @@ impl Plugin for Stamp {
                 if let (Some(after), Some(before)) = (row.after().int64(of), row.before().int64(of)) {
                     row.set(to, after - before);
                 }
+            }
+        }
+        for row in batch.rows() {
+            if self.below.is_some_and(|below| row.int64("id").is_some_and(|id| id >= below)) {
+                row.fail("not below");
             }
         }
         Ok(())

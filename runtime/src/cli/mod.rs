@@ -102,7 +102,8 @@ enum Until {
 
 const RUN_EXAMPLES: &str = "\
 Ctrl-C (SIGINT) or SIGTERM stops reading, settles what is in flight, and exits with 0; a second one stops at once.
-The next run goes on exactly where this one stopped.
+The next run goes on exactly where this one stopped. SIGHUP takes up plugins that have changed: their files, and their sections
+of the manifest; both are looked at four times a second as well.
 
 Examples:
   tidegate run

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::bonds::Bonds;
 use super::order::SourceOrder;
+use super::sample::Sample;
 use crate::ack::{AckTracker, Token};
 use crate::change::{Batch, RowId, Slice};
 use crate::failpoint;
@@ -85,6 +86,8 @@ pub struct Worker {
     /// A mark is written with the data.
     pub keeps_marks: bool,
     pub chain: Option<Chain>,
+    /// What comes to the plugins, where somebody wants some of it.
+    pub sample: Arc<Sample>,
     pub router: Router,
     pub targets: Vec<Target>,
     pub acks: Arc<Mutex<AckTracker<Progress>>>,
@@ -164,6 +167,7 @@ impl Worker {
     async fn batch(&mut self, mut batch: Batch, token: Token) -> Result<(), LaneError> {
         let rows = batch.rows;
         if let Some(chain) = &mut self.chain {
+            self.sample.offer(&batch);
             let errors = chain.process(&mut batch)?;
             if let Some(first) = errors.into_iter().next() {
                 return Err(LaneError::Row(first));

@@ -15,7 +15,7 @@ use super::open::{self, Loaded, Shared};
 use super::seat::{Answer, Prepared, Seat};
 use crate::manifest::{self, model::Manifest};
 use crate::plugin::versions::{self, Back, Cause, Entry, Outcome, Stamp, Version, short};
-use crate::plugin::{Plugin, PluginConfig};
+use crate::plugin::{Plugin, PluginConfig, PluginError};
 
 pub mod asked;
 
@@ -23,6 +23,8 @@ use asked::{Asked, Told, What};
 
 /// How often files are looked at. One that was changed is read when it has stood still for as long.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long rows are waited for to try new plugins with; where none come, they are not tried.
+const SAMPLE_TIME_MAX: Duration = Duration::from_millis(200);
 /// Times that new plugins are made ready for a pipeline that begins anew meanwhile.
 const PREPARED_MAX: usize = 5;
 
@@ -130,6 +132,9 @@ impl Reloader {
         let is_new = self.manifest_file.has_changed(Stamp::of(&self.manifest.file).ok());
         let mut unread = None;
         if told || is_new || !requests.is_empty() {
+            if let Ok(stamp) = Stamp::of(&self.manifest.file) {
+                self.manifest_file = Watch::of(stamp);
+            }
             match manifest::load(&self.manifest.file) {
                 Ok(manifest) => self.take_manifest(manifest),
                 Err(error) => {
@@ -234,7 +239,8 @@ impl Reloader {
         let config = loaded.ok_or("no pipeline that runs has it")?;
         let config = self.config(plugin).unwrap_or(config);
         let before = self.shared.versions.back(plugin);
-        self.shared.versions.roll_back(&config, to)?;
+        let (versions, to) = (self.shared.versions.clone(), to.map(str::to_owned));
+        beside(move || versions.roll_back(&config, to.as_deref())).await?;
         Ok(before)
     }
 
@@ -261,7 +267,11 @@ impl Reloader {
             let Some((old_config, old)) = before else { continue };
             let config = self.config(&name).unwrap_or(old_config);
             let (engine, versions, wanted) = (self.shared.engine.clone(), self.shared.versions.clone(), config.clone());
-            let load = move || {
+            // Also of one that is refused: it is not tried again by itself.
+            if let Ok(stamp) = Stamp::of(&config.path) {
+                self.files.insert(name.clone(), Watch::of(stamp));
+            }
+            let load = move || -> Result<Loaded, PluginError> {
                 let loaded = open::load(&engine, &versions, wanted)?;
                 // Whether it likes its configuration.
                 loaded.plugin.instantiate()?;
@@ -285,7 +295,7 @@ impl Reloader {
                         new.push((name, New { loaded, cause }));
                     }
                 }
-                Err(error) => results.told.push(self.refuse(&name, &config, cause, &error)),
+                Err(error) => results.told.push(self.refuse(&name, &config, cause, &error).await),
             }
         }
         if new.is_empty() {
@@ -300,7 +310,7 @@ impl Reloader {
                 Ok(prepared) => ready.push((seat, prepared)),
                 Err(error) => {
                     for (name, new) in &new {
-                        results.told.push(self.refuse(name, &new.loaded.config, new.cause, &error));
+                        results.told.push(self.refuse(name, &new.loaded.config, new.cause, &error).await);
                     }
                     return results;
                 }
@@ -365,29 +375,34 @@ impl Reloader {
     }
 
     /// The old one goes on.
-    fn refuse(&mut self, name: &str, config: &PluginConfig, cause: Cause, error: &str) -> Told {
+    async fn refuse(&self, name: &str, config: &PluginConfig, cause: Cause, error: &str) -> Told {
         let file = config.path.display().to_string();
         let error = error.replace('\n', "; ");
         let why = if error.contains(&file) { error } else { format!("{file}: {error}") };
         tracing::warn!(plugin = name, "not reloaded, the version that runs goes on: {why}");
-        let digest = std::fs::read(&config.path).ok().map(|bytes| versions::digest(&bytes));
-        let entry = Entry { sha256: digest, why: Some(why.clone()), ..Entry::new(Outcome::Refused, cause, None) };
-        self.shared.versions.note(name, &entry);
+        let (versions, path, told) = (self.shared.versions.clone(), config.path.clone(), refused(name, &why));
+        let note = move || -> Result<(), String> {
+            let sha256 = std::fs::read(&path).ok().map(|bytes| versions::digest(&bytes));
+            versions.note(&told.plugin, &Entry { sha256, why: told.why, ..Entry::new(Outcome::Refused, cause, None) });
+            Ok(())
+        };
+        let _ = beside(note).await;
         refused(name, &why)
     }
 }
 
 /// Makes plugins ready for a pipeline, and asks its sinks.
 async fn prepare(seat: &Arc<Seat>, plugins: &HashMap<String, Plugin>) -> Result<Prepared, String> {
+    let sample = seat.sample.next(SAMPLE_TIME_MAX).await;
     let (of_thread, plugins) = (Arc::clone(seat), plugins.clone());
-    let prepared = beside(move || of_thread.prepare(&plugins)).await?;
+    let prepared = beside(move || of_thread.prepare(&plugins, sample)).await?;
     prepared.outputs.check(seat).await?;
     Ok(prepared)
 }
 
 /// Does what takes long beside everything else; a process that ends does not wait for it.
-async fn beside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::plugin::PluginError> + Send + 'static,
+async fn beside<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, String> {
     let (done, end) = oneshot::channel();
     let run = move || drop(done.send(work()));

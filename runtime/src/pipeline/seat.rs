@@ -11,10 +11,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use crate::batcher::Wanted;
-use crate::change::{KeyOrigin, Relation};
-use crate::manifest::model::{self, OnDdl, WithoutKey};
+use crate::change::{Batch, KeyOrigin, Relation};
+use crate::lane::sample::Sample;
+use crate::manifest::model::{self, OnDdl, OnRowError, WithoutKey};
 use crate::plugin::versions::{Cause, Entry, Outcome, Versions};
-use crate::plugin::{Chain, Plugin, PluginError};
+use crate::plugin::{Chain, Plugin, PluginError, RowError};
 use crate::sink::{BeforeNeed, Severity, Sink};
 use crate::source::binlog::decode::Wants;
 use crate::source::binlog::error::Refusal;
@@ -27,6 +28,8 @@ pub struct Seat {
     pub pipeline: Arc<model::Pipeline>,
     /// By sink index.
     pub sinks: Vec<(String, Arc<dyn Sink>)>,
+    /// What comes to the plugins.
+    pub sample: Arc<Sample>,
     versions: Versions,
     state: Mutex<State>,
     /// There is a swap to take: looked at after every transaction.
@@ -77,6 +80,15 @@ pub enum Answer {
     Superseded,
 }
 
+/// Why plugins cannot take the place of others.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error("tried with rows that came just now: {0}")]
+    Row(RowError),
+}
+
 impl Swap {
     pub fn answer(&mut self, answer: &Answer) {
         for sender in self.answers.drain(..) {
@@ -97,7 +109,8 @@ impl Seat {
         versions: Versions,
     ) -> Seat {
         let state = Mutex::new(State { plugins, ..State::default() });
-        Seat { pipeline, sinks, versions, state, is_due: AtomicBool::new(false), told: Notify::new() }
+        let sample = Arc::default();
+        Seat { pipeline, sinks, sample, versions, state, is_due: AtomicBool::new(false), told: Notify::new() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -212,15 +225,15 @@ impl Seat {
         Ok(())
     }
 
-    /// Makes new plugins ready, beside the old ones: by name, those that are new. Blocks while guests compute.
-    pub fn prepare(self: &Arc<Seat>, new: &HashMap<String, Plugin>) -> Result<Prepared, PluginError> {
+    /// Makes new plugins ready, beside the old ones: by name, those that are new. They are tried with `sample`. Blocks while guests compute.
+    pub fn prepare(self: &Arc<Seat>, new: &HashMap<String, Plugin>, sample: Option<Batch>) -> Result<Prepared, PrepareError> {
         let (old, lanes, round, relations) = {
             let state = self.state();
             let intended = state.due.as_ref().map_or(&state.plugins, |swap| &swap.plugins).clone();
             (intended, state.lanes, state.round, state.relations.clone())
         };
         let plugins: Vec<Plugin> = old.iter().map(|plugin| new.get(&**plugin.name()).unwrap_or(plugin).clone()).collect();
-        let bound = |plugins: &[Plugin]| -> Result<Chain, PluginError> {
+        let bound = |plugins: &[Plugin]| -> Result<Chain, PrepareError> {
             let mut chain = Chain::new(plugins)?;
             relations.iter().try_for_each(|relation| chain.bind(relation).map(drop))?;
             Ok(chain)
@@ -235,8 +248,15 @@ impl Seat {
             some.iter().filter(|relation| !others.contains(relation)).cloned().map(Arc::new).collect()
         };
         let (added, gone) = (changed(&after, &before), changed(&before, &after));
-        let chains = (0..lanes).map(|_| bound(&plugins)).collect::<Result<_, _>>()?;
+        let chains = (0..lanes).map(|_| bound(&plugins)).collect::<Result<_, PrepareError>>()?;
         let follow = if self.pipeline.ddl == OnDdl::Follow { Some(bound(&plugins)?) } else { None };
+        if let Some(batch) = sample {
+            // By instances of their own: what guests keep of these rows goes with them.
+            let errors = bound(&plugins)?.rehearse(batch)?;
+            if let Some(error) = errors.into_iter().next().filter(|_| self.pipeline.on_row_error == OnRowError::Stop) {
+                return Err(PrepareError::Row(error));
+            }
+        }
         let wants = self.wants(Some(of_decoder));
         let changes_columns = !added.is_empty() || !gone.is_empty();
         let swap = Swap { plugins, chains, wants, follow, changes_columns, round, answers: Vec::new() };

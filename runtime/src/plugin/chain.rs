@@ -9,7 +9,7 @@ use super::error::{Fault, PluginError, RowError};
 use super::instance::Instance;
 use super::lower;
 use super::plan::{Image, Plan};
-use crate::change::{Batch, Relation, Rows, Transaction};
+use crate::change::{Batch, Column, Relation, Rows, Transaction};
 
 /// Relations that a chain is bound to, at most; beyond it, all are forgotten.
 const BINDINGS_MAX: usize = 4096;
@@ -71,6 +71,23 @@ impl Chain {
     pub fn idle(&self) -> impl Iterator<Item = &str> {
         let takes = |at: usize| self.bindings.values().any(|b| b.plans.get(at).is_some_and(Option::is_some));
         self.instances.iter().enumerate().filter(move |(at, _)| !takes(*at)).map(|(_, instance)| &**instance.name())
+    }
+
+    /// Passes rows through for nothing but to see whether that fails. Rows that were decoded for other plugins may lack images that these
+    /// read, and are passed over.
+    pub fn rehearse(&mut self, mut batch: Batch) -> Result<Vec<RowError>, PluginError> {
+        let mut kept = Vec::with_capacity(batch.relations.len());
+        for rows in batch.relations {
+            let bound = self.bind(&rows.relation)?;
+            let has = |image: &[Option<Column>], reads: &[bool]| {
+                image.iter().all(Option::is_none) || reads.iter().zip(image).all(|(read, column)| !read || column.is_some())
+            };
+            if has(&rows.before, &bound.reads_before) && has(&rows.after, &bound.reads_after) {
+                kept.push(rows);
+            }
+        }
+        batch.relations = kept;
+        self.process(&mut batch)
     }
 
     /// Binds a relation that comes in, if that was not done.

@@ -418,3 +418,109 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&draft, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(path: PathBuf, sha256: Option<String>) -> PluginConfig {
+        PluginConfig {
+            name: "mask".to_owned(),
+            path,
+            config: serde_json::json!({}),
+            memory_bytes_max: 1 << 20,
+            call_time_max: Duration::from_secs(1),
+            sha256,
+        }
+    }
+
+    fn ran(versions: &Versions, bytes: &[u8]) -> String {
+        versions.keep(bytes).unwrap();
+        let version = Version { sha256: sha256(bytes), settings: String::new(), bytes: bytes.len() as u64 };
+        versions.note("mask", &Entry::new(Outcome::Swapped, Cause::File, Some(&version)));
+        version.sha256
+    }
+
+    #[test]
+    fn a_history_is_bounded_and_survives_what_a_crash_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let versions = Versions::new(dir.path());
+        let first = ran(&versions, b"one");
+        let path = versions.history_of("mask");
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"time_us\": 12").unwrap();
+        let second = ran(&versions, b"two");
+        assert_eq!(versions.ran("mask").unwrap(), [second.clone(), first.clone()]);
+        let refused = Entry { sha256: Some(sha256(b"three")), ..Entry::new(Outcome::Refused, Cause::File, None) };
+        for _ in 0..ENTRIES_MAX * 2 {
+            versions.try_note("mask", &refused).unwrap();
+        }
+        let entries = versions.history("mask").unwrap();
+        assert!(entries.len() < ENTRIES_MAX * 2 && entries.len() >= ENTRIES_MAX, "{}", entries.len());
+    }
+
+    #[test]
+    fn a_rollback_stands_until_the_file_is_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let versions = Versions::new(dir.path());
+        let path = dir.path().join("mask.wasm");
+        let plain = config(path.clone(), None);
+        assert!(versions.roll_back(&plain, None).unwrap_err().contains("no other component"));
+        let (first, _) = (ran(&versions, b"one"), ran(&versions, b"two"));
+        fs::write(&path, b"two").unwrap();
+        assert_eq!(versions.roll_back(&plain, None).unwrap(), first);
+        let chosen = versions.choose(&plain).unwrap();
+        assert!(chosen.is_back && chosen.bytes == b"one" && versions.stands(&plain).is_some());
+        // A pin of another component wins, and one that is not there any more is an error.
+        let pinned = versions.choose(&config(path.clone(), Some(sha256(b"two")))).unwrap();
+        assert!(!pinned.is_back && pinned.bytes == b"two" && pinned.ends_back.is_some());
+        fs::write(versions.file_of(&first), b"damaged").unwrap();
+        assert!(matches!(versions.choose(&plain), Err(PluginError { fault: Fault::NotKept { .. }, .. })));
+        fs::write(&path, b"three").unwrap();
+        let chosen = versions.choose(&plain).unwrap();
+        assert!(!chosen.is_back && chosen.bytes == b"three" && chosen.ends_back.is_some() && versions.stands(&plain).is_none());
+    }
+
+    #[test]
+    fn components_that_ran_long_ago_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let versions = Versions::new(dir.path());
+        let digests: Vec<String> = (0..COMPONENTS_MAX + 3).map(|n| ran(&versions, format!("{n}").as_bytes())).collect();
+        let old = SystemTime::now() - PRUNED_AFTER * 2;
+        for digest in &digests {
+            File::options().write(true).open(versions.file_of(digest)).unwrap().set_modified(old).unwrap();
+        }
+        versions.set_back("mask", &Back { to: digests[0].clone(), file: String::new() }).unwrap();
+        versions.prune().unwrap();
+        let kept: Vec<bool> = digests.iter().map(|digest| versions.component(digest).is_some()).collect();
+        assert_eq!(kept.iter().filter(|kept| **kept).count(), COMPONENTS_MAX + 1);
+        assert!(kept[0] && !kept[1] && kept[COMPONENTS_MAX + 2]);
+    }
+
+    /// Whoever replaces the file while it is read: what comes is one of the two.
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_read_is_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.wasm");
+        let contents = [vec![1u8; 3 << 20], vec![2u8; 2 << 20]];
+        fs::write(&path, &contents[0]).unwrap();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0.. {
+                    if is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    fs::write(&path, &contents[n % 2]).unwrap();
+                    std::thread::sleep(Duration::from_millis(7));
+                }
+            });
+            for _ in 0..50 {
+                // It may be written to all the time.
+                if let Ok(read) = read(&path) {
+                    assert!(contents.contains(&read.bytes), "{} bytes", read.bytes.len());
+                }
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+}

@@ -3,7 +3,7 @@
 //! Invariants: [`RowId::place`] counts all row events of a transaction, followed or not, so that reading a transaction again gives
 //! the same places; rows that were passed on already are skipped after a lost connection, never appended twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
@@ -177,12 +177,14 @@ impl Decoder {
     /// `wanted` is what it said. Between two transactions.
     pub fn take_wants(&mut self, wants: Wants, wanted: Vec<Option<Wanted>>) {
         self.wants = wants;
+        let mut changed = HashSet::new();
         for (known, wanted) in self.known.iter_mut().zip(wanted) {
             if known.wanted.as_deref() != wanted.as_ref() {
                 known.wanted = wanted.map(Arc::new);
-                self.plans.retain(|_, plan| plan.as_ref().is_some_and(|plan| plan.relation.id != known.relation.id));
+                changed.insert(known.relation.id);
             }
         }
+        self.plans.retain(|_, plan| plan.as_ref().is_none_or(|plan| !changed.contains(&plan.relation.id)));
     }
 
     /// The transaction that is being read, or the last one that was; its number is 0 before the first.

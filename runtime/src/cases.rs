@@ -22,7 +22,7 @@ use crate::manifest::model::Unrouted;
 use crate::manifest::pattern::Patterns;
 use crate::manifest::start::parse_time;
 use crate::plugin::{Chain, Plugin, RowError};
-use crate::position::{Gtid, GtidSet, Position};
+use crate::position::{Gtid, Position};
 use crate::router::Router;
 use crate::schema::kept;
 use crate::sink::{Delivery, jsonl};
@@ -303,23 +303,9 @@ fn transaction(number: u64, position: Option<&str>, gtid: Option<&str>, time: Op
             parts.ok_or_else(|| bad("position", text))?
         }
     };
-    let gtid = gtid.map(|text| one_gtid(text).ok_or_else(|| bad("gtid", text))).transpose()?;
+    let gtid = gtid.map(|text| Gtid::parse(text).ok_or_else(|| bad("gtid", text))).transpose()?;
     let time = time.map(|text| parse_time(text).ok_or_else(|| bad("commit_time", text))).transpose()?;
     Ok(Transaction { number, gtid, file: file.into(), offset, commit_time_us: time.unwrap_or(0) })
-}
-
-fn one_gtid(text: &str) -> Option<Gtid> {
-    match GtidSet::parse(text).ok()? {
-        GtidSet::MySql(set) => {
-            let ((source, tag), intervals) = set.0.into_iter().next()?;
-            let (number, _) = *intervals.first()?;
-            Some(Gtid::MySql { source, tag, number })
-        }
-        GtidSet::MariaDb(set) => {
-            let (domain, (server, sequence)) = set.0.into_iter().next()?;
-            Some(Gtid::MariaDb { domain, server, sequence })
-        }
-    }
 }
 
 /// One image of a row. The error names the column.

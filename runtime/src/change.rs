@@ -8,17 +8,20 @@
 //! row share its id); text is valid UTF-8.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow_array::ArrayRef;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::{DataType, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 use crate::position::{Gtid, Position};
 
 /// What happened to a row. The discriminants are the op codes of the plugin interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Op {
     Insert = 0,
@@ -41,7 +44,8 @@ impl Op {
 /// `DateTime` Timestamp(µs, no zone) · `Timestamp` Timestamp(µs, "UTC") · `Boolean` Boolean, which plugins alone add.
 /// Decimals are their exact text. A zero or impossible date of the four temporal kinds is below [`crate::temporal::INVALID_MAX`].
 /// The discriminants are the kind codes of the plugin interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Kind {
     Boolean,
@@ -102,7 +106,8 @@ impl Kind {
 
 /// The type of a column at the source, with what a sink needs to declare it again. Lengths are in characters for text and in
 /// bytes for binary types, as in the source's own DDL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SourceType {
     /// `bits` of storage: 8, 16, 24, 32 or 64.
     Int {
@@ -174,7 +179,8 @@ pub enum SourceType {
 }
 
 /// What MariaDB keeps as bytes and shows as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Address {
     Uuid,
     Inet6,
@@ -332,7 +338,8 @@ impl fmt::Display for SourceType {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ColumnDef {
     pub name: Box<str>,
     pub source_type: SourceType,
@@ -346,7 +353,8 @@ impl ColumnDef {
 }
 
 /// How a relation's rows are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum KeyOrigin {
     /// The primary key.
     Primary,
@@ -357,9 +365,11 @@ pub enum KeyOrigin {
 }
 
 /// A table as seen at one position. Another one is made when its columns change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Relation {
     /// Unique within the process; a plugin is bound once for each.
+    #[serde(skip, default = "Relation::next_id")]
     pub id: u32,
     pub schema: Box<str>,
     pub table: Box<str>,
@@ -465,20 +475,45 @@ impl Rows {
     }
 
     fn head(&self, rows_max: usize) -> Rows {
-        let len = self.len().min(rows_max);
-        let column = |column: &Column| Column {
-            values: column.values.slice(0, len),
-            present: column.present.as_ref().map(|present| present.slice(0, len)),
+        Rows { topics: None, ..self.slice(0..self.len().min(rows_max)) }
+    }
+
+    /// The rows of a range, without a copy of their values.
+    pub fn slice(&self, range: Range<usize>) -> Rows {
+        let column = |column: &Option<Column>| {
+            let Column { values, present } = column.as_ref()?;
+            let present = present.as_ref().map(|present| present.slice(range.start, range.len()));
+            Some(Column { values: values.slice(range.start, range.len()), present })
         };
-        let image = |columns: &[Option<Column>]| columns.iter().map(|c| c.as_ref().map(column)).collect();
+        let topics = |topics: &Topics| Topics { lists: topics.lists.clone(), of_row: topics.of_row[range.clone()].to_vec() };
         Rows {
             relation: Arc::clone(&self.relation),
-            ops: self.ops[..len].to_vec(),
-            ids: self.ids[..len].to_vec(),
-            after: image(&self.after),
-            before: image(&self.before),
-            topics: None,
+            ops: self.ops[range.clone()].to_vec(),
+            ids: self.ids[range.clone()].to_vec(),
+            after: self.after.iter().map(column).collect(),
+            before: self.before.iter().map(column).collect(),
+            topics: self.topics.as_ref().map(topics),
         }
+    }
+
+    /// Leaves out rows as a plugin drops them. How many were not left out before.
+    pub fn leave_out(&mut self, is_out: impl Fn(RowId) -> bool) -> usize {
+        let out: Vec<usize> = (0..self.len()).filter(|row| is_out(self.ids[*row])).collect();
+        if out.is_empty() {
+            return 0;
+        }
+        let own = || Topics { lists: vec![vec![self.relation.to_string().into()]], of_row: vec![0; self.ops.len()] };
+        let topics = self.topics.get_or_insert_with(own);
+        let none = topics.lists.iter().position(Vec::is_empty).unwrap_or_else(|| {
+            topics.lists.push(Vec::new());
+            topics.lists.len() - 1
+        });
+        let mut count = 0;
+        for row in out {
+            count += usize::from(!topics.lists[usize::from(topics.of_row[row])].is_empty());
+            topics.of_row[row] = none as u16;
+        }
+        count
     }
 
     /// The image that identifies a row: before for a delete, else after. The decoder sees to it that the key columns of that

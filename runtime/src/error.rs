@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::cases::CaseError;
 use crate::cursor::CursorError;
+use crate::dead_letter::DeadLetterError;
 use crate::lane::worker::LaneError;
 use crate::manifest::ManifestError;
 use crate::pipeline::PipelineError;
@@ -45,6 +46,11 @@ pub enum Error {
     /// `tidegate plugin test` has printed what differs.
     #[error("{failed} of {cases} {} failed", if *cases == 1 { "case" } else { "cases" })]
     CasesFailed { failed: usize, cases: usize },
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+    /// `tidegate dead-letter retry` has printed which.
+    #[error("{failed} {} failed again", if *failed == 1 { "dead letter" } else { "dead letters" })]
+    LettersFailed { failed: usize },
     /// Of a plugin that no pipeline runs.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -100,8 +106,9 @@ impl Error {
             | Error::Output(_) => Place::Manifest,
             Error::Schema(_) | Error::Read { .. } | Error::Cases(_) => Place::Manifest,
             Error::Build { .. } | Error::CasesFailed { .. } | Error::NotReloaded { .. } | Error::Plugin(_) => Place::Plugin,
+            Error::LettersFailed { .. } => Place::Plugin,
             Error::Source(_) => Place::Source,
-            Error::Cursor(_) => Place::DataDir,
+            Error::Cursor(_) | Error::DeadLetters(_) => Place::DataDir,
             Error::Open { source } | Error::Pipeline { source, .. } => place_of(source),
             Error::Check { first, .. } => *first,
             Error::Runtime(_) => Place::Defect,
@@ -119,11 +126,15 @@ fn place_of(error: &PipelineError) -> Place {
             Place::Plugin
         }
         PipelineError::Read { .. } | PipelineError::Source(_) | PipelineError::Decode(_) | PipelineError::Batch(_) => Place::Source,
-        PipelineError::Plugin(_) | PipelineError::Lane(LaneError::Plugin(_) | LaneError::Row(_)) => Place::Plugin,
+        PipelineError::Plugin(_)
+        | PipelineError::Lane(LaneError::Plugin(_) | LaneError::Row { .. } | LaneError::Hopeless { .. }) => Place::Plugin,
         PipelineError::Lane(LaneError::Unrouted(_)) => Place::Manifest,
         PipelineError::Sink { .. } | PipelineError::Marks(_) => Place::Sink,
         PipelineError::Lane(LaneError::Sink { .. } | LaneError::TransactionLost { .. }) => Place::Sink,
-        PipelineError::Cursor(_) | PipelineError::Prepared(_) => Place::DataDir,
+        PipelineError::Cursor(_)
+        | PipelineError::Prepared(_)
+        | PipelineError::DeadLetters(_)
+        | PipelineError::Lane(LaneError::DeadLetters(_)) => Place::DataDir,
         PipelineError::Lane(LaneError::Stopped) | PipelineError::Task(_) => Place::Defect,
     }
 }

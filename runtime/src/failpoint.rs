@@ -26,7 +26,10 @@ pub const DDL_NAMES: [&str; 5] = ["ddl-read", "ddl-settled", "ddl-step", "ddl-st
 /// Those where plugins take the place of others.
 pub const SWAP_NAMES: [&str; 2] = ["swap-sent", "swap-taken"];
 
-/// Passes the place `name`, which is one of [`NAMES`], [`TABLE_NAMES`], [`DDL_NAMES`] or [`SWAP_NAMES`].
+/// Those around dead letters: kept, then delivered and removed.
+pub const LETTER_NAMES: [&str; 3] = ["letters-kept", "letter-delivered", "letter-removed"];
+
+/// Passes the place `name`, which is one of these.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn pass(_name: &str) {}
@@ -39,7 +42,7 @@ pub fn pass(name: &str) {
     static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
     debug_assert!(
-        [&NAMES[..], &TABLE_NAMES, &DDL_NAMES, &SWAP_NAMES].iter().any(|names| names.contains(&name)),
+        [&NAMES[..], &TABLE_NAMES, &DDL_NAMES, &SWAP_NAMES, &LETTER_NAMES].iter().any(|names| names.contains(&name)),
         "{name} is not in NAMES"
     );
     let armed = ARMED.get_or_init(|| {

@@ -11,6 +11,7 @@ use crate::manifest::model::Ordering;
 use crate::position::{Position, file_number};
 
 pub mod bonds;
+pub mod dead;
 pub mod order;
 pub mod sample;
 pub mod skip;

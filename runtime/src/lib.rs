@@ -14,6 +14,7 @@ pub mod check;
 pub mod cli;
 pub mod cursor;
 pub mod data_dir;
+pub mod dead_letter;
 pub mod error;
 pub mod failpoint;
 pub mod kit;

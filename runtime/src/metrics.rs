@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::position::Position;
 
-/// One pipeline's counters. All of them only grow, except the lag, the state, and rows that are read again.
+/// One pipeline's counters. All of them only grow, except the lag, the state, dead letters, and rows that are read again.
 #[derive(Debug)]
 pub struct PipelineStatus {
     pub name: String,
@@ -17,6 +17,8 @@ pub struct PipelineStatus {
     pub rows_dropped: AtomicU64,
     /// Binlog bytes read, uncompressed.
     pub bytes_read: AtomicU64,
+    /// Changes that are dead letters now.
+    pub dead_letters: AtomicU64,
     /// Writes and connections that were tried again.
     pub retries: AtomicU64,
     /// Until when everything is known to be settled, microseconds since the epoch: the commit time at the source of the last settled row, or
@@ -61,6 +63,7 @@ impl PipelineStatus {
             rows_settled: AtomicU64::new(0),
             rows_dropped: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
+            dead_letters: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             commit_time_us: AtomicI64::new(0),
             behind_bytes: AtomicU64::new(u64::MAX),
@@ -127,6 +130,7 @@ impl PipelineStatus {
             rows_settled,
             rows_dropped: get(&self.rows_dropped),
             bytes_read: get(&self.bytes_read),
+            dead_letters: get(&self.dead_letters),
             retries: get(&self.retries),
             lag_seconds: match (self.is_caught_up(), commit_time_us) {
                 (true, _) => Some(0.0),
@@ -150,6 +154,7 @@ pub struct StatusSnapshot {
     pub rows_settled: u64,
     pub rows_dropped: u64,
     pub bytes_read: u64,
+    pub dead_letters: u64,
     pub retries: u64,
     /// Between the commit at the source and its settling; zero when caught up, `None` before the first row.
     pub lag_seconds: Option<f64>,

@@ -16,12 +16,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::ack::AckTracker;
 use crate::batcher::BatchError;
 use crate::cursor::{CursorError, Store};
+use crate::dead_letter::{DeadLetterError, Letters};
 use crate::lane::Lanes;
 use crate::lane::bonds::Bonds;
+use crate::lane::dead::DeadLetters;
 use crate::lane::order::SourceOrder;
 use crate::lane::skip::{MarksError, Skip};
 use crate::lane::worker::{LaneError, Target, Worker};
-use crate::manifest::model::{self, Delivery, Manifest, OnDdl, Ordering, WithoutKey};
+use crate::manifest::model::{self, Delivery, Manifest, OnDdl, OnRowError, Ordering, WithoutKey};
 use crate::manifest::pattern::Patterns;
 use crate::metrics::{PipelineStatus, State};
 use crate::plugin::PluginError;
@@ -41,9 +43,12 @@ mod cut;
 mod feed;
 mod follow;
 mod open;
+mod redeliver;
 pub mod reload;
 mod requests;
 mod seat;
+
+use redeliver::Waiting;
 
 use feed::{Due, Ended, Feed, FeedOptions, Follow, LANE_DEPTH};
 use open::Shared;
@@ -83,6 +88,8 @@ pub enum PipelineError {
     /// A table cannot be read.
     #[error("{problem}\nhint: {hint}")]
     Read { problem: String, hint: String },
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
     #[error(transparent)]
     Prepared(#[from] PreparedError),
     #[error("a task ended unexpectedly: {0}")]
@@ -271,6 +278,7 @@ impl Running {
         let fresh = || Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut backoff = fresh();
         let mut unfold = false;
+        let letters = self.letters()?;
         let until = match self.until_caught_up {
             true => match unless_told(&stop, patiently(|| self.source.end())).await {
                 Some(end) => Some(end?),
@@ -280,7 +288,7 @@ impl Running {
         };
         loop {
             let settled = self.status.rows_settled.load(std::sync::atomic::Ordering::Relaxed);
-            match self.round(stop.clone(), unfold, until.clone()).await {
+            match self.round(stop.clone(), unfold, until.clone(), letters.as_ref()).await {
                 Ok(Ended::Levelled | Ended::Altering(_)) => {}
                 Ok(Ended::Cut) => {
                     self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -307,7 +315,13 @@ impl Running {
     }
 
     /// Reads from the cursor until told to stop, and settles what was read.
-    async fn round(&self, stop: watch::Receiver<bool>, unfold: bool, until: Option<Position>) -> Result<Ended, PipelineError> {
+    async fn round(
+        &self,
+        stop: watch::Receiver<bool>,
+        unfold: bool,
+        until: Option<Position>,
+        letters: Option<&Arc<Letters>>,
+    ) -> Result<Ended, PipelineError> {
         let name = &self.pipeline.name;
         let Some(Begin { position, skip, layout, keeps_marks, until_levelled }) = self.begin(&stop).await? else {
             return Ok(Ended::Stopped);
@@ -318,6 +332,10 @@ impl Running {
         let Some(history) = self.history(&stop, &position).await? else { return Ok(Ended::Stopped) };
         let store = self.store_number()?;
         let Some(follow) = self.follow(&stop, &store).await? else { return Ok(Ended::Stopped) };
+        if let Some(letters) = letters {
+            self.take_up_letters(letters, &stop).await?;
+        }
+        let buries = self.pipeline.on_row_error == OnRowError::DeadLetter;
         let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared_folder(), &position)?));
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
         let order = Arc::new(SourceOrder::new(count));
@@ -340,6 +358,7 @@ impl Running {
                 chain: self.seat.chain()?,
                 sample: Arc::clone(&self.seat.sample),
                 router: self.router(),
+                dead: letters.map(|letters| DeadLetters::new(Arc::clone(letters), buries)),
                 targets,
                 acks: Arc::clone(&acks),
                 order: Arc::clone(&order),
@@ -352,6 +371,7 @@ impl Running {
                 open_commit_time_us: 0,
                 resume: Arc::clone(&resume),
                 marks: AtomicU64::new(RandomState::new().hash_one(lane)),
+                one_by_one: false,
             };
             worker.spawn(receiver, &mut lanes, given_up.clone());
         }
@@ -403,7 +423,16 @@ impl Running {
             seat: Arc::clone(&self.seat),
         };
         let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, give_up: Some(give_up), keeper: Some(keeper) };
-        let outcome = tasks.attend(name).await;
+        let outcome = tokio::select! {
+            outcome = tasks.attend(name) => outcome,
+            failed = self.redeliver(letters, &stop) => match failed {
+                Ok(never) => match never {},
+                Err(failure) => {
+                    tasks.end().await;
+                    Err(failure)
+                }
+            },
+        };
         let _ = finished.send(());
         let kept = keeper_ended(&mut tasks.keeper).await;
         let (ended, executed) = outcome?;
@@ -412,6 +441,14 @@ impl Running {
             Ended::Levelled => Ended::Levelled,
             Ended::Altering(_) if *stop.borrow() => return Ok(Ended::Stopped),
             Ended::Altering(due) => {
+                let due = match letters.map(|letters| self.alter_letters(letters, &due.alteration.tables)) {
+                    None | Some(Ok(())) => due,
+                    Some(Err(Waiting::File(error))) => return Err(error.into()),
+                    Some(Err(Waiting::Letters(count))) => {
+                        let by_hand = "retry or drop them: see `tidegate dead-letter list`; then run again";
+                        return Err(due.refused(&format!("{count} dead letters of its rows wait"), by_hand));
+                    }
+                };
                 if keeps_marks && self.level_marks(&stop, &executed).await?.is_none() {
                     return Ok(Ended::Stopped);
                 }
@@ -420,7 +457,13 @@ impl Running {
                     None => return Ok(Ended::Stopped),
                 }
             }
-            ended => return Ok(ended),
+            ended => {
+                if let Some(letters) = letters.filter(|_| !*stop.borrow()) {
+                    // What has become free last.
+                    self.take_up_letters(letters, &stop).await?;
+                }
+                return Ok(ended);
+            }
         };
         if keeps_marks && self.level_marks(&stop, &executed).await?.is_none() {
             return Ok(Ended::Stopped);
@@ -825,10 +868,15 @@ impl Tasks {
                 }
             }
         };
+        self.end().await;
+        Err(failure)
+    }
+
+    /// Ends reading and the lanes; what is in flight is read again.
+    async fn end(&mut self) {
         self.read.abort();
         self.give_up = None;
         self.lanes.shutdown().await;
-        Err(failure)
     }
 }
 

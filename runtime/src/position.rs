@@ -34,6 +34,36 @@ impl fmt::Display for Gtid {
     }
 }
 
+impl Gtid {
+    /// The first one of a set's text form.
+    pub fn parse(text: &str) -> Option<Gtid> {
+        match GtidSet::parse(text).ok()? {
+            GtidSet::MySql(set) => {
+                let ((source, tag), intervals) = set.0.into_iter().next()?;
+                let (number, _) = *intervals.first()?;
+                Some(Gtid::MySql { source, tag, number })
+            }
+            GtidSet::MariaDb(set) => {
+                let (domain, (server, sequence)) = set.0.into_iter().next()?;
+                Some(Gtid::MariaDb { domain, server, sequence })
+            }
+        }
+    }
+}
+
+impl Serialize for Gtid {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gtid {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Gtid, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Gtid::parse(&text).ok_or_else(|| serde::de::Error::custom("not a GTID"))
+    }
+}
+
 /// A set of transactions that were executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GtidSet {

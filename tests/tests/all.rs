@@ -1,6 +1,7 @@
 //! All integration tests, in one binary: one link, and servers that tests share are started once.
 
 mod crash;
+mod dead_letters;
 mod demo;
 mod faults;
 mod follow;

@@ -38,6 +38,8 @@ enum Deed {
     Allocate,
     Error,
     RowError,
+    /// What the text of a row says: `trap!`, `loop!`, `allocate!`, `error!` for the call, `row-error!` for the row.
+    Marked,
     /// 100 000 entries.
     LogFlood,
     /// The same 16 MiB in 64 assignments.
@@ -159,8 +161,40 @@ impl Guest for Hostile {
     /// Column 0 is int64 and the key, column 1 text.
     fn process(_: u32, batch: Batch) -> Result<Outcome, String> {
         misbehave(Call::Process)?;
-        Ok(outcome(CONFIG.get().0, batch.rows as usize))
+        let mut outcome = outcome(CONFIG.get().0, batch.rows as usize);
+        if CONFIG.get().0 == Deed::Marked {
+            outcome.errors = marked(&batch)?;
+        }
+        Ok(outcome)
     }
+}
+
+/// Does what the rows say.
+fn marked(batch: &Batch) -> Result<Vec<RowError>, String> {
+    let mut errors = Vec::new();
+    for column in &batch.columns {
+        let Buffer::Packed(Varlen { offsets, data }) = &column.vector.data else { continue };
+        let offset = |at: usize| u32::from_le_bytes(offsets[at * 4..at * 4 + 4].try_into().expect("four bytes")) as usize;
+        for row in 0..batch.rows {
+            let text = &data[offset(row as usize)..offset(row as usize + 1)];
+            let deed = match text.split(|byte| *byte == b'!').next().unwrap_or_default() {
+                _ if !text.contains(&b'!') => continue,
+                b"trap" => Deed::Trap,
+                b"loop" => Deed::Loop,
+                b"allocate" => Deed::Allocate,
+                b"error" => Deed::Error,
+                _ => {
+                    errors.push(RowError { row, message: "bad on purpose".to_owned() });
+                    continue;
+                }
+            };
+            CONFIG.set((deed, Call::Process));
+            let done = misbehave(Call::Process);
+            CONFIG.set((Deed::Marked, Call::Process));
+            done?;
+        }
+    }
+    Ok(errors)
 }
 
 fn addition(name: &str, kind: u8) -> Addition {

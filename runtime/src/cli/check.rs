@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{CheckArgs, Format, block_on, screen};
 use crate::change::{KeyOrigin, Relation};
 use crate::check::{Finding, Severity};
+use crate::dead_letter::store;
 use crate::error::{Error, Place};
 use crate::manifest;
 use crate::manifest::model::{self, Manifest, OnDdl, Unrouted, WithoutKey};
@@ -24,6 +25,7 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Result<(), Error> {
     }
     let mut check = Check { manifest: &manifest, found: Vec::new(), relations: BTreeMap::new(), plugins: BTreeMap::new() };
     check.load_plugins();
+    check.count_letters();
     if !args.offline {
         block_on(async {
             check.ask_servers().await;
@@ -85,6 +87,31 @@ impl<'a> Check<'a> {
             match loaded {
                 Ok(plugin) => drop(self.plugins.insert(name, plugin)),
                 Err(error) => self.plugin_error(&error),
+            }
+        }
+    }
+
+    /// What waits for someone to look at it.
+    fn count_letters(&mut self) {
+        for pipeline in &self.manifest.pipelines {
+            let subject = format!("pipeline `{}`", pipeline.name);
+            match store::read(&self.manifest.data_dir, &pipeline.name) {
+                Ok(letters) if letters.is_empty() => {}
+                Ok(letters) => {
+                    let waiting = letters.iter().filter(|letter| letter.why.waits()).count();
+                    let dead = letters.len() - waiting;
+                    let finding = Finding {
+                        severity: Severity::Warning,
+                        subject,
+                        problem: format!(
+                            "{dead} changes could not be delivered, and {waiting} later ones of their keys wait behind them"
+                        ),
+                        hint: "see `tidegate dead-letter list`; mend what it tells, then `tidegate dead-letter retry --all`"
+                            .to_owned(),
+                    };
+                    self.add(Place::DataDir, finding);
+                }
+                Err(error) => self.error(Place::DataDir, subject, &error.to_string()),
             }
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn lines(pipelines: &[(StatusSnapshot, f64)], width: usize) -> Vec<St
             p.lag_bytes.map_or("-".to_owned(), bytes),
             grouped(p.rows_settled),
             grouped(p.retries),
-            state(&p.state),
+            [letters(p.dead_letters), state(&p.state)].concat(),
         );
         cut(line.trim_end(), width)
     };
@@ -59,12 +59,22 @@ pub(super) fn log_line(p: &StatusSnapshot, rate: f64) -> String {
     let lag_bytes = p.lag_bytes.map_or(String::new(), |b| format!(" ({})", bytes(b)));
     let settled = grouped(p.rows_settled);
     format!(
-        "{}: {}, {} rows/s, lag {lag_seconds}{lag_bytes}, {settled} rows settled, {} retries",
+        "{}: {}{}, {} rows/s, lag {lag_seconds}{lag_bytes}, {settled} rows settled, {} retries",
         p.name,
+        letters(p.dead_letters),
         p.tables.map_or_else(|| state(&p.state), |tables| tables_read(tables, rate)),
         short(rate),
         p.retries
     )
+}
+
+/// `3 dead letters, `, if there are any.
+fn letters(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => "1 dead letter, ".to_owned(),
+        n => format!("{} dead letters, ", grouped(n)),
+    }
 }
 
 /// `reading 3 tables, 24 %, 3 min left: 1,234 of about 5,000 rows`, or that reading rests.
@@ -91,7 +101,7 @@ pub(super) fn summary(pipelines: &[StatusSnapshot], took: f64) -> String {
     for p in pipelines {
         rows.push(vec![
             p.name.clone(),
-            state(&p.state),
+            [letters(p.dead_letters), state(&p.state)].concat(),
             grouped(p.rows_read),
             grouped(p.rows_settled),
             grouped(p.rows_dropped),
@@ -115,6 +125,7 @@ pub(super) fn summary_json(pipelines: &[StatusSnapshot], took: f64) -> serde_jso
             "rows_read": p.rows_read,
             "rows_settled": p.rows_settled,
             "rows_dropped": p.rows_dropped,
+            "dead_letters": p.dead_letters,
             "bytes_read": p.bytes_read,
             "retries": p.retries,
             "lag_seconds": p.lag_seconds.map(to_ms),
@@ -206,6 +217,7 @@ mod tests {
             rows_read: 2_000_000,
             rows_settled: 1_234_567,
             rows_dropped: 12,
+            dead_letters: 0,
             bytes_read: 620_756_992,
             retries: 0,
             lag_seconds: Some(0.42),

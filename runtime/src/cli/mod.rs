@@ -12,6 +12,7 @@ use crate::error::Error;
 mod bench;
 mod check;
 mod cursor;
+mod dead_letter;
 mod init;
 mod live;
 mod plugin;
@@ -71,6 +72,9 @@ enum Command {
     /// Look at or change where pipelines stand. Refuses while one of them runs.
     #[command(subcommand, after_help = CURSOR_EXAMPLES)]
     Cursor(CursorCommand),
+    /// Changes that a plugin or a sink could not take, and those that wait behind them: look at them, retry or drop them.
+    #[command(subcommand, after_help = DEAD_LETTER_EXAMPLES)]
+    DeadLetter(DeadLetterCommand),
     /// Look at or mend which columns tables had, where the binlog does not say it. Refuses while a pipeline runs.
     #[command(subcommand, after_help = SCHEMA_EXAMPLES)]
     Schema(SchemaCommand),
@@ -196,6 +200,62 @@ enum CursorCommand {
         manifest: ManifestArg,
     },
 }
+
+#[derive(Debug, Subcommand)]
+enum DeadLetterCommand {
+    /// All of them, without their values.
+    List {
+        /// Of this pipeline only.
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// One of them, with its values.
+    Show {
+        /// Its number in the list.
+        id: u64,
+        /// Whose, if several pipelines have some.
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Deliver them, as the plugins are now: each with all of its key, in order.
+    Retry {
+        #[command(flatten)]
+        which: WhichLetters,
+    },
+    /// Forget them; what waits behind them is delivered.
+    Drop {
+        #[command(flatten)]
+        which: WhichLetters,
+    },
+}
+
+#[derive(Debug, Args)]
+struct WhichLetters {
+    /// Their numbers in the list.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<u64>,
+    /// All of the pipeline.
+    #[arg(long)]
+    all: bool,
+    /// Whose, if several pipelines have some.
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    #[command(flatten)]
+    manifest: ManifestArg,
+}
+
+const DEAD_LETTER_EXAMPLES: &str = "\
+A pipeline that runs does it at once, and the command prints what came of it; else `retry` is done when it runs next.
+
+Examples:
+  tidegate dead-letter list
+  tidegate dead-letter show 17
+  tidegate dead-letter retry --all
+  tidegate dead-letter drop 17 18 --pipeline replica";
 
 #[derive(Debug, Subcommand)]
 enum SchemaCommand {
@@ -361,6 +421,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(args, cli.format),
         Command::Snapshot(args) => snapshot::run(args, cli.format),
         Command::Cursor(command) => cursor::run(command, cli.format),
+        Command::DeadLetter(command) => dead_letter::run(command, cli.format),
         Command::Schema(command) => schema::run(command, cli.format),
         Command::Plugin(command) => plugin::run(command, cli.format),
     };

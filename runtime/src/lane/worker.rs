@@ -3,6 +3,7 @@
 //! One task a lane. Batches come in source order over a bounded channel and settle in that order. What a [`SinkError`] means for
 //! the lane is decided here, in one `match`.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,14 +13,16 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::bonds::Bonds;
+use super::dead::{DeadLetters, FAILED_MAX};
 use super::order::SourceOrder;
 use super::sample::Sample;
 use crate::ack::{AckTracker, Token};
 use crate::change::{Batch, RowId, Slice};
+use crate::dead_letter::{self, DeadLetterError, Place, Why};
 use crate::failpoint;
 use crate::manifest::model::Ordering;
 use crate::metrics::{PipelineStatus, State};
-use crate::plugin::{Chain, PluginError, RowError};
+use crate::plugin::{Chain, DIVIDING_TIME_MAX, FAILURES_MAX, Find, PluginError, RowError};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::{Router, UnroutedError};
@@ -52,10 +55,15 @@ pub enum LaneError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// A plugin cannot process a row.
+    #[error("{}", row_error(.error, .place))]
+    Row { error: Box<RowError>, place: Option<Box<Place>> },
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+    /// With `on_row_error = "dead-letter"`: it is not single rows that fail.
     #[error(
-        "{0}\nhint: mend the row at the source or the plugin; nothing after it is settled, and the pipeline goes on from its cursor"
+        "{what}\nhint: mend what fails, and run again; nothing after the last good batch is settled, and letters that were kept are not doubled"
     )]
-    Row(RowError),
+    Hopeless { what: String },
     #[error(transparent)]
     Unrouted(#[from] UnroutedError),
     #[error("sink `{sink}`: {error}")]
@@ -66,6 +74,19 @@ pub enum LaneError {
     /// The pipeline is stopping, and the sink is away, or waits for rows that will not be read any more.
     #[error("stopped before everything was written")]
     Stopped,
+}
+
+/// Names the change by its place and the columns of its key; the plugin's own hint goes before the general one.
+fn row_error(error: &RowError, place: &Option<Box<Place>>) -> String {
+    let RowError { plugin, relation, message, .. } = error;
+    let key: Vec<String> = relation.key.iter().map(|at| format!("`{}`", relation.columns[usize::from(*at)].name)).collect();
+    let key = if key.is_empty() { String::new() } else { format!(" (key {})", key.join(", ")) };
+    let place = place.as_ref().map_or(String::new(), |place| format!(", the change at {place}, row {}", place.row));
+    let (problem, hint) = message.split_once("\nhint: ").unwrap_or((message, "mend the row at the source or the plugin"));
+    format!(
+        "plugin `{plugin}`, {relation}{key}{place}: {problem}\nhint: {hint}; or set such changes aside with on_row_error = \"dead-letter\"; \
+         nothing after it is settled, and the pipeline goes on from its cursor"
+    )
 }
 
 /// One of the sinks of a lane.
@@ -89,6 +110,8 @@ pub struct Worker {
     /// What comes to the plugins, where somebody wants some of it.
     pub sample: Arc<Sample>,
     pub router: Router,
+    /// Rows can be set aside, or some were.
+    pub dead: Option<DeadLetters>,
     pub targets: Vec<Target>,
     pub acks: Arc<Mutex<AckTracker<Progress>>>,
     pub order: Arc<SourceOrder>,
@@ -108,6 +131,8 @@ pub struct Worker {
     pub resume: Arc<Position>,
     /// The [`Mark::number`] of the next mark.
     pub marks: AtomicU64,
+    /// A sink refuses many rows of the batch.
+    pub one_by_one: bool,
 }
 
 impl Worker {
@@ -166,32 +191,53 @@ impl Worker {
 
     async fn batch(&mut self, mut batch: Batch, token: Token) -> Result<(), LaneError> {
         let rows = batch.rows;
-        if let Some(chain) = &mut self.chain {
-            self.sample.offer(&batch);
-            let errors = chain.process(&mut batch)?;
-            if let Some(first) = errors.into_iter().next() {
-                return Err(LaneError::Row(first));
-            }
+        if let Some(dead) = &mut self.dead {
+            dead.begin(&mut batch)?;
         }
+        self.transform(&mut batch)?;
         failpoint::pass("plugin-done");
-        let routed = self.router.route(&batch, self.targets.len())?;
-        self.status.rows_dropped.fetch_add(routed.dropped as u64, std::sync::atomic::Ordering::Relaxed);
         let parts = self.parts(&batch);
         let unfold = self.unfold;
-        for (target, slices) in routed.slices.into_iter().enumerate() {
-            let mut deliveries = Vec::with_capacity(parts.len());
-            for (part, slices) in parts.iter().zip(split(slices, &parts)) {
-                let Part { mark, commit, .. } = part;
-                let continues = deliveries.is_empty() && !self.open.is_empty();
-                if !slices.is_empty() || continues || mark.is_some() {
-                    deliveries.push(Delivery { slices, transactions: &batch.transactions, mark: mark.as_ref(), commit: *commit });
+        (self.one_by_one, self.unfold) = (false, unfold);
+        let mut target = 0;
+        let mut dropped = 0;
+        while target < self.targets.len() {
+            if let Some(dead) = &mut self.dead {
+                dead.leave_out(&mut batch);
+            }
+            let routed = self.router.route(&batch, self.targets.len())?;
+            dropped = routed.dropped;
+            let letters = self.letters();
+            for slices in routed.slices.into_iter().skip(target) {
+                let mut deliveries = Vec::with_capacity(parts.len());
+                for (part, slices) in parts.iter().zip(split(slices, &parts)) {
+                    let Part { mark, commit, .. } = part;
+                    let continues = deliveries.is_empty() && !self.open.is_empty();
+                    if !slices.is_empty() || continues || mark.is_some() {
+                        let transactions = &batch.transactions;
+                        deliveries.push(Delivery { slices, transactions, mark: mark.as_ref(), commit: *commit });
+                    }
+                }
+                failpoint::pass("sink-before");
+                self.unfold = unfold;
+                match self.write_all(target, &deliveries, &batch).await {
+                    Err(LaneError::Sink { sink, error: SinkError::Row { id, reason, .. } }) if self.buries() => {
+                        self.refuse(id, sink, reason)?;
+                        break;
+                    }
+                    written => written?,
+                }
+                failpoint::pass("sink-after");
+                target += 1;
+                if self.letters() > letters {
+                    // The other sinks do not get them either.
+                    break;
                 }
             }
-            failpoint::pass("sink-before");
-            self.unfold = unfold;
-            self.write_all(target, &deliveries, &batch).await?;
-            failpoint::pass("sink-after");
         }
+        let left_out = self.dead.as_ref().map_or(0, DeadLetters::left_out);
+        self.status.rows_dropped.fetch_add(dropped.saturating_sub(left_out) as u64, std::sync::atomic::Ordering::Relaxed);
+        self.end_letters(rows)?;
         if let Some((_, resume)) = batch.ends.last() {
             self.settle();
             self.resume = Arc::clone(resume);
@@ -201,6 +247,82 @@ impl Worker {
         if parts.last().is_some_and(|part| part.commit) {
             self.settle();
             self.resume = batch.resume;
+        }
+        Ok(())
+    }
+
+    /// Passes a batch through the plugins. Rows that they cannot process are letters, or end the lane.
+    fn transform(&mut self, batch: &mut Batch) -> Result<(), LaneError> {
+        let buries = self.buries();
+        let Some(chain) = &mut self.chain else { return Ok(()) };
+        self.sample.offer(batch);
+        let errors = chain.process_dividing(batch, if buries { Find::All } else { Find::First }).map_err(|error| {
+            if !buries || !error.is_of_rows() {
+                return LaneError::Plugin(error);
+            }
+            let seconds = DIVIDING_TIME_MAX.as_secs();
+            LaneError::Hopeless {
+                what: format!(
+                    "{}\nit fails for so many rows of one batch that they were not told apart with {FAILURES_MAX} tries in {seconds} s",
+                    error.to_string().split("\nhint: ").next().unwrap_or_default()
+                ),
+            }
+        })?;
+        let Some(dead) = self.dead.as_mut().filter(|dead| dead.buries()) else {
+            return match errors.into_iter().next() {
+                Some(error) => {
+                    let place = dead_letter::place(batch, error.id).map(Box::new);
+                    Err(LaneError::Row { place, error: Box::new(error) })
+                }
+                None => Ok(()),
+            };
+        };
+        let why = |error: RowError| {
+            let sha256 = chain.sha256(&error.plugin).unwrap_or_default().into();
+            (error.id, Why::Plugin { name: error.plugin, sha256, message: error.message })
+        };
+        dead.bury(&errors.into_iter().map(why).collect())?;
+        Ok(())
+    }
+
+    /// Rows that nobody can take become letters.
+    fn buries(&self) -> bool {
+        self.dead.as_ref().is_some_and(DeadLetters::buries)
+    }
+
+    /// How many rows of the batch are letters.
+    fn letters(&self) -> usize {
+        self.dead.as_ref().map_or(0, DeadLetters::count)
+    }
+
+    /// A sink can never take a row.
+    fn refuse(&mut self, id: RowId, sink: String, reason: String) -> Result<(), LaneError> {
+        let Some(dead) = &mut self.dead else { return Ok(()) };
+        let before = dead.count();
+        dead.bury(&HashMap::from([(id, Why::Sink { name: sink.clone(), message: reason.clone() })]))?;
+        if dead.count() == before {
+            // It would be refused for ever.
+            return Err(LaneError::Hopeless {
+                what: format!("sink `{sink}`: it refuses a row that is not in the batch: {reason}"),
+            });
+        }
+        self.one_by_one |= dead.refused();
+        Ok(())
+    }
+
+    /// The batch is done, as far as letters go.
+    fn end_letters(&mut self, rows: usize) -> Result<(), LaneError> {
+        let Some(dead) = &mut self.dead else { return Ok(()) };
+        self.status.dead_letters.store(dead.held() as u64, std::sync::atomic::Ordering::Relaxed);
+        if dead.count() > 0 {
+            tracing::debug!(lane = self.lane, letters = dead.count(), "changes became dead letters, or wait behind one");
+        }
+        if !dead.end(rows) {
+            return Err(LaneError::Hopeless {
+                what: format!(
+                    "more than {FAILED_MAX} changes of a lane became dead letters, one after the other, and no other came through"
+                ),
+            });
         }
         Ok(())
     }
@@ -232,7 +354,7 @@ impl Worker {
             self.unfold &= !delivery.commit;
         }
         self.continues = false;
-        if rest.len() > 1 && self.targets[target].writer.write_all(rest).await {
+        if rest.len() > 1 && !self.one_by_one && self.targets[target].writer.write_all(rest).await {
             return Ok(());
         }
         for delivery in rest {
@@ -254,6 +376,9 @@ impl Worker {
 
     /// Writes until it succeeds, or until trying again cannot help.
     async fn write(&mut self, target: usize, delivery: &Delivery<'_>, batch: &Batch) -> Result<(), LaneError> {
+        if self.one_by_one {
+            return self.row_by_row(target, delivery, batch).await;
+        }
         if self.unfold {
             return self.attempt(target, delivery, Attempt::InOrder).await;
         }
@@ -289,6 +414,9 @@ impl Worker {
         };
         for group in rows.chunk_by(|a, b| a.0 == b.0) {
             let id = group[0].0;
+            if self.dead.as_ref().is_some_and(|dead| dead.is_out(id)) {
+                continue;
+            }
             self.order.reach(self.lane, id);
             if !self.order.passed(self.lane, id).await {
                 return Err(LaneError::Stopped);
@@ -296,7 +424,15 @@ impl Worker {
             let mark = self.keeps_marks.then(|| self.mark_at(batch, id));
             let slices = group.iter().map(single).collect();
             let row = Delivery { slices, transactions: delivery.transactions, mark: mark.as_ref(), commit: true };
-            self.attempt(target, &row, Attempt::InOrder).await?;
+            match self.attempt(target, &row, Attempt::InOrder).await {
+                // Nothing is left to wait for: the row that is in the way may be a letter itself.
+                Err(LaneError::Sink { sink, error: SinkError::Row { reason, .. } | SinkError::Conflict(reason) })
+                    if self.buries() =>
+                {
+                    self.refuse(id, sink, reason)?;
+                }
+                written => written?,
+            }
         }
         match delivery.mark {
             Some(mark) => {
@@ -310,6 +446,7 @@ impl Worker {
     /// One delivery, tried again while the target is away.
     async fn attempt(&mut self, target: usize, delivery: &Delivery<'_>, how: Attempt) -> Result<(), LaneError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
+        let buries = self.buries();
         loop {
             let Target { name, place, writer } = &mut self.targets[target];
             let written = match how {
@@ -341,7 +478,7 @@ impl Worker {
                         return Err(LaneError::Stopped);
                     }
                 }
-                Err(SinkError::Conflict(reason)) if matches!(how, Attempt::InOrder) => {
+                Err(SinkError::Conflict(reason)) if matches!(how, Attempt::InOrder) && !buries => {
                     let error = SinkError::Configuration { reason, hint: CONFLICT_HINT.to_owned() };
                     return Err(LaneError::Sink { sink: name.clone(), error });
                 }

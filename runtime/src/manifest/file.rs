@@ -65,9 +65,13 @@ pub(super) struct PipelineConfig {
     /// When a lane hands what it has collected to the sink: at the first of the three.
     #[serde(default)]
     pub batch: Batch,
-    /// What happens with a row that the sink can never take.
+    /// What happens with a row that a plugin or the sink can never take.
     #[serde(default)]
     pub on_row_error: OnRowError,
+    /// Most changes that are set aside at a time; one more stops the pipeline. Default 10000.
+    #[serde(default = "dead_letters_max")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub dead_letters_max: u64,
     /// What happens with a change whose topic no route takes.
     #[serde(default)]
     pub unrouted: Unrouted,
@@ -87,4 +91,8 @@ pub(super) struct RouteConfig {
     /// Name of the sink.
     #[schemars(example = &"replica")]
     pub sink: String,
+}
+
+fn dead_letters_max() -> u64 {
+    10_000
 }

@@ -256,6 +256,7 @@ fn pipeline(
         delivery: config.delivery,
         batch: config.batch,
         on_row_error: config.on_row_error,
+        dead_letters_max: config.dead_letters_max,
         unrouted: config.unrouted,
         ddl: config.ddl,
     })

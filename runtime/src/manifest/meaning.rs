@@ -224,6 +224,13 @@ impl<'a> Meaning<'a> {
             let what = format!("`{path}.lanes`: ordering = \"{}\" has one lane", ordering.node.text().unwrap_or_default());
             self.error(&lanes.node.span, what, "leave out lanes, or write ordering = \"key\" or \"table\"");
         }
+        if let (Some(ordering), Some(on_row_error)) = (one_lane, entry("on_row_error", "dead-letter")) {
+            let what = format!(
+                "`{path}`: on_row_error = \"dead-letter\" with ordering = \"{}\": behind a change that is set aside all others would have to wait",
+                ordering.node.text().unwrap_or_default()
+            );
+            self.error(&on_row_error.node.span, what, "write ordering = \"key\", or on_row_error = \"stop\"");
+        }
         let names: BTreeSet<&str> = sinks.iter().filter_map(|s| s.text()).collect();
         let kind = |name: &str| self.root.get("sink").and_then(|s| s.get(name)).and_then(|s| s.get("type")).and_then(Node::text);
         if let Some(ddl) = entry("ddl", "follow") {

@@ -69,6 +69,7 @@ pub struct Pipeline {
     pub delivery: Delivery,
     pub batch: Batch,
     pub on_row_error: OnRowError,
+    pub dead_letters_max: u64,
     pub unrouted: Unrouted,
     pub ddl: OnDdl,
 }
@@ -108,11 +109,13 @@ pub enum Delivery {
 /// What happens with a row that a plugin or the sink can never take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(extend("x-later" = later(&["dead-letter"], "this version stops at such a row, and loses nothing")))]
 pub enum OnRowError {
     /// The pipeline stops, and nothing after that row is settled.
     #[default]
     Stop,
+    /// The change is set aside in `data_dir`, whole, and with it all later changes of its key, until `tidegate dead-letter` retries or drops
+    /// it; the rest goes on. Not for `ordering = "global"` or `"transaction"`, where everything would have to wait.
+    DeadLetter,
 }
 
 /// What happens with a change whose topic no route takes.

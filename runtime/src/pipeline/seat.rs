@@ -267,6 +267,8 @@ impl Seat {
     pub fn wants(self: &Arc<Seat>, mut chain: Option<Chain>) -> Wants {
         let seat = Arc::clone(self);
         let without_key = self.pipeline.source.without_key();
+        // A dead letter has the whole change.
+        let buries = self.pipeline.on_row_error == OnRowError::DeadLetter;
         let need = self.sinks.iter().map(|(_, s)| s.before_need()).max().unwrap_or(BeforeNeed::Key);
         Box::new(move |relation: &Relation| -> Result<Option<Wanted>, Refusal> {
             if relation.key_origin == KeyOrigin::WholeRow && without_key == WithoutKey::Refuse {
@@ -277,7 +279,7 @@ impl Seat {
                 .into());
             }
             let width = relation.columns.len();
-            let whole = need == BeforeNeed::All || relation.key_origin == KeyOrigin::WholeRow;
+            let whole = buries || need == BeforeNeed::All || relation.key_origin == KeyOrigin::WholeRow;
             let mut before: Vec<bool> = (0..width).map(|c| whole || relation.key.contains(&(c as u16))).collect();
             if let Some(chain) = &mut chain {
                 let relation = Arc::new(relation.clone());

@@ -17,13 +17,13 @@ const BINDINGS_MAX: usize = 4096;
 /// One lane's instances of a pipeline's plugins. Calls block for as long as the guests compute.
 #[derive(Debug)]
 pub struct Chain {
-    instances: Vec<Instance>,
+    pub(super) instances: Vec<Instance>,
     /// By id of the relation that comes in.
-    bindings: HashMap<u32, Binding>,
+    pub(super) bindings: HashMap<u32, Binding>,
 }
 
 #[derive(Debug)]
-struct Binding {
+pub(super) struct Binding {
     /// One a plugin; `None`: it does not care.
     plans: Vec<Option<Plan>>,
     bound: Bound,
@@ -41,6 +41,13 @@ pub struct Bound {
     pub reads_before: Vec<bool>,
     /// False: no plugin cares, `process` leaves the rows alone.
     pub is_transformed: bool,
+}
+
+/// What came of rows besides what they are now.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    pub errors: Vec<RowError>,
+    pub derived: Vec<Rows>,
 }
 
 impl Chain {
@@ -65,6 +72,16 @@ impl Chain {
     /// The relations that come out of those that the chain is bound to, derived ones among them.
     pub fn outputs(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.bindings.values().map(|binding| &binding.bound.output)
+    }
+
+    /// A plugin has crashed, and no batch passes any more.
+    pub fn is_dead(&self) -> bool {
+        !self.instances.iter().all(Instance::is_alive)
+    }
+
+    /// The SHA-256 of a plugin's file.
+    pub fn sha256(&self, plugin: &str) -> Option<&str> {
+        self.instances.iter().find(|instance| **instance.name() == *plugin).map(Instance::sha256)
     }
 
     /// The plugins that take none of the relations that the chain is bound to.
@@ -143,19 +160,28 @@ impl Chain {
     /// After an `Err` the batch is half transformed and must not be written; a plugin that crashed stays dead.
     pub fn process(&mut self, batch: &mut Batch) -> Result<Vec<RowError>, PluginError> {
         let mut errors = Vec::new();
-        let mut derived = VecDeque::new();
-        let mut done = Vec::new();
+        let mut derived = Vec::new();
         for rows in batch.relations.iter_mut().filter(|rows| !rows.is_empty()) {
-            self.know(&rows.relation)?;
-            self.pass(rows, &batch.transactions, &mut errors, &mut derived)?;
-            // Before another relation is bound, for which all others may be forgotten.
-            while let Some(mut rows) = derived.pop_front() {
-                self.pass(&mut rows, &batch.transactions, &mut errors, &mut derived)?;
-                done.push(rows);
-            }
+            let mut made = self.whole(rows, &batch.transactions)?;
+            errors.append(&mut made.errors);
+            derived.append(&mut made.derived);
         }
-        batch.relations.append(&mut done);
+        batch.relations.append(&mut derived);
         Ok(errors)
+    }
+
+    /// Rows of one relation, and what is derived from them, through all plugins.
+    pub(super) fn whole(&mut self, rows: &mut Rows, transactions: &[Transaction]) -> Result<Made, PluginError> {
+        let mut made = Made::default();
+        let mut derived = VecDeque::new();
+        self.know(&rows.relation)?;
+        self.pass(rows, transactions, &mut made.errors, &mut derived)?;
+        // Before another relation is bound, for which all others may be forgotten.
+        while let Some(mut rows) = derived.pop_front() {
+            self.pass(&mut rows, transactions, &mut made.errors, &mut derived)?;
+            made.derived.push(rows);
+        }
+        Ok(made)
     }
 
     /// Passes rows of a relation that is bound through its plugins.

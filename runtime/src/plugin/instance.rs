@@ -97,6 +97,11 @@ impl Instance {
         Ok(instance)
     }
 
+    /// False: it has crashed.
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.is_some()
+    }
+
     /// Another instance of the same plugin.
     pub(super) fn anew(&self) -> Result<Instance, PluginError> {
         Instance::new(&Plugin { shared: Arc::clone(&self.shared) })
@@ -109,6 +114,10 @@ impl Instance {
     /// Its linear memory; 0 once it is dead.
     pub(super) fn memory_bytes(&self) -> usize {
         self.alive.as_ref().map_or(0, |(store, _)| store.data().limits.bytes())
+    }
+
+    pub(super) fn sha256(&self) -> &str {
+        &self.shared.version.sha256
     }
 
     /// What a guest may hold, and make the host hold.

@@ -13,6 +13,7 @@ mod bench;
 mod bindings;
 mod chain;
 mod derive;
+mod divide;
 mod engine;
 mod error;
 mod inspect;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 pub use bench::{Bench, Times};
 pub use chain::{Bound, Chain};
+pub use divide::{DIVIDING_TIME_MAX, FAILURES_MAX, Find};
 pub use engine::{Engine, Plugin};
 pub use error::{Fault, PluginError, RowError};
 pub use inspect::Inspected;

@@ -1,0 +1,360 @@
+//! The letters of a running pipeline: which units wait, shared by its lanes and by whoever retries.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+
+use super::store::LetterFile;
+use super::{DeadLetterError, Image, Letter, Place, Why};
+use crate::change::{Op, Relation};
+use crate::manifest::model::Ordering;
+
+/// What becomes of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on: nothing of its unit is a letter, or it comes before the first one (what was read is read again).
+    Goes,
+    /// It is a letter already.
+    IsHeld,
+    /// It becomes a letter behind another.
+    Waits,
+}
+
+/// A change that is to become a letter.
+#[derive(Clone, Debug)]
+pub struct New {
+    pub place: Place,
+    pub op: Op,
+    pub relation: Relation,
+    pub before: Option<Image>,
+    pub after: Option<Image>,
+    pub units: (u64, u64),
+    /// `None`: it waits behind an earlier one of its unit.
+    pub why: Option<Why>,
+}
+
+#[derive(Debug)]
+pub struct Letters {
+    ordering: Ordering,
+    max: u64,
+    count: AtomicUsize,
+    /// A unit has become free: its first letter only waited for one that is gone.
+    freed: Notify,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: LetterFile,
+    /// In the order of the source.
+    units: HashMap<u64, Vec<Entry>>,
+    /// By id of the letter.
+    unit_of: BTreeMap<u64, u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    place: Place,
+    /// The row was read from its table: it has no place in the order of the changes but the one in which it came.
+    is_read: bool,
+    waits: bool,
+}
+
+impl Letters {
+    /// Opens those of a pipeline; a process that has the cursor store open may.
+    pub fn open(data_dir: &Path, pipeline: &str, ordering: Ordering, max: u64) -> Result<Letters, DeadLetterError> {
+        let (file, letters) = LetterFile::open(data_dir, pipeline)?;
+        let mut inner = Inner { file, units: HashMap::new(), unit_of: BTreeMap::new() };
+        for letter in &letters {
+            inner.enter(unit(ordering, letter.units), letter);
+        }
+        let count = AtomicUsize::new(letters.len());
+        Ok(Letters { ordering, max, count, freed: Notify::new(), inner: Mutex::new(inner) })
+    }
+
+    pub fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn ordering(&self) -> Ordering {
+        self.ordering
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for the fates of changes, by their units; `place` is called for those of which there are letters.
+    pub fn fates(&self, units: impl Iterator<Item = u64>, mut place: impl FnMut(usize) -> Option<(Place, bool)>) -> Vec<Fate> {
+        let inner = self.inner();
+        let fate = |(row, unit): (usize, u64)| match inner.units.get(&unit) {
+            None => Fate::Goes,
+            Some(entries) => place(row).map_or(Fate::Waits, |(place, is_read)| fate(entries, &place, is_read)),
+        };
+        units.enumerate().map(fate).collect()
+    }
+
+    /// Keeps changes, in the order of the source. Durable when it returns; those that are kept already are left as they are.
+    pub fn keep(&self, news: Vec<New>) -> Result<(), DeadLetterError> {
+        let now = now();
+        let mut inner = self.inner();
+        let mut letters: Vec<Letter> = Vec::with_capacity(news.len());
+        // The last letter of a unit, of this call.
+        let mut lasts: HashMap<u64, u64> = HashMap::new();
+        for New { place, op, relation, before, after, units, why } in news {
+            let of = unit(self.ordering, units);
+            let entries = inner.units.get(&of).map(Vec::as_slice).unwrap_or_default();
+            let is_read = op == Op::Snapshot;
+            if !entries.is_empty() && fate(entries, &place, is_read) == Fate::IsHeld {
+                continue;
+            }
+            let id = inner.file.next() + letters.len() as u64;
+            let last = lasts.insert(of, id).or(entries.last().map(|entry| entry.id));
+            let why = why.unwrap_or(Why::Behind { id: last.unwrap_or(0) });
+            letters.push(Letter { id, place, op, relation, before, after, why, time: now, retries: 0, units });
+        }
+        let count = inner.unit_of.len() + letters.len();
+        if count as u64 > self.max {
+            return Err(DeadLetterError::Full { max: self.max });
+        }
+        inner.file.append(&mut letters)?;
+        let mut replaced = Vec::new();
+        for letter in &letters {
+            replaced.extend(inner.enter(unit(self.ordering, letter.units), letter));
+        }
+        if !replaced.is_empty() {
+            inner.file.remove(&replaced)?;
+        }
+        self.count.store(inner.unit_of.len(), Relaxed);
+        // What it was to wait for may be gone meanwhile.
+        if inner.has_freed() {
+            self.freed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Returns when there are units to be delivered without being asked for.
+    pub async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// The units whose first letter waits for nothing any more.
+    pub fn freed_units(&self) -> Vec<u64> {
+        let inner = self.inner();
+        let mut units: Vec<(u64, u64)> =
+            inner.units.iter().filter(|(_, entries)| entries[0].waits).map(|(unit, entries)| (entries[0].id, *unit)).collect();
+        units.sort_unstable();
+        units.into_iter().map(|(_, unit)| unit).collect()
+    }
+
+    /// The units of letters, or all, in the order of their first letters; and the ids that are no letters.
+    pub fn units(&self, ids: Option<&[u64]>) -> (Vec<u64>, Vec<u64>) {
+        let inner = self.inner();
+        let mut unknown = Vec::new();
+        let mut units: Vec<(u64, u64)> = match ids {
+            None => inner.units.iter().map(|(unit, entries)| (entries[0].id, *unit)).collect(),
+            Some(ids) => {
+                let of = |id: &u64| match inner.unit_of.get(id) {
+                    Some(unit) => Some((inner.units[unit][0].id, *unit)),
+                    None => {
+                        unknown.push(*id);
+                        None
+                    }
+                };
+                ids.iter().filter_map(of).collect()
+            }
+        };
+        units.sort_unstable();
+        units.dedup();
+        (units.into_iter().map(|(_, unit)| unit).collect(), unknown)
+    }
+
+    /// The first letters of a unit, at most `max`.
+    pub fn of_unit(&self, unit: u64, max: usize) -> Result<Vec<Letter>, DeadLetterError> {
+        let mut inner = self.inner();
+        let ids: Vec<u64> = inner.units.get(&unit).into_iter().flatten().take(max).map(|entry| entry.id).collect();
+        let mut letters = Vec::with_capacity(ids.len());
+        for id in ids {
+            letters.extend(inner.file.get(id)?);
+        }
+        Ok(letters)
+    }
+
+    /// Letters are delivered or dropped. Durable when it returns; those of which there is none are left out. How many they were.
+    pub fn remove(&self, ids: &[u64]) -> Result<usize, DeadLetterError> {
+        let mut inner = self.inner();
+        let known: Vec<u64> = ids.iter().filter(|id| inner.unit_of.contains_key(id)).copied().collect();
+        if known.is_empty() {
+            return Ok(0);
+        }
+        inner.file.remove(&known)?;
+        for id in &known {
+            inner.leave(*id);
+        }
+        self.count.store(inner.unit_of.len(), Relaxed);
+        if inner.has_freed() {
+            self.freed.notify_one();
+        }
+        Ok(known.len())
+    }
+
+    /// A letter was tried in vain: it does not only wait any more.
+    pub fn tried(&self, id: u64, why: Why) -> Result<(), DeadLetterError> {
+        let mut inner = self.inner();
+        let Some(unit) = inner.unit_of.get(&id).copied() else { return Ok(()) };
+        inner.file.tried(id, why, now())?;
+        for entry in inner.units.get_mut(&unit).into_iter().flatten().filter(|entry| entry.id == id) {
+            entry.waits = false;
+        }
+        Ok(())
+    }
+
+    /// Letters are dropped, or all; those behind them become free. How many they were.
+    pub fn drop_letters(&self, ids: Option<&[u64]>) -> Result<usize, DeadLetterError> {
+        match ids {
+            Some(ids) => self.remove(ids),
+            None => {
+                let all: Vec<u64> = self.inner().unit_of.keys().copied().collect();
+                self.remove(&all)
+            }
+        }
+    }
+
+    /// How many letters a unit has.
+    pub fn count_of(&self, unit: u64) -> usize {
+        self.inner().units.get(&unit).map_or(0, Vec::len)
+    }
+
+    /// The letters of a table.
+    pub fn of_table(&self, schema: &str, table: &str) -> Result<Vec<u64>, DeadLetterError> {
+        let mut inner = self.inner();
+        let mut ids = Vec::new();
+        for id in inner.unit_of.keys().copied().collect::<Vec<_>>() {
+            let is_of = |letter: &Letter| (&*letter.relation.schema, &*letter.relation.table) == (schema, table);
+            ids.extend(inner.file.get(id)?.filter(is_of).map(|letter| letter.id));
+        }
+        Ok(ids)
+    }
+}
+
+fn fate(entries: &[Entry], place: &Place, is_read: bool) -> Fate {
+    if !is_read && entries.iter().any(|entry| !entry.is_read && entry.place.is(place)) {
+        return Fate::IsHeld;
+    }
+    match entries.first() {
+        Some(first) if is_read || first.is_read || !place.is_before(&first.place) => Fate::Waits,
+        _ => Fate::Goes,
+    }
+}
+
+fn unit(ordering: Ordering, (of_key, of_table): (u64, u64)) -> u64 {
+    if ordering == Ordering::Table { of_table } else { of_key }
+}
+
+impl Inner {
+    /// Enters a letter in the order of the source. Gives the letter that it replaces: a row that was read again before anything happened to
+    /// it.
+    fn enter(&mut self, unit: u64, letter: &Letter) -> Option<u64> {
+        let new =
+            Entry { id: letter.id, place: letter.place.clone(), is_read: letter.op == Op::Snapshot, waits: letter.why.waits() };
+        let entries = self.units.entry(unit).or_default();
+        let at = entries.iter().position(|entry| !new.is_read && !entry.is_read && new.place.is_before(&entry.place));
+        // One that does not only wait is what the others wait for.
+        let replaced = entries.pop_if(|last| new.is_read && last.is_read && (last.waits || !new.waits));
+        entries.insert(at.unwrap_or(entries.len()), new);
+        self.unit_of.insert(letter.id, unit);
+        replaced.map(|entry| {
+            self.unit_of.remove(&entry.id);
+            entry.id
+        })
+    }
+
+    fn leave(&mut self, id: u64) {
+        let Some(unit) = self.unit_of.remove(&id) else { return };
+        if let Some(entries) = self.units.get_mut(&unit) {
+            entries.retain(|entry| entry.id != id);
+            if entries.is_empty() {
+                self.units.remove(&unit);
+            }
+        }
+    }
+
+    fn has_freed(&self) -> bool {
+        self.units.values().any(|entries| entries[0].waits)
+    }
+}
+
+/// Seconds since the epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, letter};
+    use super::*;
+
+    fn new(unit: u64, place: Place, op: Op, is_dead: bool) -> New {
+        let Letter { relation, before, after, .. } = letter(0, place.clone());
+        let why = is_dead.then(|| Why::Sink { name: "s".into(), message: "no".into() });
+        New { place, op, relation, before, after, units: (unit, 0), why }
+    }
+
+    fn fates(letters: &Letters, changes: &[(u64, Place)]) -> Vec<Fate> {
+        letters.fates(changes.iter().map(|(unit, _)| *unit), |row| Some((changes[row].1.clone(), false)))
+    }
+
+    fn ids(letters: &Letters, unit: u64) -> Vec<u64> {
+        letters.of_unit(unit, 100).unwrap().iter().map(|letter| letter.id).collect()
+    }
+
+    #[test]
+    fn later_changes_of_a_key_wait_and_earlier_ones_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Letters::open(dir.path(), "p", Ordering::Key, 4).unwrap();
+        let letters = open();
+        assert!(letters.is_empty());
+        letters.keep(vec![new(1, at(50, 2), Op::Update, true), new(1, at(60, 2), Op::Update, false)]).unwrap();
+        drop(letters);
+        let letters = open();
+        // What was read before a crash comes again: the change in front of the letter, the letter, the one behind it, a new one.
+        let changes = [(1, at(40, 2)), (1, at(50, 2)), (1, at(60, 2)), (1, at(70, 2)), (2, at(70, 4))];
+        assert_eq!(fates(&letters, &changes), [Fate::Goes, Fate::IsHeld, Fate::IsHeld, Fate::Waits, Fate::Goes]);
+        // The change in front of the letter fails now: it goes in front of it.
+        letters.keep(vec![new(1, at(40, 2), Op::Update, true), new(1, at(50, 2), Op::Update, true)]).unwrap();
+        assert_eq!(ids(&letters, 1), [3, 1, 2]);
+        assert!(letters.freed_units().is_empty());
+        let full = letters.keep(vec![new(2, at(80, 2), Op::Update, true), new(3, at(80, 4), Op::Update, true)]);
+        assert!(matches!(full, Err(DeadLetterError::Full { max: 4 })));
+        letters.remove(&[3, 1]).unwrap();
+        assert_eq!((letters.freed_units(), letters.len()), (vec![1], 1));
+        letters.remove(&[2, 99]).unwrap();
+        assert!(letters.is_empty() && letters.freed_units().is_empty());
+        assert_eq!(fates(&letters, &changes[3..]), [Fate::Goes, Fate::Goes]);
+    }
+
+    #[test]
+    fn a_row_that_is_read_again_takes_the_place_of_the_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let letters = Letters::open(dir.path(), "p", Ordering::Key, 100).unwrap();
+        letters.keep(vec![new(1, at(50, 2), Op::Snapshot, true)]).unwrap();
+        letters.keep(vec![new(1, at(40, 2), Op::Update, false)]).unwrap();
+        letters.keep(vec![new(1, at(90, 2), Op::Snapshot, false)]).unwrap();
+        assert_eq!(ids(&letters, 1), [1, 2, 3]);
+        letters.keep(vec![new(1, at(95, 2), Op::Snapshot, false)]).unwrap();
+        assert_eq!((ids(&letters, 1), letters.len()), (vec![1, 2, 4], 3));
+        drop(letters);
+        let letters = Letters::open(dir.path(), "p", Ordering::Key, 100).unwrap();
+        assert_eq!(ids(&letters, 1), [1, 2, 4]);
+    }
+}

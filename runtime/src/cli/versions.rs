@@ -214,6 +214,10 @@ fn row(plugin: &str, entry: &Entry) -> Vec<String> {
         component,
         entry.bytes.map_or("-".to_owned(), |bytes| bytes.div_ceil(1024).to_string()),
         entry.pause_us.map_or("-".to_owned(), pause),
-        entry.why.clone().or_else(|| entry.position.clone()).unwrap_or_default(),
+        // The hint stands in the log, and in JSON.
+        match &entry.why {
+            Some(why) => why.split("; hint: ").next().unwrap_or_default().to_owned(),
+            None => entry.position.clone().unwrap_or_default(),
+        },
     ]
 }

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{Due, Follow, PipelineError, Running};
 use crate::alteration::{Alteration, TableChange};
+use crate::change::KeyOrigin;
 use crate::cursor::CursorError;
 use crate::failpoint;
 use crate::manifest::model::OnDdl;
@@ -117,9 +118,12 @@ impl Running {
                     left.extend(reads.iter().filter(|read| of(read, name)).map(|read| read.id))
                 }
                 change if is_keyed(change) => {
+                    // Without a key, what is read replaces no rows that the target has.
+                    let loses_key = matches!(change, TableChange::Alter(to) if to.after.key_origin == KeyOrigin::WholeRow);
                     for name in change.names() {
-                        for read in reads.iter().filter(|read| of(read, &name) && !read.rest.is_empty() && read.rows > 0) {
-                            ask(&name, read.filter.as_deref(), read.is_again || read.whole.is_some())?;
+                        let is_void = |read: &&ToRead| read.rows > 0 || loses_key && !read.is_again;
+                        for read in reads.iter().filter(|read| of(read, &name) && !read.rest.is_empty() && is_void(read)) {
+                            ask(&name, read.filter.as_deref(), read.is_again || read.whole.is_some() || loses_key)?;
                             left.push(read.id);
                         }
                     }

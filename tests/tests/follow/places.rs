@@ -288,4 +288,20 @@ fn a_table_that_loses_its_key_before_it_is_read_again() {
     pair.sql(statements);
     pair.flow.catch_up();
     pair.assert_same(statements);
+    // A key of all columns, which is another thing than none.
+    pair.sql("CREATE TABLE w (a INT, b INT, PRIMARY KEY (b, a)); INSERT INTO w VALUES (1, 1), (2, 2)");
+    pair.sql("CREATE TABLE x (a INT PRIMARY KEY); INSERT INTO x VALUES (1), (2)");
+    pair.flow.catch_up();
+    let statements = "ALTER TABLE w DROP PRIMARY KEY; INSERT INTO w VALUES (1, 1), (1, 1); DELETE FROM w WHERE a = 2; \
+                      ALTER TABLE x DROP PRIMARY KEY; INSERT INTO x VALUES (1), (1); DELETE FROM x WHERE a = 2";
+    pair.sql(statements);
+    pair.flow.catch_up();
+    pair.assert_same(statements);
+    // Rows that the key at the target would not let in.
+    let statements = "CREATE TABLE u (id INT PRIMARY KEY, v INT); INSERT INTO u VALUES (1, 1), (2, 2); \
+                      ALTER TABLE u ADD a TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP; \
+                      ALTER TABLE u DROP PRIMARY KEY; UPDATE u SET id = 1; INSERT INTO u (id, v) VALUES (1, 3)";
+    pair.sql(statements);
+    pair.flow.catch_up();
+    pair.assert_same(statements);
 }

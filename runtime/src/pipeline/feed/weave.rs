@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Ended, Reading};
-use crate::change::Relation;
+use crate::change::{KeyOrigin, Relation};
 use crate::failpoint;
 use crate::lane::Held;
 use crate::lane::touched::Touched;
@@ -263,7 +263,16 @@ impl Reading {
             // What was dropped is forgotten in the end.
             None => return Ok(self.feed.history.is_whole()?),
         };
-        Ok(now.columns.len() != known.columns.len() || now.columns.iter().any(|column| known.column(&column.name).is_none()))
+        if now.columns.len() != known.columns.len() || now.columns.iter().any(|column| known.column(&column.name).is_none()) {
+            return Ok(true);
+        }
+        // Under a primary key that the targets still have its rows may be too many.
+        let primary = |relation: &Relation| {
+            let names = || relation.key.iter().map(|&at| relation.columns[usize::from(at)].name.clone()).collect::<Vec<_>>();
+            (relation.key_origin == KeyOrigin::Primary).then(names)
+        };
+        let known = self.feed.history.relation(&name, &self.feed.executed)?;
+        Ok(known.is_some_and(|known| primary(&known) != primary(now)))
     }
 
     /// The stream has passed what tables without a key were read at: from here on their changes count.

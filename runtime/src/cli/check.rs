@@ -95,7 +95,7 @@ impl<'a> Check<'a> {
     fn count_letters(&mut self) {
         for pipeline in &self.manifest.pipelines {
             let subject = format!("pipeline `{}`", pipeline.name);
-            match store::read(&self.manifest.data_dir, &pipeline.name) {
+            match store::read(&self.manifest.data_dir, &pipeline.name, None) {
                 Ok(letters) if letters.is_empty() => {}
                 Ok(letters) => {
                     let waiting = letters.iter().filter(|letter| letter.why.waits()).count();

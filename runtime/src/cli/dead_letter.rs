@@ -27,7 +27,8 @@ pub(super) fn run(command: &DeadLetterCommand, format: Format) -> Result<(), Err
         }
         DeadLetterCommand::Show { id, pipeline, manifest } => {
             let manifest = manifest::load(&manifest.manifest)?;
-            let (pipeline, letters) = chosen(&manifest, pipeline.as_deref())?;
+            let (pipeline, _) = chosen(&manifest, pipeline.as_deref())?.ok_or_else(no_letters)?;
+            let letters = store::read(&manifest.data_dir, &pipeline.name, Some(*id))?;
             let letter = letters.iter().find(|letter| letter.id == *id);
             show(&pipeline.name, letter.ok_or_else(|| no_letter(&pipeline.name, *id))?, format)
         }
@@ -40,7 +41,7 @@ fn list(manifest: &Manifest, name: Option<&str>, format: Format) -> Result<(), E
     let mut rows = vec![["id", "pipeline", "table", "change", "at", "why", "since", "retries"].map(str::to_owned).to_vec()];
     let mut all = Vec::new();
     for pipeline in manifest.pipelines.iter().filter(|pipeline| name.is_none_or(|name| pipeline.name == name)) {
-        for letter in store::read(&manifest.data_dir, &pipeline.name)? {
+        for letter in store::read(&manifest.data_dir, &pipeline.name, None)? {
             match format {
                 Format::Text => rows.push(vec![
                     letter.id.to_string(),
@@ -132,15 +133,15 @@ fn change(letter: &Letter) -> Json {
     rendered.ok().and_then(|()| serde_json::from_slice(&lines).ok()).unwrap_or_default()
 }
 
-/// The pipeline of that name; else the only one that has letters.
-fn chosen<'a>(manifest: &'a Manifest, name: Option<&str>) -> Result<(&'a Pipeline, Vec<Letter>), Error> {
+/// The pipeline of that name; else the only one that has letters. `None`: none has.
+fn chosen<'a>(manifest: &'a Manifest, name: Option<&str>) -> Result<Option<(&'a Pipeline, Vec<Letter>)>, Error> {
     if let Some(name) = name {
         let pipeline = cursor::find(manifest, name)?;
-        return Ok((pipeline, store::read(&manifest.data_dir, name)?));
+        return Ok(Some((pipeline, store::read(&manifest.data_dir, name, None)?)));
     }
     let mut found = Vec::new();
     for pipeline in &manifest.pipelines {
-        let letters = store::read(&manifest.data_dir, &pipeline.name)?;
+        let letters = store::read(&manifest.data_dir, &pipeline.name, None)?;
         if !letters.is_empty() {
             found.push((&**pipeline, letters));
         }
@@ -150,13 +151,14 @@ fn chosen<'a>(manifest: &'a Manifest, name: Option<&str>) -> Result<(&'a Pipelin
         names.join(" or ")
     };
     match found.len() {
-        1 => Ok(found.remove(0)),
-        0 => Err(Error::Request {
-            problem: "there are no dead letters".to_owned(),
-            hint: "`tidegate dead-letter list` shows them".to_owned(),
-        }),
+        1 => Ok(found.pop()),
+        0 => Ok(None),
         _ => Err(Error::Request { problem: "several pipelines have dead letters".to_owned(), hint: format!("add {}", hint()) }),
     }
+}
+
+fn no_letters() -> Error {
+    Error::Request { problem: "there are no dead letters".to_owned(), hint: "`tidegate dead-letter list` shows them".to_owned() }
 }
 
 fn no_letter(pipeline: &str, id: u64) -> Error {
@@ -168,7 +170,16 @@ fn no_letter(pipeline: &str, id: u64) -> Error {
 
 fn ask(action: Action, which: &super::WhichLetters, format: Format) -> Result<(), Error> {
     let manifest = manifest::load(&which.manifest.manifest)?;
-    let (pipeline, letters) = chosen(&manifest, which.pipeline.as_deref())?;
+    let (pipeline, letters) = match chosen(&manifest, which.pipeline.as_deref())? {
+        Some(chosen) => chosen,
+        None if which.all => {
+            return screen::print_result(&match format {
+                Format::Text => "there are none\n".to_owned(),
+                Format::Json => format!("{}\n", json!({ "pipeline": null, "asked": false })),
+            });
+        }
+        None => return Err(no_letters()),
+    };
     if let Some(id) = which.ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
         return Err(no_letter(&pipeline.name, *id));
     }

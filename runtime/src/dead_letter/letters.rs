@@ -179,12 +179,17 @@ impl Letters {
         (units.into_iter().map(|(_, unit)| unit).collect(), unknown)
     }
 
-    /// The first letters of a unit, at most `max`.
-    pub fn of_unit(&self, unit: u64, max: usize) -> Result<Vec<Letter>, DeadLetterError> {
+    /// The first letters of a unit: at most `max`, and no more than `bytes_max` bytes, but at least one.
+    pub fn of_unit(&self, unit: u64, max: usize, bytes_max: u64) -> Result<Vec<Letter>, DeadLetterError> {
         let mut inner = self.inner();
         let ids: Vec<u64> = inner.units.get(&unit).into_iter().flatten().take(max).map(|entry| entry.id).collect();
         let mut letters = Vec::with_capacity(ids.len());
+        let mut bytes = 0;
         for id in ids {
+            bytes += inner.file.bytes(id);
+            if bytes > bytes_max && !letters.is_empty() {
+                break;
+            }
             letters.extend(inner.file.get(id)?);
         }
         Ok(letters)
@@ -315,7 +320,7 @@ mod tests {
     }
 
     fn ids(letters: &Letters, unit: u64) -> Vec<u64> {
-        letters.of_unit(unit, 100).unwrap().iter().map(|letter| letter.id).collect()
+        letters.of_unit(unit, 100, u64::MAX).unwrap().iter().map(|letter| letter.id).collect()
     }
 
     #[test]

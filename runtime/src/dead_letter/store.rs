@@ -17,6 +17,9 @@ use super::{Letter, Why};
 /// Bytes of letters that are gone, at least, before the file is written anew while the pipeline runs.
 const GONE_BYTES_MAX: u64 = 8 << 20;
 
+/// Bytes of letters that are kept, at most.
+const BYTES_MAX: u64 = 1 << 30;
+
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
     #[error("{}: dead letters cannot be kept\nhint: nothing is lost: the pipeline goes on from its cursor once the folder can be written (is the disk full?)", .path.display())]
@@ -38,6 +41,11 @@ pub enum DeadLetterError {
          retry --all` and run again; or raise `dead_letters_max`"
     )]
     Full { max: u64 },
+    #[error(
+        "more than {} MiB of dead letters would be held\nhint: mend what `tidegate dead-letter list` tells, then `tidegate dead-letter \
+         retry --all` and run again", BYTES_MAX >> 20
+    )]
+    Large,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,11 +98,11 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// All letters of a pipeline, oldest first, of a process that runs as well.
-pub fn read(data_dir: &Path, pipeline: &str) -> Result<Vec<Letter>, DeadLetterError> {
+/// All letters of a pipeline, oldest first, of a process that runs as well. Without their images, but for one, `whole`.
+pub fn read(data_dir: &Path, pipeline: &str, whole: Option<u64>) -> Result<Vec<Letter>, DeadLetterError> {
     let path = path(data_dir, pipeline);
     match File::open(&path) {
-        Ok(file) => Ok(scan(&path, &file)?.letters.into_values().map(|(letter, _)| letter).collect()),
+        Ok(file) => Ok(scan(&path, &file, whole)?.letters.into_values().map(|(letter, _)| letter).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(DeadLetterError::Read { path, source }),
     }
@@ -109,7 +117,7 @@ struct Scanned {
     gone_bytes: u64,
 }
 
-fn scan(path: &Path, file: &File) -> Result<Scanned, DeadLetterError> {
+fn scan(path: &Path, file: &File, whole: Option<u64>) -> Result<Scanned, DeadLetterError> {
     let mut scanned = Scanned { letters: BTreeMap::new(), next: 1, size: 0, gone_bytes: 0 };
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
@@ -126,8 +134,11 @@ fn scan(path: &Path, file: &File) -> Result<Scanned, DeadLetterError> {
         scanned.size += len;
         match record {
             Record::Next(next) => scanned.next = scanned.next.max(next),
-            Record::Letter(letter) => {
+            Record::Letter(mut letter) => {
                 scanned.next = scanned.next.max(letter.id + 1);
+                if whole != Some(letter.id) {
+                    (letter.before, letter.after) = (None, None);
+                }
                 scanned.letters.insert(letter.id, (*letter, span));
             }
             Record::Gone(ids) => {
@@ -165,13 +176,13 @@ fn create(path: &Path) -> io::Result<File> {
 
 impl LetterFile {
     /// Opens the file, made if it is missing; only one process at a time may, which the lock of the cursor store sees to. Gives its letters,
-    /// oldest first.
+    /// oldest first, without their images.
     pub fn open(data_dir: &Path, pipeline: &str) -> Result<(LetterFile, Vec<Letter>), DeadLetterError> {
         let path = path(data_dir, pipeline);
         let write = |source| DeadLetterError::Write { path: path.clone(), source };
         make_folder(&folder(data_dir)).map_err(write)?;
         let file = create(&path).map_err(write)?;
-        let Scanned { letters, next, size, gone_bytes } = scan(&path, &file)?;
+        let Scanned { letters, next, size, gone_bytes } = scan(&path, &file, None)?;
         let (letters, spans): (Vec<Letter>, BTreeMap<u64, Span>) =
             letters.into_values().map(|(letter, span)| (letter.clone(), (letter.id, span))).unzip();
         file.set_len(size).map_err(write)?;
@@ -188,6 +199,9 @@ impl LetterFile {
 
     /// Appends letters, which get their ids. Durable when it returns.
     pub fn append(&mut self, letters: &mut [Letter]) -> Result<(), DeadLetterError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         let mut spans = Vec::with_capacity(letters.len());
         for (id, letter) in (self.next..).zip(letters) {
@@ -195,6 +209,9 @@ impl LetterFile {
             let line = line(&Record::Letter(Box::new(letter.clone())));
             spans.push((id, Span { offset: self.size + bytes.len() as u64, len: line.len() as u64, again: None }));
             bytes.extend(line);
+        }
+        if self.size - self.gone_bytes + bytes.len() as u64 > BYTES_MAX {
+            return Err(DeadLetterError::Large);
         }
         self.put(&bytes)?;
         self.next += spans.len() as u64;
@@ -233,6 +250,11 @@ impl LetterFile {
         Ok(())
     }
 
+    /// How many bytes a letter takes.
+    pub fn bytes(&self, id: u64) -> u64 {
+        self.spans.get(&id).map_or(0, |span| span.len)
+    }
+
     /// The letter as it is now.
     pub fn get(&mut self, id: u64) -> Result<Option<Letter>, DeadLetterError> {
         let Some(Span { offset, len, again }) = self.spans.get(&id) else { return Ok(None) };
@@ -246,6 +268,14 @@ impl LetterFile {
             None => *letter,
             Some((why, time, retries)) => Letter { why, time, retries: letter.retries + retries, ..*letter },
         }))
+    }
+
+    /// Not durable yet.
+    fn write_line(&mut self, record: &Record) -> Result<(), DeadLetterError> {
+        let line = line(record);
+        self.file.write_all(&line).map_err(|source| self.write(source))?;
+        self.size += line.len() as u64;
+        Ok(())
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), DeadLetterError> {
@@ -269,15 +299,15 @@ impl LetterFile {
             file.set_len(0).map_err(failed)?;
             let path = self.path.clone();
             let mut new = LetterFile { path, file, spans: BTreeMap::new(), next: self.next, size: 0, gone_bytes: 0 };
-            let mut bytes = line(&Record::Next(self.next));
+            new.write_line(&Record::Next(self.next))?;
             let ids: Vec<u64> = self.spans.keys().copied().collect();
             for id in ids {
                 let Some(letter) = self.get(id)? else { continue };
-                let line = line(&Record::Letter(Box::new(letter)));
-                new.spans.insert(id, Span { offset: bytes.len() as u64, len: line.len() as u64, again: None });
-                bytes.extend(line);
+                let offset = new.size;
+                new.write_line(&Record::Letter(Box::new(letter)))?;
+                new.spans.insert(id, Span { offset, len: new.size - offset, again: None });
             }
-            new.put(&bytes)?;
+            new.file.sync_data().map_err(failed)?;
             fs::rename(&unfinished, &new.path).map_err(failed)?;
             File::open(new.path.parent().unwrap_or(&new.path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
             Ok(new)
@@ -305,7 +335,7 @@ mod tests {
         file.remove(&[2, 5]).unwrap();
         let why = Why::Sink { name: "s".into(), message: "no".into() };
         file.tried(3, why.clone(), 77).unwrap();
-        let seen = |dir: &Path| read(dir, "p").unwrap().iter().map(|l| (l.id, l.why.clone(), l.retries)).collect::<Vec<_>>();
+        let seen = |dir: &Path| read(dir, "p", None).unwrap().iter().map(|l| (l.id, l.why.clone(), l.retries)).collect::<Vec<_>>();
         let behind = Why::Behind { id: 1 };
         let expected = vec![(1, behind.clone(), 0), (3, why.clone(), 1), (4, behind, 0)];
         assert_eq!(seen(dir.path()), expected);

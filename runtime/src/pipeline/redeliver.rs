@@ -132,7 +132,7 @@ impl Running {
         outcome: &mut Outcome,
     ) -> Result<(), PipelineError> {
         loop {
-            let some = letters.of_unit(unit, LETTERS_MAX)?;
+            let some = letters.of_unit(unit, LETTERS_MAX, self.pipeline.batch.bytes.0)?;
             if some.is_empty() || *stop.borrow() {
                 return Ok(());
             }

@@ -23,6 +23,8 @@ and `tidegate check` says what is wrong with one. Editors that know JSON Schema 
 - Relative paths are relative to the manifest's folder.
 - Names of sources, plugins, sinks and pipelines have 1 to 64 letters, digits, `_` and `-`.
 - Unknown keys are errors.
+- What is changed takes effect at the next start, but for the sections of plugins that run, which are taken up at once:
+  [plugins/reload.md](plugins/reload.md).
 ";
 
 fn reference() -> String {

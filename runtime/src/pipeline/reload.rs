@@ -4,7 +4,7 @@
 //! All pipelines that run a plugin take its new version, or none does: what can be found wrong is found before the first of them is
 //! told. What fails keeps the old one, is told, and stands in the plugin's history.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -298,36 +298,45 @@ impl Reloader {
                 Err(error) => results.told.push(self.refuse(&name, &config, cause, &error).await),
             }
         }
-        if new.is_empty() {
-            return results;
+        // They may need each other; but one that cannot run does not keep others from it.
+        let mut sets = VecDeque::from([new]);
+        while let Some(set) = sets.pop_front() {
+            let Err((set, error)) = self.take_up(set, &mut results).await else { continue };
+            if set.len() > 1 {
+                sets.extend(set.into_iter().map(|one| vec![one]));
+                continue;
+            }
+            for (name, new) in set {
+                results.told.push(self.refuse(&name, &new.loaded.config, new.cause, &error).await);
+            }
         }
+        results
+    }
+
+    /// Hands new plugins to all pipelines that run them, or, if one of these cannot take them, to none.
+    async fn take_up(&self, new: Vec<(String, New)>, results: &mut Results) -> Result<(), (Vec<(String, New)>, String)> {
         let plugins: HashMap<String, Plugin> = new.iter().map(|(name, new)| (name.clone(), new.loaded.plugin.clone())).collect();
-        let seats: Vec<Arc<Seat>> = self.shared.seats();
-        let is_taken = |seat: &&Arc<Seat>| seat.plugins().iter().any(|plugin| plugins.contains_key(&**plugin.name()));
+        let mut seats = self.shared.seats();
+        seats.retain(|seat| seat.plugins().iter().any(|plugin| plugins.contains_key(&**plugin.name())));
         let mut ready = Vec::new();
-        for seat in seats.iter().filter(is_taken) {
+        for seat in &seats {
             match prepare(seat, &plugins).await {
                 Ok(prepared) => ready.push((seat, prepared)),
-                Err(error) => {
-                    for (name, new) in &new {
-                        results.told.push(self.refuse(name, &new.loaded.config, new.cause, &error).await);
-                    }
-                    return results;
-                }
+                Err(error) => return Err((new, error)),
             }
         }
         for (seat, prepared) in ready {
-            self.propose(seat, prepared, &plugins, &new, &mut results).await;
+            self.propose(seat, prepared, &plugins, &new, results).await;
         }
         let mut loaded = self.shared.plugins.lock().await;
         for (name, new) in new {
-            if !results.pending.iter().any(|(pending, _)| pending.plugin == name) && !results.is_refused() {
+            if !results.pending.iter().any(|(pending, _)| pending.plugin == name) {
                 let after = Some(new.loaded.plugin.version().sha256.clone());
                 results.told.push(Told { what: What::Loaded, after, why: None, ..refused(&name, "") });
             }
             loaded.insert(name, new.loaded);
         }
-        results
+        Ok(())
     }
 
     /// Hands new plugins to a pipeline.

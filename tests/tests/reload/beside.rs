@@ -102,3 +102,25 @@ fn statements_are_followed_by_what_runs() {
     assert_eq!(stamped.there(&format!("SELECT v, x FROM log WHERE id = {id}")).trim(), "1\t7");
     assert!(run.is_running(), "{}", run.log());
 }
+
+/// Two plugins change at once, and one of them cannot run: the other one does.
+#[test]
+fn one_that_cannot_run_keeps_no_other_from_it() {
+    let stamped = Stamped::new("rel_two", servers::shared_mysql(), servers::shared_postgres(), "lanes = 2", "");
+    let manifest = stamped.flow.manifest().replace("plugins = [\"stamp\"]", "plugins = [\"stamp\", \"mask\"]");
+    let path = project("target/plugins/mask.wasm");
+    let mask = format!("\n[plugin.mask]\npath = \"{}\"\nconfig = {{ columns = [\"email\"] }}\n", path.display());
+    stamped.flow.write(&(manifest + &mask));
+    let (mut run, mut id) = running(&stamped);
+    let bytes = stamp(2);
+    stamped.replace(&bytes);
+    // `n` is no text: it is refused when it is bound.
+    stamped.flow.write(&stamped.flow.manifest().replace("[\"email\"]", "[\"n\"]"));
+    let (code, out, err) = stamped.flow.call(&["plugin", "reload"]);
+    assert!(code == 4 && out.contains("column `n` is") && out.contains("mask: refused"), "{code}: {out}{err}");
+    stamped.wait_for_swap(&bytes);
+    id = stamped.write(id, 3);
+    stamped.wait_for(id);
+    assert_eq!(stamped.there(&format!("SELECT v FROM log WHERE id = {id}")).trim(), "2");
+    assert!(run.is_running());
+}

@@ -192,7 +192,9 @@ pub fn read(tokens: &[Token<'_>], dialect: &Dialect, schema: &str) -> Result<Opt
         r.drop()?
     } else if r.accept("TRUNCATE") {
         r.accept("TABLE");
-        Some(Change::Truncate(r.name()?))
+        let table = r.name()?;
+        r.wait();
+        Some(Change::Truncate(table))
     } else {
         None
     };
@@ -498,6 +500,7 @@ impl<'t, 'a> Reader<'t, 'a> {
         let table = self.name()?;
         self.wait();
         let parts = self.key_parts()?;
+        self.wait();
         self.key_options()?;
         self.algorithm_and_lock();
         let specs = if unique { vec![Spec::AddKey(NewKey { name, parts, guarded })] } else { Vec::new() };

@@ -300,7 +300,10 @@ fn a_table_that_loses_its_key_before_it_is_read_again() {
     // Rows that the key at the target would not let in.
     let statements = "CREATE TABLE u (id INT PRIMARY KEY, v INT); INSERT INTO u VALUES (1, 1), (2, 2); \
                       ALTER TABLE u ADD a TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP; \
-                      ALTER TABLE u DROP PRIMARY KEY; UPDATE u SET id = 1; INSERT INTO u (id, v) VALUES (1, 3)";
+                      ALTER TABLE u DROP PRIMARY KEY; UPDATE u SET id = 1; INSERT INTO u (id, v) VALUES (1, 3); \
+                      CREATE TABLE y (id INT NOT NULL UNIQUE, v INT); INSERT INTO y VALUES (1, 1), (2, 2); \
+                      ALTER TABLE y ADD a TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP; \
+                      ALTER TABLE y MODIFY id INT; UPDATE y SET id = NULL";
     pair.sql(statements);
     pair.flow.catch_up();
     pair.assert_same(statements);

@@ -100,6 +100,8 @@ DROP DATABASE corpus_other
 --mariadb RENAME TABLE IF EXISTS nope TO nopes, m4 TO m5
 --mariadb CREATE TABLE m7 (a INT) `PAGE_COMPRESSED` = `ON`
 --mariadb ALTER TABLE m7 ADD b INT, `PAGE_COMPRESSED`=0
+--mariadb CREATE UNIQUE INDEX m7u ON m7 (a) NOWAIT COMMENT 'x' USING BTREE
+--mariadb TRUNCATE TABLE m7 WAIT 3
 --mariadb CREATE OR REPLACE DATABASE corpus_replaced
 --mariadb CREATE TABLE corpus_replaced.r (a VARCHAR(3))
 --mariadb CREATE OR REPLACE SCHEMA corpus_replaced CHARACTER SET latin1
@@ -107,6 +109,7 @@ DROP DATABASE corpus_other
 --mariadb DROP DATABASE corpus_replaced
 --mariadb CREATE TABLE .m6 (m6.a INT, .b INT, corpus.m6.c INT)
 --mariadb ALTER TABLE .m6 ADD COLUMN m6.d INT AFTER a, MODIFY corpus.m6.b BIGINT, CHANGE c m6.e INT, DROP m6.a
+ALTER TABLE a STATS_AUTO_RECALC=DEFAULT, STATS_SAMPLE_PAGES=50.0
 CREATE TABLE pointed (a DECIMAL(19.5), b DECIMAL(0.2), c FLOAT(7.4), d DECIMAL(9,3))
 --mysql CREATE TABLE secondary (id INT NOT SECONDARY, s SET('x') CHARACTER SET latin1 NOT SECONDARY NOT NULL, PRIMARY KEY (s))
 --mysql ALTER TABLE secondary ADD COLUMN payload JSON NOT SECONDARY

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Ended, Reading};
-use crate::change::{KeyOrigin, Relation};
+use crate::change::Relation;
 use crate::failpoint;
 use crate::lane::Held;
 use crate::lane::touched::Touched;
@@ -248,8 +248,8 @@ impl Reading {
         Ok(Keyed::No(None))
     }
 
-    /// The table has other columns already than the targets, or a name that they do not know: a statement that is still to come changes that,
-    /// and reading is tried again behind it.
+    /// The table, which has no key, has other columns already than the targets, a name that they do not know, or a key there: a statement that
+    /// is still to come changes that, and reading is tried again behind it.
     fn is_altered_ahead(&mut self, table: &TablePlan) -> Result<bool, PipelineError> {
         if self.feed.follow.is_none() {
             return Ok(false);
@@ -266,13 +266,9 @@ impl Reading {
         if now.columns.len() != known.columns.len() || now.columns.iter().any(|column| known.column(&column.name).is_none()) {
             return Ok(true);
         }
-        // Under a primary key that the targets still have its rows may be too many.
-        let primary = |relation: &Relation| {
-            let names = || relation.key.iter().map(|&at| relation.columns[usize::from(at)].name.clone()).collect::<Vec<_>>();
-            (relation.key_origin == KeyOrigin::Primary).then(names)
-        };
+        // Under a key that the targets still have its rows may be too many.
         let known = self.feed.history.relation(&name, &self.feed.executed)?;
-        Ok(known.is_some_and(|known| primary(&known) != primary(now)))
+        Ok(known.is_some_and(|known| known.key_origin != now.key_origin))
     }
 
     /// The stream has passed what tables without a key were read at: from here on their changes count.

@@ -402,6 +402,9 @@ impl Reader<'_, '_> {
             } else {
                 self.accept_punct('-');
                 self.take().ok_or(NotUnderstood)?;
+                if self.accept_punct('.') {
+                    self.take();
+                }
             }
             return Ok(true);
         }

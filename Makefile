@@ -19,8 +19,8 @@ demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
 test: plugins golden servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
 	scripts/toolchains/c-wasm.sh test sdk/c/template
-	scripts/toolchains/js-wasm.sh test sdk/javascript/test
-	scripts/toolchains/python-wasm.sh test sdk/python/tests
+	for folder in test template template-typescript; do scripts/toolchains/js-wasm.sh test sdk/javascript/$$folder || exit 1; done
+	for folder in tests template; do scripts/toolchains/python-wasm.sh test sdk/python/$$folder || exit 1; done
 	scripts/toolchains/go-wasm.sh test sdk/go/template
 	$(CARGO) test --workspace --features $(FEATURES)
 

@@ -15,6 +15,9 @@ LATENCY_MS_MAX = (5.0, 25.0)
 # Goals of a snapshot: rows a second against mysqldump and mydumper, and memory.
 SNAPSHOT = (1.5, 1.0)
 SNAPSHOT_BYTES_MAX = 150e6
+# Goals of plugins: loading a Rust component, compiled before and not, in ms; a hundred pipelines with one each, in seconds and bytes.
+LOAD_MS_MAX = (10.0, 300.0)
+START_SECONDS_MAX, START_BYTES_MAX = 3.0, 300e6
 
 INTRODUCTION = """# Benchmarks
 
@@ -47,7 +50,7 @@ def document(results):
     for name, title in DRAINED.items():
         if name in results:
             parts.append(drain(title, name, results[name]))
-    for name, section in (("zstd", zstd), ("mariadb", mariadb), ("switching", switching), ("snapshot", snapshot), ("apply", applied), ("latency", latency), ("memory", memory), ("allocations", allocations)):
+    for name, section in (("zstd", zstd), ("mariadb", mariadb), ("switching", switching), ("snapshot", snapshot), ("apply", applied), ("latency", latency), ("plugins", plugins), ("memory", memory), ("allocations", allocations)):
         if name in results:
             parts.append(section(results[name]))
     parts.append(HOW)
@@ -174,6 +177,33 @@ def latency(part):
             ]
         )
         + f"\nTidegate took {100 * part['cpu_share']:.0f} % of one core meanwhile.\n"
+    )
+
+
+def plugins(part):
+    sizes = list(part["native"])
+    table = [["", *(f"{size} rows" for size in sizes), "ratio at 256", "boundary", "memory", "goal"]]
+    table.append(["native Rust", *(f"{part['native'][size]:.0f}" for size in sizes), "1.00", "", "", ""])
+    for of in part["views"]:
+        goal = verdict(of["ratio"], of["goal"]) if of["goal"] else ""
+        figures = [f"{of['ns'][size]:.0f}" for size in sizes]
+        share = f"{100 * of['boundary']:.0f} %"
+        table.append([f"{of['name']}, {of['view']}", *figures, f"{of['ratio']:.2f}", share, f"{of['memory'] / (1 << 20):.1f} MiB", goal])
+    cached, cold = LOAD_MS_MAX
+    narrow, wide, start = part["columns"]["1"], part["columns"]["60"], part["start"]
+    few = [
+        ["", "", "goal"],
+        ["loading a Rust plugin that was compiled before", f"{part['cached_ms']:.1f} ms", verdict(part["cached_ms"], cached)],
+        ["loading it for the first time", f"{part['cold_ms']:.0f} ms", verdict(part["cold_ms"], cold)],
+        ["masking one text, of a table with 1 and with 60 of them", f"{narrow:.0f} and {wide:.0f} ns a row", ""],
+        [f"{start['pipelines']} pipelines with a plugin each, from start to the end of a small file", f"{start['seconds']:.1f} s", verdict(start["seconds"], START_SECONDS_MAX)],
+        ["the same, peak of memory", megabytes(start["peak"]), verdict(start["peak"] / 1e6, START_BYTES_MAX / 1e6)],
+    ]
+    return (
+        "## Plugins\n\nFilter by one column, mask one, add one, route by one (`plugins/bench`), on updates of 6 columns: nanoseconds a row by the size of"
+        " batches (`tidegate plugin bench`), beside the same in native Rust without a plugin (`runtime/examples/plugin_native.rs`); medians of"
+        f" {part['rounds']} rounds. Boundary: the share, at 256 rows, of handing the columns over and of checking and taking over the answer. {about(part)}\n"
+        f"{rows(table)}\n{rows(few)}"
     )
 
 

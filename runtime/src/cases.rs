@@ -5,6 +5,7 @@
 //! of a change's transaction `position`, `gtid`, `commit_time`. Columns that an image leaves out are absent; docs/types.md says how
 //! values are written.
 
+pub mod mask;
 pub mod sample;
 mod value;
 
@@ -25,7 +26,7 @@ use crate::plugin::{Chain, Plugin, RowError};
 use crate::position::{Gtid, Position};
 use crate::router::Router;
 use crate::schema::kept;
-use crate::sink::{Delivery, jsonl};
+use crate::sink::{Delivery, SinkError, jsonl};
 
 /// A file of cases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -333,8 +334,15 @@ fn out(batch: &Batch) -> Vec<Json> {
     let mut lines = Vec::new();
     for slices in routed.slices {
         let delivery = Delivery { slices, transactions: &[], mark: None, commit: true };
-        jsonl::render(&delivery, &mut lines, &mut String::new()).expect("the chain has checked the kinds");
+        lines.extend(lines_of(&delivery).expect("the chain has checked the kinds"));
     }
+    lines
+}
+
+/// The changes that a sink gets, as cases have them: without the key, and without a topic that is the table's own.
+pub fn lines_of(delivery: &Delivery<'_>) -> Result<Vec<Json>, SinkError> {
+    let mut lines = Vec::new();
+    jsonl::render(delivery, &mut lines, &mut String::new())?;
     let line = |line: &[u8]| {
         let mut line: Json = serde_json::from_slice(line).expect("the sink writes JSON");
         if let Json::Object(members) = &mut line {
@@ -347,5 +355,5 @@ fn out(batch: &Batch) -> Vec<Json> {
         }
         line
     };
-    lines.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()).map(line).collect()
+    Ok(lines.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()).map(line).collect())
 }

@@ -15,8 +15,9 @@ include!(concat!(env!("OUT_DIR"), "/kit.rs"));
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
     Rust,
-    /// And TypeScript.
     Javascript,
+    /// Built as JavaScript is.
+    Typescript,
     Python,
     Go,
     /// And C++.
@@ -27,6 +28,8 @@ pub enum Language {
 struct Parts {
     /// Its folder under sdk/.
     sdk: &'static str,
+    /// The folder in there that a new plugin is a copy of.
+    template: &'static str,
     /// How the name of a file ends that only its plugins have.
     marks: &'static [&'static str],
     script: &'static str,
@@ -37,15 +40,28 @@ struct Parts {
 impl Language {
     fn parts(self) -> Parts {
         match self {
-            Language::Rust => {
-                Parts { sdk: "rust", marks: &["Cargo.toml"], script: "rust-wasm.sh", copied: &["Cargo.toml", "src/", "wit/"] }
+            Language::Rust => Parts {
+                sdk: "rust",
+                template: "template/",
+                marks: &["Cargo.toml"],
+                script: "rust-wasm.sh",
+                copied: &["Cargo.toml", "src/", "wit/"],
+            },
+            Language::Javascript => Parts {
+                sdk: "javascript",
+                template: "template/",
+                marks: &["plugin.js", "plugin.ts"],
+                script: "js-wasm.sh",
+                copied: &[],
+            },
+            Language::Typescript => Parts { template: "template-typescript/", ..Language::Javascript.parts() },
+            Language::Python => {
+                Parts { sdk: "python", template: "template/", marks: &["plugin.py"], script: "python-wasm.sh", copied: &[] }
             }
-            Language::Javascript => {
-                Parts { sdk: "javascript", marks: &["plugin.js", "plugin.ts"], script: "js-wasm.sh", copied: &[] }
+            Language::Go => Parts { sdk: "go", template: "template/", marks: &["go.mod"], script: "go-wasm.sh", copied: &[] },
+            Language::C => {
+                Parts { sdk: "c", template: "template/", marks: &[".c", ".cpp"], script: "c-wasm.sh", copied: &["include/"] }
             }
-            Language::Python => Parts { sdk: "python", marks: &["plugin.py"], script: "python-wasm.sh", copied: &[] },
-            Language::Go => Parts { sdk: "go", marks: &["go.mod"], script: "go-wasm.sh", copied: &[] },
-            Language::C => Parts { sdk: "c", marks: &[".c", ".cpp"], script: "c-wasm.sh", copied: &["include/"] },
         }
     }
 
@@ -60,7 +76,7 @@ impl Language {
 /// Makes a folder with a plugin to start from. `name` has letters, digits, `-` and `_`.
 pub fn start(language: Language, name: &str, folder: &Path) -> io::Result<()> {
     let parts = language.parts();
-    let template = format!("sdk/{}/template/", parts.sdk);
+    let template = format!("sdk/{}/{}", parts.sdk, parts.template);
     let sdk = format!("sdk/{}/", parts.sdk);
     for (path, content) in FILES {
         if let Some(path) = path.strip_prefix(&template) {

@@ -105,12 +105,14 @@ impl From<HistoryError> for PipelineError {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Names of the pipelines to run; empty: all.
     pub pipelines: Vec<String>,
     /// Stop at what the sources have at the start.
     pub until_caught_up: bool,
+    /// Where the rows go; `None`: to the sinks that the manifest names.
+    pub into: Option<Arc<dyn Sink>>,
 }
 
 /// The pipelines of a manifest, ready to be opened.
@@ -127,6 +129,7 @@ struct Unopened {
     data_dir: PathBuf,
     status: Arc<PipelineStatus>,
     until_caught_up: bool,
+    into: Option<Arc<dyn Sink>>,
 }
 
 /// One pipeline and what it is made of.
@@ -164,6 +167,7 @@ impl Run {
             data_dir: manifest.data_dir.clone(),
             status: Arc::new(PipelineStatus::new(&pipeline.name)),
             until_caught_up: options.until_caught_up,
+            into: options.into.clone(),
         };
         Ok(Run { pipelines: manifest.pipelines.iter().filter(chosen).map(unopened).collect(), shared })
     }
@@ -220,13 +224,16 @@ impl Unopened {
 
     /// What can be wrong with the pipeline itself comes first: its source may be away for long. Sinks are connected later.
     async fn open(self) -> Result<Running, PipelineError> {
-        let Unopened { pipeline, shared, store, data_dir, status, until_caught_up } = self;
+        let Unopened { pipeline, shared, store, data_dir, status, until_caught_up, into } = self;
         let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
         for route in &pipeline.routes {
             if !sinks.iter().any(|(name, _)| *name == route.sink.name) {
                 let name = route.sink.name.clone();
-                let sink = crate::sink::open(&name, &route.sink.config, &pipeline.name)
-                    .map_err(|error| PipelineError::Sink { sink: name.clone(), error })?;
+                let sink = match &into {
+                    Some(sink) => Arc::clone(sink),
+                    None => crate::sink::open(&name, &route.sink.config, &pipeline.name)
+                        .map_err(|error| PipelineError::Sink { sink: name.clone(), error })?,
+                };
                 sinks.push((name, sink));
             }
         }

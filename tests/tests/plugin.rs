@@ -8,6 +8,8 @@ mod bench;
 mod cases;
 #[path = "plugin/derived.rs"]
 mod derived;
+#[path = "plugin/record.rs"]
+mod record;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};

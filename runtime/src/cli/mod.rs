@@ -14,14 +14,17 @@ mod check;
 mod cursor;
 mod dead_letter;
 mod init;
+mod inspect;
 mod live;
 mod plugin;
+mod record;
 mod run;
 mod schema;
 mod screen;
 mod snapshot;
 mod table;
 mod versions;
+mod watch;
 
 /// Keeps other systems in step with a database while it changes.
 #[derive(Debug, Parser)]
@@ -327,6 +330,9 @@ enum PluginCommand {
         plugin: PathBuf,
         /// Case files (.json), or folders of them: their configuration and tables; the default is `cases` beside the plugin, if it is there.
         cases: Vec<PathBuf>,
+        /// A manifest: the tables of the servers behind the plugin, as they are now, and the limits that it has there.
+        #[arg(long, short, value_name = "FILE", conflicts_with = "cases")]
+        manifest: Option<PathBuf>,
     },
     /// Say what a plugin costs: nanoseconds a row by the size of batches, how much of it the boundary takes, and memory.
     Bench {
@@ -350,6 +356,18 @@ enum PluginCommand {
         /// Write what comes out into the files, as what is expected from now on.
         #[arg(long)]
         accept: bool,
+        /// Test again whenever the plugin or a case file changes; a folder is built first when its sources change. Ctrl-C ends.
+        #[arg(long, conflicts_with_all = ["accept", "record"])]
+        watch: bool,
+        /// First take so many changes from the source of the manifest's pipeline that has this plugin, of tables that the plugin takes, into a new
+        /// case file: CASES, or `cases/recorded.json` beside the plugin. What the plugin makes of them now is what is expected.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        record: Option<u32>,
+        /// With --record: other values of the same type and length in place of those at the source, keys too; equal ones for equal ones.
+        #[arg(long, requires = "record")]
+        mask: bool,
+        #[command(flatten)]
+        manifest: ManifestArg,
     },
     /// Have the process that runs load plugins again: the manifest's sections and the files. Waits until it is done.
     Reload {
@@ -385,6 +403,8 @@ Examples:
   tidegate plugin test mask/mask.wasm mask/cases/customers.json --accept
   tidegate plugin inspect mask
   tidegate plugin bench mask
+  tidegate plugin test mask --watch
+  tidegate plugin test mask cases/real.json --record 20 --mask --manifest shop.toml
   tidegate plugin reload mask
   tidegate plugin history mask
   tidegate plugin rollback mask --to 3f2a91";

@@ -2,29 +2,34 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
-use super::{Format, PluginCommand, bench, screen, versions};
+use super::inspect::{described, tables, uses};
+use super::watch::{self, Watched};
+use super::{Format, PluginCommand, bench, record, screen, versions};
 use crate::cases::CaseFile;
 use crate::error::Error;
 use crate::kit::{self, Language};
-use crate::manifest::model;
+use crate::manifest::{self, model};
 use crate::plugin::{Chain, Engine, Inspected, PluginConfig};
 
 pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> {
     match command {
         PluginCommand::New { name, language } => new(name, *language, format),
         PluginCommand::Build { folder } => build(folder, format),
-        PluginCommand::Inspect { plugin, cases } => inspect(&component(plugin)?, cases, format),
+        PluginCommand::Inspect { plugin, cases, manifest } => inspect(&component(plugin)?, cases, manifest.as_deref(), format),
         PluginCommand::Bench { plugin, cases, config } => {
             let plugin = component(plugin)?;
             let cases = if config.is_some() { Vec::new() } else { or_beside(&plugin, cases) };
             bench::run(&plugin, &cases, config.as_ref(), format)
         }
-        PluginCommand::Test { plugin, cases, accept } => test(&component(plugin)?, cases, *accept, format),
+        PluginCommand::Test { plugin, cases, watch: true, .. } => watched(plugin, cases, format),
+        PluginCommand::Test { plugin, cases, record: Some(count), mask, manifest, .. } => {
+            record(&component(plugin)?, cases, *count as usize, *mask, &manifest.manifest, format)
+        }
+        PluginCommand::Test { plugin, cases, accept, .. } => test(&component(plugin)?, cases, *accept, format),
         PluginCommand::Reload { plugins, manifest } => versions::reload(plugins, &manifest.manifest, format),
         PluginCommand::Rollback { plugin, to, manifest } => versions::rollback(plugin, to.as_deref(), &manifest.manifest, format),
         PluginCommand::History { plugin, manifest } => versions::history(plugin.as_deref(), &manifest.manifest, format),
@@ -124,28 +129,65 @@ pub(super) fn engine() -> Result<Engine, Error> {
     Ok(Engine::new(cache().map(|cache| cache.join("plugins")).as_deref())?)
 }
 
-fn inspect(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error> {
+/// Tests, and builds where there are sources, whenever something has changed.
+fn watched(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error> {
+    let folder = Some(plugin).filter(|plugin| plugin.is_dir() && Language::of(plugin).is_some());
+    let component = if plugin.is_dir() { built(plugin)? } else { component(plugin)? };
+    let cases = or_beside(&component, cases);
+    let watched = Watched { folder, component: component.clone(), cases: cases.clone() };
+    watch::watch(&watched, |folder| build(folder, format), || test(&component, &cases, false, format), format)
+}
+
+/// Takes changes into a new case file, and what the plugin makes of them.
+fn record(plugin: &Path, cases: &[PathBuf], count: usize, is_masked: bool, manifest: &Path, format: Format) -> Result<(), Error> {
+    let path = match cases {
+        [] => beside(plugin).join("recorded.json"),
+        [path] => path.clone(),
+        _ => {
+            return Err(Error::Request {
+                problem: "--record writes one file".to_owned(),
+                hint: "name one case file that is not there yet".to_owned(),
+            });
+        }
+    };
+    if path.exists() {
+        return Err(Error::Exists(path));
+    }
+    let file = record::record(&manifest::load(manifest)?, plugin, count, is_masked)?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+    }
+    std::fs::write(&path, file.text()).map_err(|source| Error::Write { path: path.clone(), source })?;
+    test(plugin, &[path], true, format)
+}
+
+fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Format) -> Result<(), Error> {
     let engine = engine()?;
     let Inspected { bytes, sha256, imports, exports, producers } = engine.inspect(plugin)?;
-    let mut tables: Vec<(String, String)> = Vec::new();
-    for path in case_files(&or_beside(plugin, cases))? {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let limits_of =
+        |memory: u64, time: std::time::Duration| format!("{} MiB of memory, {} ms a call", memory >> 20, time.as_millis());
+    let mut limits = limits_of(model::plugin_memory().0, model::plugin_time().0) + ", unless the manifest says otherwise";
+    if let Some(manifest) = manifest {
+        let manifest = manifest::load(manifest)?;
+        for (pipeline, plugin) in uses(&manifest, plugin)? {
+            limits = limits_of(plugin.config.memory.0, plugin.config.time.0);
+            found.extend(tables(&engine, &manifest, pipeline, plugin)?);
+        }
+    }
+    let cases = if manifest.is_some() { Vec::new() } else { or_beside(plugin, cases) };
+    for path in case_files(&cases)? {
         let file = CaseFile::read(&path)?;
         let mut chain = Chain::new(&[engine.load(&config(plugin))?.with_config(&file.config)])?;
         let mut relations: Vec<_> = file.relations(&path)?.into_iter().collect();
         relations.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (name, relation) in relations {
-            let plan = chain.describe(&Arc::clone(&relation)).map(|plans| plans.into_iter().flatten().next());
-            let plan = match plan {
-                Ok(plan) => plan.unwrap_or_else(|| "leaves it alone".to_owned()),
-                Err(error) => error.fault.to_string(),
-            };
-            let line = (format!("{name}, {}", file.config), plan);
-            if !tables.contains(&line) {
-                tables.push(line);
+            let line = (format!("{name}, {}", file.config), described(&mut chain, &relation));
+            if !found.contains(&line) {
+                found.push(line);
             }
         }
     }
-    let limits = format!("{} MiB of memory, {} ms a call", model::plugin_memory().0 >> 20, model::plugin_time().0.as_millis());
     screen::print_result(&match format {
         Format::Text => {
             let mut text = format!("{}: {} KiB, sha256 {sha256}\n", plugin.display(), bytes.div_ceil(1024));
@@ -158,8 +200,8 @@ fn inspect(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error
             for (field, value) in &producers {
                 let _ = writeln!(text, "{field:<8} {value}");
             }
-            let _ = writeln!(text, "limits   {limits}, unless the manifest says otherwise");
-            for (table, plan) in &tables {
+            let _ = writeln!(text, "limits   {limits}");
+            for (table, plan) in &found {
                 let _ = writeln!(text, "{table}\n         {plan}");
             }
             text
@@ -167,9 +209,9 @@ fn inspect(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error
         Format::Json => {
             let imports: Vec<_> = imports.iter().map(|(name, granted)| json!({ "name": name, "granted": granted })).collect();
             let producers: Vec<_> = producers.iter().map(|(field, value)| json!({ "field": field, "value": value })).collect();
-            let tables: Vec<_> = tables.iter().map(|(table, plan)| json!({ "table": table, "plan": plan })).collect();
+            let tables: Vec<_> = found.iter().map(|(table, plan)| json!({ "table": table, "plan": plan })).collect();
             let all = json!({
-                "file": plugin, "bytes": bytes, "sha256": sha256, "exports": exports, "imports": imports, "producers": producers, "tables": tables,
+                "file": plugin, "bytes": bytes, "sha256": sha256, "exports": exports, "imports": imports, "producers": producers, "limits": limits, "tables": tables,
             });
             format!("{all}\n")
         }

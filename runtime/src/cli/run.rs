@@ -29,7 +29,7 @@ pub(super) fn run(args: &RunArgs, format: Format) -> Result<(), Error> {
     for name in &args.pipeline {
         cursor::find(&manifest, name)?;
     }
-    let options = Options { pipelines: args.pipeline.clone(), until_caught_up: args.until == Some(Until::CaughtUp) };
+    let options = Options { pipelines: args.pipeline.clone(), until_caught_up: args.until == Some(Until::CaughtUp), into: None };
     block_on(go(&manifest, &options, format))
 }
 

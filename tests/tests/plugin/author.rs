@@ -16,6 +16,11 @@ fn a_plugin_in_javascript() {
 }
 
 #[test]
+fn a_plugin_in_typescript() {
+    author("typescript", "plugin.ts", ("***", "+++"));
+}
+
+#[test]
 fn a_plugin_in_python() {
     author("python", "plugin.py", ("***", "+++"));
 }

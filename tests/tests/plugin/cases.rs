@@ -57,6 +57,18 @@ fn every_sdk_passes_the_golden_cases() {
     }
 }
 
+/// Built with the first SDKs of v0.1, and never again.
+#[test]
+fn components_of_the_frozen_interface_load_and_do_the_same() {
+    let flow = Flow::new("");
+    let frozen = |file: &str| project("tests/fixtures/v0.1").join(file).display().to_string();
+    for component in ["golden-rust.wasm", "golden-c.wasm"] {
+        let (code, stdout, stderr) = flow.call(&["plugin", "test", &frozen(component), &frozen("cases.json")]);
+        assert_eq!(code, 0, "{component}: {stdout}{stderr}");
+        assert!(stdout.ends_with("20 passed, 0 failed\n"), "{stdout}");
+    }
+}
+
 #[test]
 fn values_of_every_type_come_out_as_they_went_in() {
     let flow = Flow::new("");

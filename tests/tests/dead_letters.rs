@@ -194,6 +194,55 @@ fn sinks_refuse_rows_and_hopeless_plugins_stop() {
     shop.assert_same(&BTreeSet::new());
 }
 
+/// Rows that are read from their table are set aside like changes; a row that is read again stands once. Mended at the source, they come by
+/// dropping what is bad. With `ddl = "follow"` a table that is emptied takes its letters along, and one that is renamed does not.
+#[test]
+fn rows_that_are_read_and_tables_that_are_altered() {
+    let shop = Shop::new("dead_read", servers::shared_postgres(), "at-least-once");
+    shop.flow.write(&shop.flow.manifest().replace("start = \"earliest\"", "start = \"snapshot\""));
+    let text = |id: u64| if id % 200 == 3 { ["trap", "row-error", "error"][id as usize / 200] } else { "good" };
+    let rows: String = (1..=500).map(|id| format!("({id}, '{}! {id}', 0),", text(id)).replace("good!", "good")).collect();
+    shop.sql(&format!("INSERT INTO t VALUES {}", rows.trim_end_matches(',')));
+    shop.flow.catch_up();
+    let poisoned = BTreeSet::from([3, 203, 403]);
+    shop.assert_same(&poisoned);
+    let bad: Vec<String> = shop.letters().iter().map(|letter| letter["id"].to_string()).collect();
+    assert_eq!((bad.len(), shop.letters()[0]["op"].as_str()), (3, Some("snapshot")));
+    shop.sql("UPDATE t SET note = 'mended', n = n + 1");
+    // Else what is read is older than what the stream has.
+    shop.flow.catch_up();
+    for _ in 0..2 {
+        let (code, _, stderr) = shop.flow.call(&["snapshot", "--tables", "*.*"]);
+        assert_eq!(code, 0, "{stderr}");
+        shop.flow.catch_up();
+        assert_eq!(shop.letters().len(), 9, "bad, mended and read again: {:#?}", shop.letters());
+    }
+    shop.assert_same(&poisoned);
+    assert_eq!(shop.command(&[&["drop"], &bad.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat())["dropped"], 3);
+    shop.flow.catch_up();
+    assert_eq!(shop.letters(), Vec::<Json>::new());
+    shop.assert_same(&BTreeSet::new());
+
+    // Statements are followed where no plugin takes the rows.
+    shop.plugin("nothing", "ddl = \"follow\"");
+    shop.flow.write(&shop.flow.manifest().replace("plugins = [\"hostile\"]\n", ""));
+    shop.target.sql_in("dead_read_t", "ALTER TABLE t ADD CHECK (n <> 13)");
+    shop.sql("UPDATE t SET n = 13 WHERE id < 6");
+    shop.flow.catch_up();
+    assert_eq!(shop.letters().len(), 5);
+    shop.sql("TRUNCATE t; INSERT INTO t VALUES (3, 'new', 1), (7, 'new', 13)");
+    shop.flow.catch_up();
+    assert_eq!(shop.letters().len(), 1, "{:#?}", shop.letters());
+    shop.assert_same(&BTreeSet::from([7]));
+    shop.sql("RENAME TABLE t TO u");
+    let (code, _, stderr) = shop.flow.call(&["run", "--until", "caught-up"]);
+    assert!(code == 3 && stderr.contains("1 dead letters of its rows wait"), "{code} {stderr}");
+    shop.target.sql_in("dead_read_t", "ALTER TABLE t DROP CONSTRAINT t_n_check");
+    shop.command(&["retry", "--all"]);
+    shop.flow.catch_up();
+    assert_eq!(shop.there("SELECT COUNT(*) FROM u"), "2");
+}
+
 #[test]
 fn killed_under_load_into_postgres() {
     killed_under_load("dead_pg", servers::shared_postgres(), "at-least-once");

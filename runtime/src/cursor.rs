@@ -12,12 +12,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sled::Transactional;
-use sled::transaction::{ConflictableTransactionError, TransactionError};
+use sled::transaction::TransactionError;
 
+use crate::lane::remembered::Remembered;
 use crate::position::Position;
 use crate::source::snapshot::to_read::ToRead;
 
 pub mod histories;
+pub mod states;
 
 const FORMAT: u32 = 1;
 /// sled's page cache; cursors are tiny.
@@ -71,6 +73,8 @@ pub struct Store {
     followed: sled::Tree,
     histories: sled::Tree,
     versions: sled::Tree,
+    states: sled::Tree,
+    state_marks: sled::Tree,
 }
 
 impl Store {
@@ -98,7 +102,8 @@ impl Store {
         let tree = |name: &str| db.open_tree(name).map_err(error);
         let (cursors, numbers, moved, reads) = (tree("cursors")?, tree("numbers")?, tree("moved")?, tree("reads")?);
         let (followed, histories, versions) = (tree("followed")?, tree("histories")?, tree("versions")?);
-        Ok(Store { path, db, cursors, numbers, moved, reads, followed, histories, versions })
+        let (states, state_marks) = (tree("states")?, tree("state_marks")?);
+        Ok(Store { path, db, cursors, numbers, moved, reads, followed, histories, versions, states, state_marks })
     }
 
     pub fn list(&self) -> Result<Vec<(String, Cursor)>, CursorError> {
@@ -128,13 +133,25 @@ impl Store {
         position: Position,
         reads: &BTreeMap<u64, Option<ToRead>>,
     ) -> Result<(), CursorError> {
+        self.commit_settled(pipeline, position, reads, &Remembered::default())
+    }
+
+    /// As [`Store::commit_with`], together with what plugins remember: all or nothing.
+    pub fn commit_settled(
+        &self,
+        pipeline: &str,
+        position: Position,
+        reads: &BTreeMap<u64, Option<ToRead>>,
+        remembered: &Remembered,
+    ) -> Result<(), CursorError> {
         let written = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let value = serde_json::to_vec(&Cursor { position, written }).unwrap_or_default();
         let error = |source| CursorError::Write { path: self.path.clone(), source };
-        if reads.is_empty() {
+        if reads.is_empty() && remembered.is_empty() {
             self.cursors.insert(pipeline, value).map_err(error)?;
         } else {
-            let both = (&self.cursors, &self.reads).transaction(|(cursors, kept)| {
+            let trees = (&self.cursors, &self.reads, &self.states, &self.state_marks);
+            let all = trees.transaction(|(cursors, kept, of_plugins, marks)| {
                 cursors.insert(pipeline, value.as_slice())?;
                 for (id, work) in reads {
                     match work {
@@ -142,9 +159,9 @@ impl Store {
                         None => kept.remove(read_key(pipeline, *id))?,
                     };
                 }
-                Ok::<_, ConflictableTransactionError<()>>(())
+                states::put(of_plugins, marks, pipeline, remembered)
             });
-            both.map_err(|e| match e {
+            all.map_err(|e| match e {
                 TransactionError::Storage(source) => error(source),
                 TransactionError::Abort(()) => error(sled::Error::ReportableBug("a transaction was aborted".to_owned())),
             })?;
@@ -205,6 +222,7 @@ impl Store {
     pub fn move_to(&self, pipeline: &str, position: Position) -> Result<(), CursorError> {
         let error = |source| CursorError::Write { path: self.path.clone(), source };
         self.moved.insert(pipeline, &[]).map_err(error)?;
+        self.move_state_marks(pipeline, &position)?;
         let history = self.history(pipeline);
         if let Some(span) = history.span()? {
             let reached = self.get(pipeline)?.map(|c| c.position).filter(|c| c.covers(&span.reached)).unwrap_or(span.reached);

@@ -13,6 +13,7 @@ use crate::position::{Position, file_number};
 pub mod bonds;
 pub mod dead;
 pub mod order;
+pub mod remembered;
 pub mod sample;
 pub mod skip;
 pub mod touched;

@@ -21,6 +21,7 @@ use crate::lane::Lanes;
 use crate::lane::bonds::Bonds;
 use crate::lane::dead::DeadLetters;
 use crate::lane::order::SourceOrder;
+use crate::lane::remembered::Remembered;
 use crate::lane::skip::{MarksError, Skip};
 use crate::lane::worker::{LaneError, Target, Worker};
 use crate::manifest::model::{self, Delivery, Manifest, OnDdl, OnRowError, Ordering, WithoutKey};
@@ -43,6 +44,7 @@ mod cut;
 mod feed;
 mod follow;
 mod open;
+mod recall;
 mod redeliver;
 pub mod reload;
 mod requests;
@@ -52,6 +54,7 @@ use redeliver::Waiting;
 
 use feed::{Due, Ended, Feed, FeedOptions, Follow, LANE_DEPTH};
 use open::Shared;
+use recall::Recalled;
 use reload::Reloader;
 pub use requests::Request;
 use requests::RequestError;
@@ -88,6 +91,9 @@ pub enum PipelineError {
     /// A table cannot be read.
     #[error("{problem}\nhint: {hint}")]
     Read { problem: String, hint: String },
+    /// What plugins remember does not fit the manifest.
+    #[error("{problem}\nhint: {hint}")]
+    State { problem: String, hint: String },
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
     #[error(transparent)]
@@ -270,6 +276,7 @@ struct Begin {
     keeps_marks: bool,
     /// The marks in the target are of other lanes than the manifest's: run with theirs until they are level.
     until_levelled: bool,
+    recalled: Recalled,
 }
 
 /// Which rows share a lane.
@@ -330,7 +337,7 @@ impl Running {
         letters: Option<&Arc<Letters>>,
     ) -> Result<Ended, PipelineError> {
         let name = &self.pipeline.name;
-        let Some(Begin { position, skip, layout, keeps_marks, until_levelled }) = self.begin(&stop).await? else {
+        let Some(Begin { position, skip, layout, keeps_marks, until_levelled, mut recalled }) = self.begin(&stop).await? else {
             return Ok(Ended::Stopped);
         };
         let Layout { lanes: count, ordering, bonds } = layout;
@@ -345,6 +352,7 @@ impl Running {
         let buries = self.pipeline.on_row_error == OnRowError::DeadLetter;
         let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared_folder(), &position)?));
         let acks = Arc::new(Mutex::new(AckTracker::<Progress>::default()));
+        let remembered = Arc::new(Mutex::new(Remembered::default()));
         let order = Arc::new(SourceOrder::new(count));
         let lane_done = Arc::new(Notify::new());
         let mut lanes = JoinSet::new();
@@ -355,6 +363,8 @@ impl Running {
             let (sender, receiver) = mpsc::channel(LANE_DEPTH);
             senders.push(sender);
             let Some(targets) = self.targets(&stop).await? else { return Ok(Ended::Stopped) };
+            let mut chain = self.seat.chain()?;
+            let written = recalled.give(lane, chain.as_mut());
             let worker = Worker {
                 lane,
                 lanes: count,
@@ -362,7 +372,7 @@ impl Running {
                 bonds: Arc::clone(&bonds),
                 store: Arc::clone(&store),
                 keeps_marks,
-                chain: self.seat.chain()?,
+                chain,
                 sample: Arc::clone(&self.seat.sample),
                 router: self.router(),
                 dead: letters.map(|letters| DeadLetters::new(Arc::clone(letters), buries)),
@@ -374,6 +384,8 @@ impl Running {
                 stop: stop.clone(),
                 unfold,
                 open: Vec::new(),
+                remembered: Arc::clone(&remembered),
+                written,
                 continues: false,
                 open_commit_time_us: 0,
                 resume: Arc::clone(&resume),
@@ -395,6 +407,7 @@ impl Running {
             prepared: Arc::clone(&prepared),
             status: Arc::clone(&self.status),
             acks: Arc::clone(&acks),
+            remembered,
         };
         let keeper = tokio::spawn(keeper.run(position.clone(), finish));
         let batch = &self.pipeline.batch;
@@ -565,9 +578,16 @@ impl Running {
             Marks::NotKept => (Vec::new(), false),
             Marks::Found(marks) => (marks, true),
         };
-        let fresh = |position| Begin { position, skip: None, layout: layout.clone(), keeps_marks, until_levelled: false };
+        let fresh = |position| Begin {
+            position,
+            skip: None,
+            layout: layout.clone(),
+            keeps_marks,
+            until_levelled: false,
+            recalled: Recalled::default(),
+        };
         let Some(first) = marks.first() else {
-            let Some(position) = self.first_position(stop, cursor).await? else { return Ok(None) };
+            let Some(position) = self.first_position(stop, cursor.clone()).await? else { return Ok(None) };
             if keeps_marks && self.relabel_marks(stop, &position, &layout).await?.is_none() {
                 return Ok(None);
             }
@@ -579,21 +599,24 @@ impl Running {
                 }
             }
             self.store.set_moved_done(name)?;
-            return Ok(Some(fresh(position)));
+            return self.recall(fresh(position), cursor, &[]).map(Some);
         };
         let theirs = Layout { lanes: first.lanes as usize, ordering: first.ordering, bonds: Arc::clone(&first.bonds) };
-        let (mut skip, lowest) = Skip::new(marks)?;
+        let (mut skip, lowest) = Skip::new(marks.clone())?;
         // The cursor store can be behind the marks, and it can be ahead of the mark of a lane that had nothing to write.
-        let position = cursor.filter(|c| c.covers(&lowest)).unwrap_or(lowest);
+        let position = cursor.clone().filter(|c| c.covers(&lowest)).unwrap_or(lowest);
         skip.begin_at(&position);
         if theirs != layout && skip.is_level_at(&position) {
             if self.relabel_marks(stop, &position, &layout).await?.is_none() {
                 return Ok(None);
             }
-            return Ok(Some(fresh(position)));
+            let marks = self.marks_at(&position, &layout)?;
+            return self.recall(fresh(position), cursor, &marks).map(Some);
         }
         let until_levelled = theirs != layout;
-        Ok(Some(Begin { position, skip: Some(skip), layout: theirs, keeps_marks, until_levelled }))
+        let begin =
+            Begin { position, skip: Some(skip), layout: theirs, keeps_marks, until_levelled, recalled: Recalled::default() };
+        self.recall(begin, cursor, &marks).map(Some)
     }
 
     /// The columns that tables had at `position`, and what is known of them behind it. `None`: stopped while the source is away.
@@ -716,6 +739,17 @@ impl Running {
         position: &Position,
         layout: &Layout,
     ) -> Result<Option<()>, PipelineError> {
+        let marks = self.marks_at(position, layout)?;
+        for (name, sink) in &self.seat.sinks {
+            if self.patiently_sink(name, stop, || sink.set_marks(&self.pipeline.name, &marks)).await?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// All lanes at one position.
+    fn marks_at(&self, position: &Position, layout: &Layout) -> Result<Vec<Mark>, CursorError> {
         let (store, resume) = (self.store_number()?, Arc::new(position.clone()));
         let mark = |lane| Mark {
             lane,
@@ -727,13 +761,7 @@ impl Running {
             number: 0,
             partial: None,
         };
-        let marks: Vec<Mark> = (0..layout.lanes as u32).map(mark).collect();
-        for (name, sink) in &self.sinks {
-            if self.patiently_sink(name, stop, || sink.set_marks(&self.pipeline.name, &marks)).await?.is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
+        Ok((0..layout.lanes as u32).map(mark).collect())
     }
 
     /// Asks a sink until it answers. `None`: stopped while it is away.
@@ -901,6 +929,7 @@ struct Keeper {
     prepared: Arc<Mutex<Prepared>>,
     status: Arc<PipelineStatus>,
     acks: Arc<Mutex<AckTracker<Progress>>>,
+    remembered: Arc<Mutex<Remembered>>,
 }
 
 impl Keeper {
@@ -916,13 +945,15 @@ impl Keeper {
             let settled = self.acks.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(mut settled) = settled {
                 let reads = settled.take_reads();
+                // After what is settled was taken: it has all that belongs to that.
+                let remembered = std::mem::take(&mut *self.remembered.lock().unwrap_or_else(PoisonError::into_inner));
                 position.advance(settled);
                 let (store, prepared) = (self.store.clone(), Arc::clone(&self.prepared));
                 let (name, next) = (self.status.name.clone(), position.clone());
                 let commit = move || -> Result<(), PipelineError> {
                     let prepared = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
                     prepared().before_cursor(&next)?;
-                    store.commit_with(&name, next.clone(), &reads)?;
+                    store.commit_settled(&name, next.clone(), &reads, &remembered)?;
                     Ok(prepared().after_cursor(&next)?)
                 };
                 tokio::task::spawn_blocking(commit).await??;

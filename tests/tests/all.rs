@@ -17,4 +17,5 @@ mod sinks;
 mod snapshot;
 mod soak;
 mod source;
+mod state;
 mod types;

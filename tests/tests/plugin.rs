@@ -8,6 +8,8 @@ mod bench;
 mod cases;
 #[path = "plugin/derived.rs"]
 mod derived;
+#[path = "plugin/outside.rs"]
+mod outside;
 #[path = "plugin/record.rs"]
 mod record;
 
@@ -21,7 +23,7 @@ use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use arrow_buffer::BooleanBuffer;
 use serde_json::{Value as Json, json};
 use tidegate::change::{Batch, Column, ColumnDef, KeyOrigin, Op, Relation, RowId, Rows, SourceType, Transaction};
-use tidegate::plugin::{Chain, Engine, Fault, Plugin, PluginConfig, PluginError, RowError};
+use tidegate::plugin::{Chain, Engine, Fault, Limits, Plugin, PluginConfig, PluginError, RowError};
 use tidegate::position::Position;
 use tidegate_tests::project;
 
@@ -33,7 +35,8 @@ const TIME: Duration = Duration::from_secs(2);
 fn config(name: &str, config: Json) -> PluginConfig {
     let path = project("target/plugins").join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is missing: run `make plugins`", path.display());
-    PluginConfig { name: name.to_owned(), path, config, memory_bytes_max: MEMORY, call_time_max: TIME, sha256: None }
+    let limits = Limits { memory_bytes_max: MEMORY, call_time_max: TIME, ..Limits::default() };
+    PluginConfig { name: name.to_owned(), path, config, limits, allow: Vec::new(), http: Vec::new(), sha256: None }
 }
 
 fn load(name: &str, with: Json) -> Plugin {
@@ -276,6 +279,20 @@ fn a_log_flood_is_survived() {
 }
 
 #[test]
+fn a_state_flood_is_survived() {
+    for call in ["configure", "bind", "process"] {
+        let mut batch = batch(&customers(), &ALL, &EMAILS);
+        let limits = Limits { state_bytes_max: 1 << 20, ..Limits::default() };
+        let config = PluginConfig { limits, ..config("hostile", json!({ "do": "state-flood", "in": call })) };
+        let plugin = ENGINE.load(&config).unwrap_or_else(|e| panic!("{e}"));
+        let mut chain = Chain::new(&[plugin]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(chain.process(&mut batch).is_ok());
+        let bytes: usize = chain.take_changes().iter().map(|c| c.key.len() + c.value.as_ref().map_or(0, |v| v.len()) + 64).sum();
+        assert!(if call == "process" { (900_000..=1 << 20).contains(&bytes) } else { bytes == 0 }, "{call}: {bytes}");
+    }
+}
+
+#[test]
 fn compiled_code_is_cached_and_a_damaged_file_is_made_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let engine = Engine::new(Some(folder.path())).expect("an engine");
@@ -322,6 +339,7 @@ fn the_sdks_have_the_interface_of_the_host() {
         let copy = format!("sdk/{sdk}/wit/plugin.wit");
         assert_eq!(*expected, read(&copy), "copy wit/v0.1/plugin.wit to {copy}");
     }
+    assert_eq!(read("wit/v0.1/state.wit"), read("sdk/rust/wit/state.wit"), "copy wit/v0.1/state.wit to sdk/rust/wit");
 }
 
 #[test]
@@ -338,7 +356,8 @@ fn a_file_with_another_digest_is_refused() {
 /// Tables that come and go for ever: what a guest keeps of each ends before its memory does.
 #[test]
 fn relations_without_end_take_no_memory() {
-    let config = PluginConfig { memory_bytes_max: 4 << 20, ..config("mask", json!({ "columns": ["email"] })) };
+    let limits = Limits { memory_bytes_max: 4 << 20, ..Limits::default() };
+    let config = PluginConfig { limits, ..config("mask", json!({ "columns": ["email"] })) };
     let plugin = ENGINE.load(&config).expect("a plugin");
     let mut chain = Chain::new(&[plugin]).expect("an instance");
     let first = customers();

@@ -7,7 +7,7 @@ use tidegate_plugin::bindings::exports::tidegate::plugin::transform::{
     Addition, Assign, ByRow, Derivation, Derived, Guest, Outcome, Plan, Read, Routing, RowError, TextLayout, Values, Want,
 };
 use tidegate_plugin::bindings::tidegate::plugin::types::{Batch, Buffer, Column, Relation, Varlen, Vector};
-use tidegate_plugin::log;
+use tidegate_plugin::{log, state};
 
 #[derive(Deserialize)]
 struct Config {
@@ -42,6 +42,8 @@ enum Deed {
     Marked,
     /// 100 000 entries.
     LogFlood,
+    /// A million keys, as far as they are taken; then it goes on.
+    StateFlood,
     /// The same 16 MiB in 64 assignments.
     Overlap,
     /// 20 MiB, the same for every row.
@@ -116,6 +118,10 @@ fn misbehave(call: Call) -> Result<(), String> {
         Deed::LogFlood => {
             (0..100_000).for_each(|i| log::info(&format!("entry {i}")));
             Ok(())
+        }
+        Deed::StateFlood => {
+            let is_taken = |i: u32| state::set(i.to_le_bytes(), vec![7; 1024]).is_ok();
+            if (0..1_000_000).all(is_taken) { Err("there was no limit".to_owned()) } else { Ok(()) }
         }
         _ => Ok(()),
     }

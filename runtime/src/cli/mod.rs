@@ -22,6 +22,7 @@ mod run;
 mod schema;
 mod screen;
 mod snapshot;
+mod state;
 mod table;
 mod versions;
 mod watch;
@@ -386,10 +387,32 @@ enum PluginCommand {
         #[command(flatten)]
         manifest: ManifestArg,
     },
+    /// Look at or clear what plugins remember. Refuses while a pipeline runs.
+    #[command(subcommand)]
+    State(StateCommand),
     /// Which versions of plugins ran when, from which position on, and which were refused.
     History {
         /// The plugin; the default is all.
         plugin: Option<String>,
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StateCommand {
+    /// How much each plugin remembers, by pipeline and lane.
+    List {
+        #[command(flatten)]
+        manifest: ManifestArg,
+    },
+    /// Let plugins forget it.
+    Clear {
+        /// The plugin; the default is all.
+        plugin: Option<String>,
+        /// In this pipeline only.
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
         #[command(flatten)]
         manifest: ManifestArg,
     },

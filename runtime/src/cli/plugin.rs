@@ -8,12 +8,12 @@ use serde_json::{Value as Json, json};
 
 use super::inspect::{described, tables, uses};
 use super::watch::{self, Watched};
-use super::{Format, PluginCommand, bench, record, screen, versions};
+use super::{Format, PluginCommand, bench, record, screen, state, versions};
 use crate::cases::CaseFile;
 use crate::error::Error;
 use crate::kit::{self, Language};
-use crate::manifest::{self, model};
-use crate::plugin::{Chain, Engine, Inspected, PluginConfig};
+use crate::manifest;
+use crate::plugin::{Access, Chain, Engine, Inspected, Limits, PluginConfig};
 
 pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> {
     match command {
@@ -32,6 +32,7 @@ pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> 
         PluginCommand::Test { plugin, cases, accept, .. } => test(&component(plugin)?, cases, *accept, format),
         PluginCommand::Reload { plugins, manifest } => versions::reload(plugins, &manifest.manifest, format),
         PluginCommand::Rollback { plugin, to, manifest } => versions::rollback(plugin, to.as_deref(), &manifest.manifest, format),
+        PluginCommand::State(command) => state::run(command, format),
         PluginCommand::History { plugin, manifest } => versions::history(plugin.as_deref(), &manifest.manifest, format),
     }
 }
@@ -118,8 +119,9 @@ pub(super) fn config(plugin: &Path) -> PluginConfig {
         name: plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         path: plugin.to_owned(),
         config: Json::Object(Default::default()),
-        memory_bytes_max: model::plugin_memory().0 as usize,
-        call_time_max: model::plugin_time().0,
+        limits: Limits::default(),
+        allow: Vec::new(),
+        http: Vec::new(),
         sha256: None,
     }
 }
@@ -165,13 +167,11 @@ fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Fo
     let engine = engine()?;
     let Inspected { bytes, sha256, imports, exports, producers } = engine.inspect(plugin)?;
     let mut found: Vec<(String, String)> = Vec::new();
-    let limits_of =
-        |memory: u64, time: std::time::Duration| format!("{} MiB of memory, {} ms a call", memory >> 20, time.as_millis());
-    let mut limits = limits_of(model::plugin_memory().0, model::plugin_time().0) + ", unless the manifest says otherwise";
+    let mut limits = format!("{}, unless the manifest says otherwise", Limits::default());
     if let Some(manifest) = manifest {
         let manifest = manifest::load(manifest)?;
         for (pipeline, plugin) in uses(&manifest, plugin)? {
-            limits = limits_of(plugin.config.memory.0, plugin.config.time.0);
+            limits = plugin.load_config().limits.to_string();
             found.extend(tables(&engine, &manifest, pipeline, plugin)?);
         }
     }
@@ -194,8 +194,13 @@ fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Fo
             for export in &exports {
                 let _ = writeln!(text, "exports  {export}");
             }
-            for (import, is_granted) in &imports {
-                let _ = writeln!(text, "imports  {import}{}", if *is_granted { "" } else { ": the sandbox does not have it" });
+            for (import, access) in &imports {
+                let remark = match access {
+                    Access::Granted => String::new(),
+                    Access::ByGrant(giver) => format!(": only with allow = [\"{giver}\"]"),
+                    Access::Never => ": the sandbox does not have it".to_owned(),
+                };
+                let _ = writeln!(text, "imports  {import}{remark}");
             }
             for (field, value) in &producers {
                 let _ = writeln!(text, "{field:<8} {value}");
@@ -207,7 +212,13 @@ fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Fo
             text
         }
         Format::Json => {
-            let imports: Vec<_> = imports.iter().map(|(name, granted)| json!({ "name": name, "granted": granted })).collect();
+            let imports: Vec<_> = imports
+                .iter()
+                .map(|(name, access)| match access {
+                    Access::ByGrant(giver) => json!({ "name": name, "granted": false, "allow": giver }),
+                    Access::Granted | Access::Never => json!({ "name": name, "granted": *access == Access::Granted }),
+                })
+                .collect();
             let producers: Vec<_> = producers.iter().map(|(field, value)| json!({ "field": field, "value": value })).collect();
             let tables: Vec<_> = found.iter().map(|(table, plan)| json!({ "table": table, "plan": plan })).collect();
             let all = json!({

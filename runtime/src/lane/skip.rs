@@ -18,7 +18,7 @@ pub struct Skip {
 }
 
 #[derive(Debug)]
-struct LaneMark {
+pub(super) struct LaneMark {
     resume: Arc<Position>,
     /// The transaction that was cut; `None` once it was read.
     partial: Option<Partial>,
@@ -47,9 +47,8 @@ impl Skip {
         }
         let lowest = marks.iter().find(|m| marks.iter().all(|other| other.resume.covers(&m.resume)));
         let start = Position::clone(&lowest.ok_or(MarksError("no lane's position lies before all others"))?.resume);
-        let lane = |m: Mark| LaneMark { resume: m.resume, partial: m.partial, below: 0 };
         let assignment = Assignment::new(ordering, lanes as usize, bonds);
-        Ok((Skip { assignment, lanes: marks.into_iter().map(lane).collect() }, start))
+        Ok((Skip { assignment, lanes: marks.into_iter().map(LaneMark::new).collect() }, start))
     }
 
     /// Reading begins at `position`, before which everything is settled: a transaction that was cut before it never comes again.
@@ -89,7 +88,17 @@ impl Partial {
 }
 
 impl LaneMark {
-    fn begin(&mut self, transaction: &Transaction) {
+    pub(super) fn new(mark: Mark) -> LaneMark {
+        LaneMark { resume: mark.resume, partial: mark.partial, below: 0 }
+    }
+
+    /// True if it reaches no further than the boundary.
+    pub(super) fn lies_before(&self, position: &Position) -> bool {
+        self.partial.as_ref().is_none_or(|cut| cut.lies_before(position)) && position.covers(&self.resume)
+    }
+
+    /// Rows of the transaction below this place are written. Called once a transaction.
+    pub(super) fn begin(&mut self, transaction: &Transaction) -> u64 {
         let at = (file_number(&transaction.file), transaction.offset);
         let (all, none) = (u64::MAX, 0);
         self.below = match &self.partial {
@@ -118,6 +127,7 @@ impl LaneMark {
                 if written { all } else { none }
             }
         };
+        self.below
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::bonds::Bonds;
 use super::dead::{DeadLetters, FAILED_MAX};
 use super::order::SourceOrder;
+use super::remembered::{Remembered, Written};
 use super::sample::Sample;
 use crate::ack::{AckTracker, Token};
 use crate::change::{Batch, RowId, Slice};
@@ -22,7 +23,7 @@ use crate::dead_letter::{self, DeadLetterError, Place, Why};
 use crate::failpoint;
 use crate::manifest::model::Ordering;
 use crate::metrics::{PipelineStatus, State};
-use crate::plugin::{Chain, DIVIDING_TIME_MAX, FAILURES_MAX, Find, PluginError, RowError};
+use crate::plugin::{Chain, DIVIDING_TIME_MAX, FAILURES_MAX, Find, PluginError, RowError, StateChange};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::{Router, UnroutedError};
@@ -97,6 +98,14 @@ pub struct Target {
     pub writer: Box<dyn Writer>,
 }
 
+/// A batch that is processed, and not settled.
+pub struct Open {
+    token: Token,
+    rows: usize,
+    /// What its plugins have changed, and the mark of its last row; `None`: nothing.
+    remembered: Option<(Mark, Vec<StateChange>)>,
+}
+
 pub struct Worker {
     pub lane: usize,
     pub lanes: usize,
@@ -121,8 +130,12 @@ pub struct Worker {
     pub stop: watch::Receiver<bool>,
     /// Write the first transaction unfolded, because folding it ran into a conflict ([`LaneError::TransactionLost`]).
     pub unfold: bool,
-    /// Batches of the source transaction that is open in the targets, with their rows.
-    pub open: Vec<(Token, usize)>,
+    /// Batches of the source transaction that is open in the targets.
+    pub open: Vec<Open>,
+    /// For what the plugins remember.
+    pub remembered: Arc<Mutex<Remembered>>,
+    /// What the target has beyond that, after a restart.
+    pub written: Option<Written>,
     /// What is being written goes on with it.
     pub continues: bool,
     /// When the source committed the last of them; microseconds since the epoch.
@@ -178,7 +191,10 @@ impl Worker {
 
     fn take_plugins(&mut self, new: NewPlugins) {
         let began = Instant::now();
-        let NewPlugins { chain, forgets_tables, tell } = new;
+        let NewPlugins { mut chain, forgets_tables, tell } = new;
+        if let Some(old) = &self.chain {
+            chain.inherit(old);
+        }
         let old = self.chain.replace(chain);
         if forgets_tables {
             self.targets.iter_mut().for_each(|target| target.writer.forget_tables());
@@ -196,7 +212,18 @@ impl Worker {
         }
         self.transform(&mut batch)?;
         failpoint::pass("plugin-done");
-        let parts = self.parts(&batch);
+        let changes = self.chain.as_mut().map(Chain::take_changes).filter(|changes| !changes.is_empty());
+        let remembered = changes.map(|changes| (self.mark(&batch), changes));
+        let mut parts = self.parts(&batch);
+        if let Some(written) = &mut self.written {
+            written.begin(&batch);
+            // A mark in the target never goes back.
+            let has = |through: u64| match through {
+                u64::MAX => written.has(batch.last),
+                transaction => written.has(RowId { transaction, place: u64::MAX - 1 }),
+            };
+            parts.iter_mut().filter(|part| has(part.through)).for_each(|part| part.mark = None);
+        }
         let unfold = self.unfold;
         (self.one_by_one, self.unfold) = (false, unfold);
         let mut target = 0;
@@ -205,8 +232,11 @@ impl Worker {
             if let Some(dead) = &mut self.dead {
                 dead.leave_out(&mut batch);
             }
-            let routed = self.router.route(&batch, self.targets.len())?;
+            let mut routed = self.router.route(&batch, self.targets.len())?;
             dropped = routed.dropped;
+            if let Some(written) = &self.written {
+                written.leave_out(&mut routed.slices);
+            }
             let letters = self.letters();
             for slices in routed.slices.into_iter().skip(target) {
                 let mut deliveries = Vec::with_capacity(parts.len());
@@ -238,11 +268,14 @@ impl Worker {
         let left_out = self.dead.as_ref().map_or(0, DeadLetters::left_out);
         self.status.rows_dropped.fetch_add(dropped.saturating_sub(left_out) as u64, std::sync::atomic::Ordering::Relaxed);
         self.end_letters(rows)?;
+        if self.written.as_ref().is_some_and(|written| written.ends_before(&batch.resume)) {
+            self.written = None;
+        }
         if let Some((_, resume)) = batch.ends.last() {
             self.settle();
             self.resume = Arc::clone(resume);
         }
-        self.open.push((token, rows));
+        self.open.push(Open { token, rows, remembered });
         self.open_commit_time_us = batch.transactions.last().map_or(0, |t| t.commit_time_us);
         if parts.last().is_some_and(|part| part.commit) {
             self.settle();
@@ -364,8 +397,15 @@ impl Worker {
     }
 
     fn settle(&mut self) {
+        // Before they are settled: what the cursor passes is remembered with it.
+        if self.open.iter().any(|open| open.remembered.is_some()) {
+            let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            for (mark, changes) in self.open.iter_mut().filter_map(|open| open.remembered.take()) {
+                remembered.add(mark, changes);
+            }
+        }
         let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
-        for (token, rows) in self.open.drain(..) {
+        for Open { token, rows, .. } in self.open.drain(..) {
             acks.settle(token);
             self.order.leave(self.lane);
             self.status.settled(rows, self.open_commit_time_us);
@@ -491,6 +531,11 @@ impl Worker {
 
     /// Commits what is open in the targets, with a mark if the pipeline keeps them.
     async fn write_mark(&mut self, resume: Arc<Position>) -> Result<(), LaneError> {
+        // The target is ahead of it already.
+        if self.written.as_ref().is_some_and(|written| !written.ends_before(&resume)) {
+            return Ok(());
+        }
+        self.written = None;
         let mark = self.keeps_marks.then(|| self.new_mark(resume, None));
         let delivery = Delivery { slices: Vec::new(), transactions: &[], mark: mark.as_ref(), commit: true };
         self.continues = !self.open.is_empty();

@@ -190,6 +190,7 @@ fn resolve(made: ManifestFile, file: &Path, folder: &Path) -> Manifest {
         .into_iter()
         .map(|(name, mut config)| {
             config.path = folder.join(config.path);
+            config.http.values_mut().for_each(|http| absolute(&mut http.ca, folder));
             (name.clone(), Arc::new(Plugin { name, config }))
         })
         .collect();

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::grant::{Grant, HttpHost};
 use super::model::Snapshot;
 use super::nearest::nearest;
 use super::problem::Problem;
@@ -31,6 +32,9 @@ pub(super) fn check(root: &Node, problems: &mut Vec<Problem>) {
     }
     for entry in meaning.section("source") {
         meaning.check_load(entry);
+    }
+    for entry in meaning.section("plugin") {
+        meaning.check_grants(entry);
     }
     for entry in meaning.section("pipeline") {
         meaning.check_pipeline(entry);
@@ -155,6 +159,27 @@ impl<'a> Meaning<'a> {
                 format!("`source.{}.snapshot.threads_running_max` is less than what runs while nobody else does", entry.key),
                 format!("{readers} readers, the reading of the binlog and the server's own thread are {least}: write more"),
             );
+        }
+    }
+
+    /// What is said about a host is said about one that is granted.
+    fn check_grants(&mut self, entry: &Entry) {
+        let granted = |host: &HttpHost| {
+            let items = entry.node.get("allow").map(Node::items).unwrap_or_default();
+            items.iter().filter_map(Node::text).any(|text| text.parse() == Ok(Grant::Http(host.clone())))
+        };
+        for of_host in entry.node.get("http").map(Node::entries).unwrap_or_default() {
+            let shown = printable(&of_host.key);
+            let problem = match of_host.key.parse::<HttpHost>() {
+                Err(error) => Some((format!("is no host: {error}"), error.hint)),
+                Ok(host) if !granted(&host) => {
+                    Some(("is not granted".to_owned(), format!("write allow = [\"http:{shown}\"], in the same words")))
+                }
+                Ok(_) => None,
+            };
+            if let Some((problem, hint)) = problem {
+                self.error(&of_host.key_span, format!("`plugin.{}.http`: `{shown}` {problem}", entry.key), hint);
+            }
         }
     }
 

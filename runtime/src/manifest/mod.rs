@@ -5,6 +5,7 @@
 //! ([`load`]). The schema comes from the structs, so there is one list of keys.
 
 mod file;
+pub mod grant;
 mod interpolate;
 mod load;
 mod meaning;

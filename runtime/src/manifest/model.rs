@@ -11,12 +11,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::grant::{Grant, HttpHost};
 use super::pattern::Patterns;
 use super::secret::Secret;
 use super::server_url::ServerUrl;
 use super::start::Start;
 use super::template::TableTemplate;
 use super::units::{ByteSize, Sha256, TablePath, TimeSpan};
+use crate::plugin::HttpConfig;
 
 /// A manifest that was read and found correct.
 #[derive(Clone, Debug)]
@@ -384,6 +386,66 @@ pub struct PluginConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     pub sha256: Option<Sha256>,
+    /// Most bytes that one answer of the plugin may hold. Default `"64MiB"`.
+    #[serde(default = "plugin_memory")]
+    pub output: ByteSize,
+    /// Most bytes of its state in one lane: keys, values, and 64 bytes an entry. Default `"4MiB"`.
+    #[serde(default = "plugin_state")]
+    pub state: ByteSize,
+    /// Most instances at a time, those of all pipelines together: one a lane, one more a pipeline, and as many again while it is reloaded.
+    /// Default 1000.
+    #[serde(default = "plugin_instances")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub instances: usize,
+    /// Most log entries a second, those of all lanes together; what is left out is counted, and told. Default 100.
+    #[serde(default = "plugin_log_rate")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub log_rate: u32,
+    /// What the plugin may have besides its rows: `"clock"`, `"random"`, `"env:NAME"` (one variable of the environment), `"http:HOST"` or
+    /// `"http:HOST:PORT"` (requests to one host). Default: nothing. docs/security.md says what each is.
+    #[serde(default)]
+    #[schemars(example = ["clock", "http:api.example.com"])]
+    pub allow: Vec<Grant>,
+    /// More about hosts that `allow` names, by host: `[plugin.NAME.http."api.example.com"]`. Default: nothing.
+    #[serde(default)]
+    #[schemars(example = serde_json::json!({"api.example.com": {"headers": {"authorization": "Bearer ${env:API_TOKEN}"}}}))]
+    pub http: BTreeMap<String, PluginHttp>,
+}
+
+/// How a plugin's requests to one host are made.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginHttp {
+    /// Headers that are put into every request, in place of the plugin's own; it never sees them. Default: none.
+    #[serde(default)]
+    #[schemars(example = serde_json::json!({"authorization": "Bearer ${env:API_TOKEN}"}))]
+    pub headers: BTreeMap<String, Secret>,
+    /// Whether the connection is encrypted. Default: `"verify"`, and `"off"` for this machine itself.
+    pub tls: Option<HttpTls>,
+    /// File with the certificates (PEM) that sign the host's. Default: the public authorities.
+    #[schemars(example = "certs/ca.pem")]
+    pub ca: Option<PathBuf>,
+}
+
+/// How a request is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HttpTls {
+    /// Not encrypted: `http://`.
+    Off,
+    /// `https://`, and the certificate must be signed by an authority and carry the host's name.
+    Verify,
+}
+
+impl PluginConfig {
+    pub fn http_configs(&self) -> Vec<HttpConfig> {
+        let config = |(host, http): (&String, &PluginHttp)| {
+            let host: HttpHost = host.parse().ok()?;
+            let is_encrypted = http.tls.map_or(!host.is_local(), |tls| tls == HttpTls::Verify);
+            Some(HttpConfig { host, headers: http.headers.clone(), is_encrypted, ca: http.ca.clone() })
+        };
+        self.http.iter().filter_map(config).collect()
+    }
 }
 
 fn empty_object() -> serde_json::Value {
@@ -396,6 +458,18 @@ pub fn plugin_memory() -> ByteSize {
 
 pub fn plugin_time() -> TimeSpan {
     TimeSpan(std::time::Duration::from_secs(1))
+}
+
+pub fn plugin_state() -> ByteSize {
+    ByteSize(4 << 20)
+}
+
+pub fn plugin_instances() -> usize {
+    1000
+}
+
+pub fn plugin_log_rate() -> u32 {
+    100
 }
 
 /// Where changes are written.

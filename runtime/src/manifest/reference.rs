@@ -72,6 +72,11 @@ fn within(out: &mut String, of: &str, schema: &Json) {
             let _ = write!(out, "\n#### `{key}` of `{of}`\n\n{}\n\n", text(&inner["description"]));
             keys(out, properties(inner));
         }
+        let named = &inner["additionalProperties"];
+        if named["properties"].is_object() {
+            let _ = write!(out, "\n#### `{key}.NAME` of `{of}`\n\n{}\n\n", text(&named["description"]));
+            keys(out, properties(named));
+        }
     }
 }
 

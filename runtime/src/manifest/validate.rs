@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use serde_json::Value as Json;
 
+use super::grant::Grant;
 use super::nearest::nearest;
 use super::pattern::{PatternError, Patterns};
 use super::problem::Problem;
@@ -144,6 +145,7 @@ impl Findings {
         }
         let found: Result<(), (String, String)> = match form {
             Some("path of a table") => text.parse::<TablePath>().map(drop).map_err(|e| (format!("names no table: {e}"), e.hint)),
+            Some("grant") => text.parse::<Grant>().map(drop).map_err(|e| (format!("grants nothing: {e}"), e.hint)),
             Some("sha256") => text.parse::<Sha256>().map(drop).map_err(|e| (format!("is not a SHA-256: {e}"), e.hint)),
             Some("size") => text.parse::<ByteSize>().map(drop).map_err(|e| (format!("is not a size: {e}"), e.hint)),
             Some("duration") => text.parse::<TimeSpan>().map(drop).map_err(|e| (format!("is not a duration: {e}"), e.hint)),

@@ -12,7 +12,7 @@ use crate::manifest::model::{Manifest, Pipeline, Plugin, Snapshot, Source, Sourc
 use crate::manifest::pattern::Patterns;
 use crate::manifest::start::Start as ManifestStart;
 use crate::plugin::versions::{Chosen, Stamp, Versions, short};
-use crate::plugin::{self, Engine, PluginConfig, PluginError};
+use crate::plugin::{self, Engine, Limits, PluginConfig, PluginError};
 use crate::sink::Sink;
 use crate::source::mysql::{self, Address, SslMode};
 use crate::source::snapshot::Pace;
@@ -130,8 +130,16 @@ impl Plugin {
             name: self.name.clone(),
             path: self.config.path.clone(),
             config: self.config.config.clone(),
-            memory_bytes_max: self.config.memory.0 as usize,
-            call_time_max: self.config.time.0,
+            limits: Limits {
+                memory_bytes_max: self.config.memory.0 as usize,
+                output_bytes_max: self.config.output.0 as usize,
+                call_time_max: self.config.time.0,
+                instances_max: self.config.instances,
+                state_bytes_max: self.config.state.0 as usize,
+                log_rate_max: self.config.log_rate,
+            },
+            allow: self.config.allow.clone(),
+            http: self.config.http_configs(),
             sha256: self.config.sha256.as_ref().map(|sha256| sha256.0.clone()),
         }
     }

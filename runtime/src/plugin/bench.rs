@@ -81,7 +81,7 @@ impl Bench {
         let answered = Instant::now();
         let seen = Seen::new(picks.as_deref(), rows.len());
         times.rows += seen.len();
-        apply::apply(plan, rows, &seen, outcome, self.instance.memory_bytes_max())?;
+        apply::apply(plan, rows, &seen, outcome, self.instance.output_bytes_max())?;
         let applying = answered.elapsed();
         times.applying += applying;
         times.whole += (called - started) + applying;

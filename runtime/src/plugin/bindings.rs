@@ -2,6 +2,6 @@
 
 wasmtime::component::bindgen!({
     path: "../wit/v0.1",
-    world: "plugin",
+    world: "plugin-with-state",
     ownership: Borrowing { duplicate_if_necessary: true },
 });

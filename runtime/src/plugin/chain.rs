@@ -9,6 +9,7 @@ use super::error::{Fault, PluginError, RowError};
 use super::instance::Instance;
 use super::lower;
 use super::plan::{Image, Plan};
+use super::state::StateChange;
 use crate::change::{Batch, Column, Relation, Rows, Transaction};
 
 /// Relations that a chain is bound to, at most; beyond it, all are forgotten.
@@ -154,6 +155,32 @@ impl Chain {
         derived.iter().try_for_each(|(first, relation)| self.bind_from(*first, relation))
     }
 
+    /// Puts back what a plugin remembered in this lane; nothing if the plugin keeps no state any more.
+    pub fn restore(&mut self, change: StateChange) {
+        let of_plugin = self.instances.iter().find(|instance| **instance.name() == *change.plugin);
+        if let (Some(state), Some(value)) = (of_plugin.and_then(Instance::state), change.value) {
+            state.restore(change.key, value);
+        }
+    }
+
+    /// Goes on with what the plugins of an earlier chain of this lane remember.
+    pub fn inherit(&mut self, earlier: &Chain) {
+        for instance in &mut self.instances {
+            instance.inherit(earlier.instances.iter().find(|earlier| earlier.name() == instance.name()));
+        }
+    }
+
+    /// What the plugins have remembered or forgotten since the last call.
+    pub fn take_changes(&mut self) -> Vec<StateChange> {
+        let mut changes = Vec::new();
+        for instance in &self.instances {
+            if let Some(state) = instance.state() {
+                state.take_changes(instance.name(), &mut changes);
+            }
+        }
+        changes
+    }
+
     /// Transforms a batch in place: values, operations, columns and topics. Dropped rows stay, with an empty topic list; derived
     /// rows follow those that were there. Returns the rows that a plugin could not process, which are marked as dropped as well.
     ///
@@ -171,7 +198,16 @@ impl Chain {
     }
 
     /// Rows of one relation, and what is derived from them, through all plugins.
+    /// Where that fails the plugins remember nothing of the rows.
     pub(super) fn whole(&mut self, rows: &mut Rows, transactions: &[Transaction]) -> Result<Made, PluginError> {
+        let made = self.whole_or_part(rows, transactions);
+        for state in self.instances.iter().filter_map(Instance::state) {
+            if made.is_ok() { state.keep() } else { state.undo() }
+        }
+        made
+    }
+
+    fn whole_or_part(&mut self, rows: &mut Rows, transactions: &[Transaction]) -> Result<Made, PluginError> {
         let mut made = Made::default();
         let mut derived = VecDeque::new();
         self.know(&rows.relation)?;
@@ -222,5 +258,5 @@ fn step(instance: &mut Instance, plan: &Plan, rows: &mut Rows, transactions: &[T
         return Ok(Applied { errors: Vec::new(), derived: Vec::new() });
     }
     let outcome = lower::call(instance, plan, rows, transactions, picks.as_deref())?;
-    apply::apply(plan, rows, &Seen::new(picks.as_deref(), rows.len()), outcome, instance.memory_bytes_max())
+    apply::apply(plan, rows, &Seen::new(picks.as_deref(), rows.len()), outcome, instance.output_bytes_max())
 }

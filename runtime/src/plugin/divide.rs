@@ -165,6 +165,9 @@ impl PluginError {
             | Fault::NotKept { .. }
             | Fault::NotAPlugin { .. }
             | Fault::RefusedImports { .. }
+            | Fault::Variable { .. }
+            | Fault::Http { .. }
+            | Fault::Instances { .. }
             | Fault::Configure(_)
             | Fault::Bind(_)
             | Fault::Plan(_)

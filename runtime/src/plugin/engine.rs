@@ -8,24 +8,26 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, OptLevel, WasmBacktraceDetails};
 
-use super::PluginConfig;
-use super::bindings;
 use super::error::{Fault, PluginError};
+use super::grants::{self, Access};
 use super::instance::{Guest, Instance};
+use super::log::LogRate;
 use super::versions::Version;
+use super::{Limits, PluginConfig, bindings, http, state};
+use crate::manifest::grant::Grant;
 
 /// How often deadlines are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// All that a guest may import; the second one holds types alone.
-pub(super) const GRANTED: [&str; 2] = ["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0"];
-const TRANSFORM: &str = "tidegate:plugin/transform@0.1.0";
+pub(super) const TRANSFORM: &str = "tidegate:plugin/transform@0.1.0";
 const PACKAGE: &str = "tidegate:plugin/";
 
 /// Head of a file of compiled code: this, then the SHA-256 of the rest.
@@ -95,27 +97,34 @@ impl Engine {
         }
         let refuse = |reason: String| Fault::NotAPlugin { path: path.clone(), reason };
         let component = self.component(bytes, &sha256).map_err(|e| refusal(path, bytes, &e))?;
-        self.check_interface(&component, path)?;
+        self.check_interface(&component, path, &config.allow)?;
+        let environment = grants::environment(&config.allow)?;
         let mut linker = Linker::<Guest>::new(&self.engine);
-        bindings::Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(|e| refuse(format!("{e:#}")))?;
-        let pre = linker.instantiate_pre(&component).and_then(bindings::PluginPre::new).map_err(|e| refuse(format!("{e:#}")))?;
+        bindings::PluginWithState::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)
+            .map_err(|e| refuse(format!("{e:#}")))?;
+        grants::link(&mut linker, &config.allow).map_err(|e| refuse(format!("{e:#}")))?;
+        let pre =
+            linker.instantiate_pre(&component).and_then(bindings::PluginWithStatePre::new).map_err(|e| refuse(format!("{e:#}")))?;
         Ok(Plugin {
             shared: Arc::new(Shared {
                 name: Arc::clone(name),
                 pre,
                 config: config.config.to_string(),
-                memory_bytes_max: config.memory_bytes_max,
-                call_time_max: config.call_time_max,
                 version: Version::new(config, sha256, bytes.len() as u64),
+                limits: config.limits.clone(),
+                environment,
+                http: http::targets(&config.allow, &config.http)?.into(),
+                waits: imports(&self.engine, &component).iter().any(|import| grants::waits(import)),
+                keeps_state: imports(&self.engine, &component).iter().any(|import| import == state::INTERFACE),
+                instances: AtomicUsize::new(0),
+                log: LogRate::new(name, config.limits.log_rate_max),
             }),
         })
     }
 
-    /// Names every import that the sandbox does not have, and a wit version that this host does not speak.
-    fn check_interface(&self, component: &Component, path: &Path) -> Result<(), Fault> {
+    /// Names every import that the plugin does not have, and a wit version that this host does not speak.
+    fn check_interface(&self, component: &Component, path: &Path, allow: &[Grant]) -> Result<(), Fault> {
         let ty = component.component_type();
-        let refused: Vec<String> =
-            ty.imports(&self.engine).filter(|(name, _)| !GRANTED.contains(name)).map(|(name, _)| format!("`{name}`")).collect();
         let exports: Vec<&str> = ty.exports(&self.engine).map(|(name, _)| name).collect();
         if !exports.contains(&TRANSFORM) {
             let reason = match exports.iter().find(|name| name.starts_with(PACKAGE)) {
@@ -124,10 +133,26 @@ impl Engine {
             };
             return Err(Fault::NotAPlugin { path: path.to_owned(), reason });
         }
-        if !refused.is_empty() {
-            return Err(Fault::RefusedImports { imports: refused.join(", ") });
+        let (mut refused, mut givers, mut is_never) = (Vec::new(), Vec::new(), false);
+        for import in imports(&self.engine, component) {
+            match grants::access(&import, allow) {
+                Access::Granted => continue,
+                Access::ByGrant(giver) if givers.contains(&giver) => {}
+                Access::ByGrant(giver) => givers.push(giver),
+                Access::Never => is_never = true,
+            }
+            refused.push(format!("`{import}`"));
         }
-        Ok(())
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let hint = if is_never {
+            "build it without WASI (Rust: target wasm32-unknown-unknown)".to_owned()
+        } else {
+            let givers: Vec<String> = givers.iter().map(|giver| format!("\"{giver}\"")).collect();
+            format!("if it may have that, write at this plugin: allow = [{}]", givers.join(", "))
+        };
+        Err(Fault::RefusedImports { imports: refused.join(", "), hint })
     }
 
     pub(super) fn engine(&self) -> &wasmtime::Engine {
@@ -162,6 +187,17 @@ impl Engine {
         // write to; wasmtime itself refuses code of another version or configuration.
         unsafe { Component::deserialize(&self.engine, code) }.ok()
     }
+}
+
+/// What a component imports; an interface of which it takes types alone is none.
+pub(super) fn imports(engine: &wasmtime::Engine, component: &Component) -> Vec<String> {
+    let works = |item: &ComponentItem| match item {
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).any(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
+        }
+        _ => true,
+    };
+    component.component_type().imports(engine).filter(|(_, item)| works(&item.ty)).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// Why a file that cannot be compiled is no plugin.
@@ -216,11 +252,21 @@ pub struct Plugin {
 
 pub(super) struct Shared {
     pub name: Arc<str>,
-    pub pre: bindings::PluginPre<Guest>,
+    pub pre: bindings::PluginWithStatePre<Guest>,
     /// JSON.
     pub config: String,
-    pub memory_bytes_max: usize,
-    pub call_time_max: Duration,
+    pub limits: Limits,
+    /// The variables that it may have, with their values.
+    pub environment: Vec<(String, String)>,
+    /// The hosts that it may send requests to.
+    pub http: Arc<[http::Target]>,
+    /// It imports what waits: its calls can be given up while they do.
+    pub waits: bool,
+    /// It imports `state`.
+    pub keeps_state: bool,
+    /// How many there are.
+    pub instances: AtomicUsize,
+    pub log: LogRate,
     pub version: Version,
 }
 
@@ -229,16 +275,26 @@ impl Plugin {
         &self.shared.name
     }
 
+    /// True if it may have a state.
+    pub fn keeps_state(&self) -> bool {
+        self.shared.keeps_state
+    }
+
     /// The same plugin with another `config`: what was loaded is not loaded again.
     pub fn with_config(&self, config: &serde_json::Value) -> Plugin {
-        let Shared { name, pre, memory_bytes_max, call_time_max, version, .. } = &*self.shared;
+        let Shared { name, pre, limits, environment, http, waits, keeps_state, version, .. } = &*self.shared;
         Plugin {
             shared: Arc::new(Shared {
                 name: Arc::clone(name),
                 pre: pre.clone(),
                 config: config.to_string(),
-                memory_bytes_max: *memory_bytes_max,
-                call_time_max: *call_time_max,
+                limits: limits.clone(),
+                environment: environment.clone(),
+                http: Arc::clone(http),
+                waits: *waits,
+                keeps_state: *keeps_state,
+                instances: AtomicUsize::new(0),
+                log: LogRate::new(name, limits.log_rate_max),
                 version: version.clone(),
             }),
         }

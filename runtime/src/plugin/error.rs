@@ -43,10 +43,17 @@ pub enum Fault {
     NotKept { sha256: String },
     #[error("{} is not a plugin: {reason}\nhint: build it as a WebAssembly component against wit/v0.1 (`tidegate plugin build`)", path.display())]
     NotAPlugin { path: PathBuf, reason: String },
+    /// The hint says what would grant them, if anything does.
+    #[error("imports {imports}, which the sandbox does not have\nhint: {hint}")]
+    RefusedImports { imports: String, hint: String },
+    #[error("may have the variable {name} of the environment (`allow`), but it {problem}\nhint: export {name}=…")]
+    Variable { name: String, problem: &'static str },
+    #[error("cannot make requests to {host}: {problem}\nhint: change `http` of this plugin in the manifest")]
+    Http { host: String, problem: String },
     #[error(
-        "imports {imports}, which the sandbox does not have\nhint: build it without WASI (Rust: target wasm32-unknown-unknown)"
+        "has {limit} instances, and may have no more\nhint: raise `instances` of this plugin, or lower `lanes` of its pipelines"
     )]
-    RefusedImports { imports: String },
+    Instances { limit: usize },
     #[error("refused its configuration: {0}\nhint: change `config` of this plugin in the manifest")]
     Configure(String),
     #[error("refused the table: {0}")]

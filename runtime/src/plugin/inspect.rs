@@ -5,8 +5,9 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use wasmparser::{KnownCustom, Parser, Payload};
 
-use super::engine::{Engine, GRANTED, hex, refusal};
+use super::engine::{Engine, hex, imports, refusal};
 use super::error::{Fault, PluginError};
+use super::grants::{Access, access};
 use super::plan::{Image, Plan};
 
 /// What a file says of itself.
@@ -15,8 +16,8 @@ pub struct Inspected {
     pub bytes: usize,
     /// Hexadecimal, of the file.
     pub sha256: String,
-    /// Each import, and whether the sandbox has it.
-    pub imports: Vec<(String, bool)>,
+    /// Each import, and whether the sandbox has it where the manifest grants nothing.
+    pub imports: Vec<(String, Access)>,
     pub exports: Vec<String>,
     /// From the `producers` sections: `language`, `processed-by`, `sdk` and what made it, with its version.
     pub producers: Vec<(String, String)>,
@@ -31,7 +32,11 @@ impl Engine {
         let sha256 = hex(&Sha256::digest(&bytes));
         let component = self.component(&bytes, &sha256).map_err(|e| fail(refusal(path, &bytes, &e)))?;
         let ty = component.component_type();
-        let imports = ty.imports(self.engine()).map(|(name, _)| (name.to_owned(), GRANTED.contains(&name))).collect();
+        let with_access = |name: String| {
+            let access = access(&name, &[]);
+            (name, access)
+        };
+        let imports = imports(self.engine(), &component).into_iter().map(with_access).collect();
         let exports = ty.exports(self.engine()).map(|(name, _)| name.to_owned()).collect();
         Ok(Inspected { bytes: bytes.len(), sha256, imports, exports, producers: producers(&bytes) })
     }

@@ -1,18 +1,23 @@
 //! One running instance of a plugin: its store, limits and log, and the three calls.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use wasmtime::component::{ComponentNamedList, Lift, Lower};
+use wasmtime::error::Context;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::{self, exports::tidegate::plugin::transform as wit, tidegate::plugin::host, tidegate::plugin::types};
-use super::engine::{Plugin, Shared, TICK};
+use super::engine::{Plugin, Shared, TICK, TRANSFORM};
 use super::error::{Fault, PluginError};
+use super::grants::Granted;
 use super::memory::Limits;
+use super::state::State;
 
-/// Log entries of one call that are passed on, and bytes of one entry; the rest is counted.
-const LOG_ENTRIES_MAX: usize = 100;
+/// Bytes of one log entry that are passed on.
 const LOG_BYTES_MAX: usize = 4096;
 /// Entries that an error repeats.
 const LOG_TAIL_MAX: usize = 10;
@@ -21,26 +26,32 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1000;
 
 /// What belongs to a store: the host's side of one instance.
 pub(super) struct Guest {
-    name: Arc<str>,
+    shared: Arc<Shared>,
     limits: Limits,
-    /// Entries of the current call.
-    entries: usize,
-    /// The last of them, for errors.
-    tail: std::collections::VecDeque<String>,
+    pub(super) granted: Granted,
+    /// During `process`, if the plugin has one.
+    pub(super) state: Option<State>,
+    /// The last log entries, for errors.
+    tail: VecDeque<String>,
+}
+
+impl Guest {
+    pub(super) fn output_bytes_max(&self) -> usize {
+        self.shared.limits.output_bytes_max
+    }
 }
 
 impl host::Host for Guest {
     fn log(&mut self, level: host::Level, mut message: String) {
-        self.entries += 1;
-        if self.entries > LOG_ENTRIES_MAX {
-            return;
-        }
         truncate(&mut message, LOG_BYTES_MAX);
-        match level {
-            host::Level::Debug => tracing::debug!(plugin = &*self.name, "{message}"),
-            host::Level::Info => tracing::info!(plugin = &*self.name, "{message}"),
-            host::Level::Warn => tracing::warn!(plugin = &*self.name, "{message}"),
-            host::Level::Error => tracing::error!(plugin = &*self.name, "{message}"),
+        if self.shared.log.admits() {
+            let plugin = &*self.shared.name;
+            match level {
+                host::Level::Debug => tracing::debug!(plugin, "{message}"),
+                host::Level::Info => tracing::info!(plugin, "{message}"),
+                host::Level::Warn => tracing::warn!(plugin, "{message}"),
+                host::Level::Error => tracing::error!(plugin, "{message}"),
+            }
         }
         if self.tail.len() == LOG_TAIL_MAX {
             self.tail.pop_front();
@@ -61,40 +72,77 @@ pub(super) fn truncate(text: &mut String, bytes_max: usize) {
 
 /// A plugin at work, in a store of its own. After a crash the store is gone and every call says [`Fault::Dead`].
 pub struct Instance {
-    shared: Arc<Shared>,
-    alive: Option<(Store<Guest>, bindings::Plugin)>,
+    seat: Seat,
+    /// `None`: it keeps none.
+    state: Option<State>,
+    alive: Option<(Store<Guest>, Exports)>,
+}
+
+/// How the three calls are reached.
+enum Exports {
+    Direct(bindings::PluginWithState),
+    /// Of a plugin that may wait for something outside: by a stack of their own, so that they can be given up while they wait.
+    Waiting(wasmtime::component::Instance),
+}
+
+/// One of the instances that a plugin may have.
+struct Seat(Arc<Shared>);
+
+impl Seat {
+    fn take(shared: &Arc<Shared>) -> Result<Seat, Fault> {
+        let limit = shared.limits.instances_max;
+        let taken = shared.instances.fetch_update(Relaxed, Relaxed, |taken| (taken < limit).then_some(taken + 1));
+        taken.map(|_| Seat(Arc::clone(shared))).map_err(|_| Fault::Instances { limit })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.instances.fetch_sub(1, Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instance").field("plugin", &self.shared.name).field("alive", &self.alive.is_some()).finish()
+        f.debug_struct("Instance").field("plugin", self.name()).field("alive", &self.alive.is_some()).finish()
     }
 }
 
 impl Instance {
+    /// With an empty state, if the plugin keeps one.
     pub(super) fn new(plugin: &Plugin) -> Result<Instance, PluginError> {
-        let shared = Arc::clone(&plugin.shared);
-        let limits = Limits::new(shared.memory_bytes_max);
-        let guest = Guest { name: Arc::clone(&shared.name), limits, entries: 0, tail: Default::default() };
+        let Shared { keeps_state, limits, .. } = &*plugin.shared;
+        Instance::with_state(plugin, keeps_state.then(|| State::new(limits.state_bytes_max)))
+    }
+
+    fn with_state(plugin: &Plugin, state: Option<State>) -> Result<Instance, PluginError> {
+        let failed = |fault| PluginError { plugin: Arc::clone(plugin.name()), relation: None, fault };
+        let mut instance = Instance::start(&plugin.shared).map_err(failed)?;
+        instance.configure().map_err(failed)?;
+        instance.state = state;
+        Ok(instance)
+    }
+
+    fn start(shared: &Arc<Shared>) -> Result<Instance, Fault> {
+        let seat = Seat::take(shared)?;
+        let limits = Limits::new(shared.limits.memory_bytes_max);
+        let granted = Granted::new(shared);
+        let guest = Guest { shared: Arc::clone(shared), limits, granted, state: None, tail: VecDeque::new() };
         let mut store = Store::new(shared.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         // What an answer may make the host allocate: lists can overlap in the guest's memory.
-        store.set_hostcall_fuel(shared.memory_bytes_max);
-        let mut instance = Instance { shared, alive: None };
-        store.set_epoch_deadline(ticks(instance.shared.call_time_max));
-        match instance.shared.pre.instantiate(&mut store) {
-            Ok(bindings) => instance.alive = Some((store, bindings)),
-            Err(error) => {
-                let fault = fault(&error, "start", &store, &instance.shared);
-                return Err(PluginError { plugin: Arc::clone(&instance.shared.name), relation: None, fault });
-            }
+        store.set_hostcall_fuel(shared.limits.output_bytes_max);
+        store.set_epoch_deadline(ticks(shared.limits.call_time_max));
+        let exports = if shared.waits {
+            let instantiate = shared.pre.instance_pre().instantiate_async(&mut store);
+            waiting(shared.limits.call_time_max, instantiate).map(Exports::Waiting)
+        } else {
+            shared.pre.instantiate(&mut store).map(Exports::Direct)
+        };
+        match exports {
+            Ok(exports) => Ok(Instance { seat, state: None, alive: Some((store, exports)) }),
+            Err(error) => Err(fault(&error, "start", &store, shared)),
         }
-        let config = instance.shared.config.clone();
-        instance
-            .call("configure", |store, guest| guest.call_configure(store, &config))
-            .and_then(|answer| answer.map_err(|message| Fault::Configure(short(message))))
-            .map_err(|fault| PluginError { plugin: Arc::clone(plugin.name()), relation: None, fault })?;
-        Ok(instance)
     }
 
     /// False: it has crashed.
@@ -102,13 +150,25 @@ impl Instance {
         self.alive.is_some()
     }
 
-    /// Another instance of the same plugin.
+    /// Another instance of the same plugin, with this one's state.
     pub(super) fn anew(&self) -> Result<Instance, PluginError> {
-        Instance::new(&Plugin { shared: Arc::clone(&self.shared) })
+        Instance::with_state(&Plugin { shared: Arc::clone(&self.seat.0) }, self.state.clone())
+    }
+
+    pub(super) fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// Goes on with the state of an earlier version of the plugin; with none, if there was none, whatever it has been tried with.
+    pub(super) fn inherit(&mut self, earlier: Option<&Instance>) {
+        let Some(state) = &mut self.state else { return };
+        let bytes_max = self.seat.0.limits.state_bytes_max;
+        *state = earlier.and_then(Instance::state).cloned().unwrap_or_else(|| State::new(bytes_max));
+        state.set_bytes_max(bytes_max);
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
-        &self.shared.name
+        &self.seat.0.name
     }
 
     /// Its linear memory; 0 once it is dead.
@@ -117,43 +177,82 @@ impl Instance {
     }
 
     pub(super) fn sha256(&self) -> &str {
-        &self.shared.version.sha256
+        &self.seat.0.version.sha256
     }
 
-    /// What a guest may hold, and make the host hold.
-    pub(super) fn memory_bytes_max(&self) -> usize {
-        self.shared.memory_bytes_max
+    /// What an answer may make the host hold.
+    pub(super) fn output_bytes_max(&self) -> usize {
+        self.seat.0.limits.output_bytes_max
+    }
+
+    fn configure(&mut self) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.seat.0);
+        let direct = |store: &mut Store<Guest>, guest: &wit::Guest, (config,): (&str,)| guest.call_configure(store, config);
+        self.call("configure", (shared.config.as_str(),), direct)?.map_err(|message| Fault::Configure(short(message)))
     }
 
     pub(super) fn bind(&mut self, relation: types::Relation<'_>) -> Result<Option<wit::Plan>, Fault> {
-        self.call("bind", |store, guest| guest.call_bind(store, relation))?.map_err(|message| Fault::Bind(short(message)))
+        let direct = |store: &mut Store<Guest>, guest: &wit::Guest, (relation,): (_,)| guest.call_bind(store, relation);
+        self.call("bind", (relation,), direct)?.map_err(|message| Fault::Bind(short(message)))
     }
 
     pub(super) fn process(&mut self, relation: u32, rows: types::Batch<'_>) -> Result<wit::Outcome, Fault> {
-        self.call("process", |store, guest| guest.call_process(store, relation, rows))?
-            .map_err(|message| Fault::Reported(short(message)))
+        let direct =
+            |store: &mut Store<Guest>, guest: &wit::Guest, (relation, rows): (_, _)| guest.call_process(store, relation, rows);
+        if let (Some((store, _)), Some(state)) = (&mut self.alive, &self.state) {
+            store.data_mut().state = Some(state.clone());
+        }
+        self.call("process", (relation, rows), direct)?.map_err(|message| Fault::Reported(short(message)))
     }
 
-    fn call<R>(
+    /// What the guest answers: its own `Ok` or `Err`.
+    fn call<P, A>(
         &mut self,
         name: &'static str,
-        call: impl FnOnce(&mut Store<Guest>, &wit::Guest) -> wasmtime::Result<R>,
-    ) -> Result<R, Fault> {
-        let (store, bindings) = self.alive.as_mut().ok_or(Fault::Dead)?;
-        store.data_mut().entries = 0;
-        store.set_epoch_deadline(ticks(self.shared.call_time_max));
-        let answer = call(store, bindings.tidegate_plugin_transform());
-        let unseen = store.data().entries.saturating_sub(LOG_ENTRIES_MAX);
-        if unseen > 0 {
-            tracing::warn!(plugin = &*self.shared.name, "{unseen} more log entries in one {name} call were left out");
-        }
+        params: P,
+        direct: impl FnOnce(&mut Store<Guest>, &wit::Guest, P) -> wasmtime::Result<Result<A, String>>,
+    ) -> Result<Result<A, String>, Fault>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        A: Lift + Send + Sync + 'static,
+    {
+        let shared = &self.seat.0;
+        let (store, exports) = self.alive.as_mut().ok_or(Fault::Dead)?;
+        store.set_epoch_deadline(ticks(shared.limits.call_time_max));
+        store.data_mut().granted.begin();
+        let answer = match exports {
+            Exports::Direct(guest) => direct(store, guest.tidegate_plugin_transform(), params),
+            Exports::Waiting(instance) => waiting(shared.limits.call_time_max, async {
+                let interface = instance.get_export_index(&mut *store, None, TRANSFORM);
+                let function = instance.get_export_index(&mut *store, interface.as_ref(), name).context("an export is gone")?;
+                let function = instance.get_typed_func::<P, (Result<A, String>,)>(&mut *store, function)?;
+                function.call_async(&mut *store, params).await.map(|(answer,)| answer)
+            }),
+        };
+        shared.log.tell(false);
+        store.data_mut().state = None;
         let error = match answer {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let fault = fault(&error, name, store, &self.shared);
+        let fault = fault(&error, name, store, shared);
         self.alive = None;
         Err(fault)
+    }
+}
+
+/// Drives a call that may wait, for as long as it may take. The lane's thread is one that may block.
+fn waiting<T>(time_max: Duration, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    let call = async {
+        match tokio::time::timeout(time_max, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Trap::Interrupt.into()),
+        }
+    };
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => tokio::task::block_in_place(|| runtime.block_on(call)),
+        // A command of its own, as `tidegate plugin test`.
+        Err(_) => wasmtime_wasi::runtime::in_tokio(call),
     }
 }
 
@@ -175,12 +274,12 @@ fn fault(error: &wasmtime::Error, call: &'static str, store: &Store<Guest>, shar
     }
     let cause = error.root_cause().to_string();
     match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => Fault::Deadline { call, limit: shared.call_time_max, log },
+        Some(Trap::Interrupt) => Fault::Deadline { call, limit: shared.limits.call_time_max, log },
         None if cause.contains("forcing trap when growing memory") || cause.contains("memory minimum size") => {
-            Fault::Memory { call, limit: shared.memory_bytes_max, log }
+            Fault::Memory { call, limit: shared.limits.memory_bytes_max, log }
         }
         None if cause.contains("fuel allocated for hostcalls") => {
-            Fault::Malformed(format!("it holds more than {} bytes", shared.memory_bytes_max))
+            Fault::Malformed(format!("it holds more than {} bytes", shared.limits.output_bytes_max))
         }
         _ => {
             let mut trap = short(cause);

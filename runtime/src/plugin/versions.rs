@@ -41,8 +41,10 @@ impl Version {
 
 /// The first digits of a digest of all settings.
 fn settings(config: &PluginConfig) -> String {
-    let PluginConfig { name: _, path: _, sha256: _, config, memory_bytes_max, call_time_max } = config;
-    let mut digest = sha256(format!("{config} {memory_bytes_max} {}", call_time_max.as_nanos()).as_bytes());
+    let PluginConfig { name: _, path: _, sha256: _, config, limits, allow, http } = config;
+    let headers: Vec<Vec<(&str, &str)>> =
+        http.iter().map(|host| host.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()).collect();
+    let mut digest = sha256(format!("{config} {limits:?} {allow:?} {http:?} {headers:?}").as_bytes());
     digest.truncate(16);
     digest
 }
@@ -428,8 +430,9 @@ mod tests {
             name: "mask".to_owned(),
             path,
             config: serde_json::json!({}),
-            memory_bytes_max: 1 << 20,
-            call_time_max: Duration::from_secs(1),
+            limits: crate::plugin::Limits::default(),
+            allow: Vec::new(),
+            http: Vec::new(),
             sha256,
         }
     }

@@ -9,7 +9,7 @@ pub mod batch;
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
-        world: "plugin",
+        world: "plugin-with-state",
         pub_export_macro: true,
         default_bindings_module: "tidegate_plugin::bindings",
     });
@@ -21,6 +21,7 @@ mod outcome;
 pub mod plan;
 pub mod relation;
 pub mod row;
+pub mod state;
 pub mod test;
 
 use std::cell::RefCell;

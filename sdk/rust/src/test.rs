@@ -110,6 +110,8 @@ pub struct Tester<P> {
 
 impl<P: Plugin> Tester<P> {
     pub fn new(config: &str) -> Result<Tester<P>, String> {
+        #[cfg(not(target_arch = "wasm32"))]
+        crate::state::host::clear();
         Ok(Tester { running: Running::new(config)?, relations: 0 })
     }
 

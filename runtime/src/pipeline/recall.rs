@@ -1,0 +1,90 @@
+//! Where a round begins whose plugins remember: at the cursor, and each lane behind the rows that its plugins have counted. What the target has
+//! beyond those passes the plugins again, and is not written again.
+
+use std::sync::Arc;
+
+use super::{Begin, Layout, PipelineError, Running};
+use crate::lane::remembered::{StateEntry, Written};
+use crate::lane::skip::Skip;
+use crate::plugin::{Chain, StateChange};
+use crate::position::Position;
+use crate::sink::Mark;
+
+/// What plugins remember, and what the target has beyond it.
+#[derive(Default)]
+pub(super) struct Recalled {
+    entries: Vec<StateEntry>,
+    /// By lane.
+    written: Vec<Option<Written>>,
+}
+
+impl Recalled {
+    /// Gives a lane what is its.
+    pub(super) fn give(&mut self, lane: usize, chain: Option<&mut Chain>) -> Option<Written> {
+        if let Some(chain) = chain {
+            for ((plugin, _, key), value) in self.entries.iter().filter(|((_, of, _), _)| *of as usize == lane) {
+                chain.restore(StateChange { plugin: Arc::clone(plugin), key: key.clone(), value: Some(value.clone()) });
+            }
+        }
+        self.written.get_mut(lane).and_then(Option::take)
+    }
+}
+
+impl Running {
+    /// `begin`: how the round would begin without any; `marks`: of the target, as far as they are kept.
+    pub(super) fn recall(&self, begin: Begin, cursor: Option<Position>, marks: &[Mark]) -> Result<Begin, PipelineError> {
+        if !self.seat.plugins().iter().any(|plugin| plugin.keeps_state()) {
+            return Ok(begin);
+        }
+        let name = &self.pipeline.name;
+        let (entries, kept) = (self.store.states(name)?, self.store.state_marks(name)?);
+        let layout = &begin.layout;
+        if begin.until_levelled {
+            let theirs = format!("lanes = {}, ordering = \"{}\"", layout.lanes, word(layout));
+            let problem = format!("it was killed with other lanes ({theirs}), and its plugins remember what belongs to those");
+            let hint = "go back to those once, let it catch up and stop it; then change them".to_owned();
+            return Err(PipelineError::State { problem, hint });
+        }
+        if let Some(other) = kept.iter().map(Layout::of).find(|of| of != layout).filter(|_| !entries.is_empty()) {
+            let (now, then) = ((layout.lanes, word(layout)), (other.lanes, word(&other)));
+            let problem = match now == then {
+                true => "what its plugins remember belongs to other lanes: the foreign keys of the target have changed".to_owned(),
+                false => format!(
+                    "what its plugins remember belongs to lanes = {}, ordering = \"{}\", and not to lanes = {}, ordering = \"{}\"",
+                    then.0, then.1, now.0, now.1
+                ),
+            };
+            let hint = format!("go back to those, or let the plugins forget it: `tidegate plugin state clear --pipeline {name}`");
+            return Err(PipelineError::State { problem, hint });
+        }
+        let position = cursor.unwrap_or_else(|| begin.position.clone());
+        let at_cursor = |lane| Mark {
+            lane,
+            store: Arc::default(),
+            lanes: layout.lanes as u32,
+            ordering: layout.ordering,
+            bonds: Arc::clone(&layout.bonds),
+            resume: Arc::new(position.clone()),
+            partial: None,
+            number: 0,
+        };
+        let is_ahead = |mark: &&Mark| Layout::of(mark) == *layout && !Written::new((*mark).clone()).ends_before(&position);
+        let ahead = |marks: &[Mark], lane: u32| marks.iter().filter(|mark| mark.lane == lane).find(is_ahead).cloned();
+        let lanes = 0..layout.lanes as u32;
+        let counted: Vec<Mark> = lanes.clone().map(|lane| ahead(&kept, lane).unwrap_or_else(|| at_cursor(lane))).collect();
+        let (mut skip, _) = Skip::new(counted)?;
+        skip.begin_at(&position);
+        let written = lanes.map(|lane| ahead(marks, lane).map(Written::new)).collect();
+        Ok(Begin { position, skip: Some(skip), recalled: Recalled { entries, written }, ..begin })
+    }
+}
+
+impl Layout {
+    fn of(mark: &Mark) -> Layout {
+        Layout { lanes: mark.lanes as usize, ordering: mark.ordering, bonds: Arc::clone(&mark.bonds) }
+    }
+}
+
+fn word(layout: &Layout) -> String {
+    format!("{:?}", layout.ordering).to_lowercase()
+}

@@ -250,7 +250,8 @@ impl Seat {
         let (added, gone) = (changed(&after, &before), changed(&before, &after));
         let chains = (0..lanes).map(|_| bound(&plugins)).collect::<Result<_, PrepareError>>()?;
         let follow = if self.pipeline.ddl == OnDdl::Follow { Some(bound(&plugins)?) } else { None };
-        if let Some(batch) = sample {
+        // A trial has no effects; one that sends requests would have.
+        if let Some(batch) = sample.filter(|_| !plugins.iter().any(Plugin::sends_requests)) {
             // By instances of their own: what guests keep of these rows goes with them.
             let errors = bound(&plugins)?.rehearse(batch)?;
             if let Some(error) = errors.into_iter().next().filter(|_| self.pipeline.on_row_error == OnRowError::Stop) {

@@ -280,6 +280,11 @@ impl Plugin {
         self.shared.keeps_state
     }
 
+    /// True if it may send requests: what it is given is not for it alone.
+    pub fn sends_requests(&self) -> bool {
+        !self.shared.http.is_empty()
+    }
+
     /// The same plugin with another `config`: what was loaded is not loaded again.
     pub fn with_config(&self, config: &serde_json::Value) -> Plugin {
         let Shared { name, pre, limits, environment, http, waits, keeps_state, version, .. } = &*self.shared;

@@ -201,7 +201,8 @@ def plugins(part):
     ]
     return (
         "## Plugins\n\nFilter by one column, mask one, add one, route by one (`plugins/bench`), on updates of 6 columns: nanoseconds a row by the size of"
-        " batches (`tidegate plugin bench`), beside the same in native Rust without a plugin (`runtime/examples/plugin_native.rs`); medians of"
+        " batches (`tidegate plugin bench`), beside the same in native Rust without a plugin (`runtime/examples/plugin_native.rs`), which goes over whole columns"
+        " in place, checks nothing and copies nothing: the least that this work can take; medians of"
         f" {part['rounds']} rounds. Boundary: the share, at 256 rows, of handing the columns over and of checking and taking over the answer. {about(part)}\n"
         f"{rows(table)}\n{rows(few)}"
     )

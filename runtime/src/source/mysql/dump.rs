@@ -41,6 +41,10 @@ const ROOM_MIN: usize = 32 * 1024;
 /// an answer of a semi-synchronous replica (10 s, unless the server says otherwise).
 const LACK_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// How long a server may send nothing but heartbeats before it is asked where its binlog ends. One that was reset under the connection
+/// (RESET BINARY LOGS AND GTIDS, RESET MASTER) goes on with heartbeats of a file that is not there any more.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// One reading of a server; it connects by itself, again and again, to the next of several hosts where one fails.
 pub(crate) struct Dump {
     server: Arc<Server>,
@@ -115,6 +119,10 @@ struct Link {
     ended: bool,
     /// Before this, the socket is asked for more.
     gather_until: Instant,
+    /// Since when nothing has come, or since when it was known why.
+    quiet_since: Instant,
+    /// The server's binlog ended elsewhere when it was asked last, and nothing has come since.
+    is_elsewhere: bool,
 }
 
 impl Dump {
@@ -181,6 +189,10 @@ impl Dump {
                 },
                 Some(link) => link.step(&mut self.framer, self.ends).await,
             };
+            let step = match step {
+                Ok(Produced::Idle) => self.is_current().await.map(|()| Produced::Idle),
+                other => other,
+            };
             match step {
                 Ok(produced) => {
                     self.backoff = BACKOFF_MIN;
@@ -208,6 +220,10 @@ impl Dump {
             Stumble::Frame(error) => return Some(error.into()),
             // A connection that was good is tried again at its own host first.
             Stumble::Failed(Failure::Transient(error)) if is_lost => return Some(Failure::Transient(error)),
+            // The files were taken away under it: when it is asked again, it is seen why.
+            Stumble::Failed(Failure::Definite(error)) if is_lost && error.problem.contains("could not find next log") => {
+                return Some(Failure::transient(error.problem));
+            }
             Stumble::Failed(failure) => {
                 let failure = self.explain(failure).await;
                 self.failures.push(place, failure);
@@ -286,7 +302,27 @@ impl Dump {
             timeout: FIRST_TIMEOUT,
             ended: false,
             gather_until: Instant::now(),
+            quiet_since: Instant::now(),
+            is_elsewhere: false,
         })
+    }
+
+    /// Whether the file that is read is still the one that the server writes to: asked twice, between which nothing came.
+    async fn is_current(&mut self) -> Result<(), Stumble> {
+        let Some(link) = self.link.as_mut().filter(|link| link.quiet_since.elapsed() >= QUIET) else { return Ok(()) };
+        link.quiet_since = Instant::now();
+        // Where it cannot be asked, the connection will say so, too.
+        let Ok((file, offset)) = self.server.log_end().await else { return Ok(()) };
+        // Events tell the lower half of an offset.
+        let is_elsewhere = *file != *self.framer.position().file || offset as u32 != link.log_pos;
+        if std::mem::replace(&mut link.is_elsewhere, is_elsewhere) && is_elsewhere {
+            let read = self.framer.position();
+            return Err(Failure::transient(format!(
+                "nothing comes behind {read}, though the server's binlog ends at {file}:{offset}"
+            ))
+            .into());
+        }
+        Ok(())
     }
 
     /// Whether the server can go on where reading stands.
@@ -467,6 +503,9 @@ impl Link {
             }
             let log_pos = u32_at(payload, 14);
             let stands_still = std::mem::replace(&mut self.log_pos, log_pos) == log_pos;
+            if !stands_still {
+                (self.quiet_since, self.is_elsewhere) = (Instant::now(), false);
+            }
             if payload.get(5) == Some(&kind::TRANSACTION_PAYLOAD) {
                 let event = Bytes::copy_from_slice(&payload[1..]);
                 framer.payload(event)?;

@@ -303,15 +303,25 @@ impl Server {
         self.now(&settings).await
     }
 
-    async fn now(&self, settings: &Settings) -> Result<Position, Failure> {
+    /// The file that the server writes to, and how long it is.
+    pub(super) async fn log_end(&self) -> Result<(String, u64), Failure> {
+        let rows = self.log_status(&self.settings().await?).await?;
+        let (file, offset) = log_end(&rows)?;
+        Ok((file.to_owned(), offset))
+    }
+
+    async fn log_status(&self, settings: &Settings) -> Result<Rows, Failure> {
         let modern = !settings.mariadb && settings.version_number() >= 8_002;
-        let rows = self.query(if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }).await?;
-        let row = rows.first().ok_or_else(|| Failure::definite("the server writes no binlog", "switch `log_bin` on"))?;
-        let (file, offset) = (row.at(0).unwrap_or_default(), row.at(1).and_then(|o| o.parse().ok()).unwrap_or(4));
+        self.query(if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }).await
+    }
+
+    async fn now(&self, settings: &Settings) -> Result<Position, Failure> {
+        let rows = self.log_status(settings).await?;
+        let (file, offset) = log_end(&rows)?;
         let gtids = if settings.mariadb {
             Some(self.mariadb_gtids(file, offset).await?)
         } else if settings.has_gtids() {
-            Some(mysql_set(row.get("Executed_Gtid_Set").unwrap_or_default())?)
+            Some(mysql_set(rows.first().and_then(|row| row.get("Executed_Gtid_Set")).unwrap_or_default())?)
         } else {
             None
         };
@@ -505,6 +515,12 @@ impl Server {
         let slot = self.searches.fetch_add(1, Ordering::Relaxed);
         Dump::new(self.clone(), Resume::at(Position { file: file.into(), offset: 4, home: None, gtids: None }), slot).until_end()
     }
+}
+
+/// File and length, of what [`Server::log_status`] gives.
+fn log_end(status: &Rows) -> Result<(&str, u64), Failure> {
+    let row = status.first().ok_or_else(|| Failure::definite("the server writes no binlog", "switch `log_bin` on"))?;
+    Ok((row.at(0).unwrap_or_default(), row.at(1).and_then(|offset| offset.parse().ok()).unwrap_or(4)))
 }
 
 pub(super) fn replicas_query(settings: &Settings) -> &'static str {

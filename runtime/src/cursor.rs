@@ -266,6 +266,7 @@ impl Store {
         self.moved.insert(pipeline, &[]).map_err(error)?;
         self.history(pipeline).clear()?;
         self.followed.remove(pipeline).map_err(error)?;
+        self.clear_states(pipeline, None)?;
         let removed = self.cursors.remove(pipeline).map_err(error)?.is_some();
         for work in self.reads.scan_prefix([pipeline.as_bytes(), &[0]].concat()).keys() {
             self.reads.remove(work.map_err(error)?).map_err(error)?;

@@ -45,6 +45,8 @@ impl Remembered {
 #[derive(Debug)]
 pub struct Written {
     mark: LaneMark,
+    /// The same, of which no transaction is taken.
+    end: LaneMark,
     /// By number of a transaction, of those of the last batch: rows below this place are written.
     below: Vec<(u64, u64)>,
     /// The batch was read from a table: such rows are in no mark.
@@ -53,7 +55,7 @@ pub struct Written {
 
 impl Written {
     pub fn new(mark: Mark) -> Written {
-        Written { mark: LaneMark::new(mark), below: Vec::new(), is_read: false }
+        Written { end: LaneMark::new(mark.clone()), mark: LaneMark::new(mark), below: Vec::new(), is_read: false }
     }
 
     /// A batch comes.
@@ -86,7 +88,7 @@ impl Written {
 
     /// True if nothing is written behind the boundary.
     pub fn ends_before(&self, position: &Position) -> bool {
-        self.mark.lies_before(position)
+        self.end.lies_before(position)
     }
 }
 

@@ -230,7 +230,9 @@ fn time_and_size_of_requests_are_limited() {
     assert!(answer.starts_with("200 ") && answer.contains(" and then "), "{}", &answer[..answer.len().min(2000)]);
     let answer = small(get(&format!("http://{own}/head")));
     assert!(!answer.starts_with("200"), "{answer}");
-    let answer = small(json!({"do": "http", "url": format!("http://{own}/"), "bytes": 5 << 20}));
+    let answer = small(
+        json!({"do": "http", "url": format!("http://{own}/"), "bytes": 5 << 20, "headers": [["content-length", (5 << 20).to_string()]]}),
+    );
     assert!(!answer.starts_with("200"), "{answer}");
     let answer = small(json!({"do": "http", "url": format!("http://{own}/"), "times": 101}));
     assert_eq!(answer, "ErrorCode::ConnectionLimitReached");

@@ -48,7 +48,7 @@ mod recall;
 mod redeliver;
 pub mod reload;
 mod requests;
-mod seat;
+pub(crate) mod seat;
 
 use redeliver::Waiting;
 

@@ -20,6 +20,12 @@ fn all_pipelines_of_a_plugin_take_it_or_none_does() {
         names
     };
     servers::wait_until("both take it", || swapped(&stamped) == ["copy", "lite"]);
+    servers::wait_until("both have their tables", || {
+        let mut sqlite = std::process::Command::new("sqlite3");
+        let tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('log', 'acc')";
+        sqlite.args(["-batch", "-cmd", ".timeout 5000", "lite.sqlite", tables]).current_dir(stamped.flow.folder());
+        servers::run(sqlite, "").trim() == "2"
+    });
     // One target has the column, the other one does not.
     for table in ["log", "acc"] {
         stamped.there(&format!("ALTER TABLE {table} ADD COLUMN extra BIGINT"));

@@ -48,7 +48,7 @@ mod recall;
 mod redeliver;
 pub mod reload;
 mod requests;
-pub(crate) mod seat;
+mod seat;
 
 use redeliver::Waiting;
 

@@ -156,17 +156,3 @@ fn to_a_file_and_looked_at() {
     flow.catch_up();
     assert_eq!(flow.call(&["plugin", "state", "list"]).1.lines().count(), 1);
 }
-
-#[test]
-fn dead_letters_are_refused_where_a_plugin_keeps_a_state() {
-    let (source, target) = (servers::mysql(&[]), servers::mysql(&[]));
-    source.sql(&format!("CREATE DATABASE stateful; USE stateful; {TABLE}"));
-    target.sql("CREATE DATABASE stateful");
-    let flow = Flow::new(&manifest("stateful", &source, &target, "on_row_error = \"dead-letter\""));
-    for command in [&["check"][..], &["run", "--until", "caught-up"]] {
-        let (code, stdout, stderr) = flow.call(command);
-        assert_ne!(code, 0, "{command:?}");
-        let all = stdout + &stderr;
-        assert!(all.contains("plugin `number` keeps a state") && all.contains("leave `on_row_error` at"), "{command:?}: {all}");
-    }
-}

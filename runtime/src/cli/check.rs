@@ -13,7 +13,6 @@ use crate::dead_letter::store;
 use crate::error::{Error, Place};
 use crate::manifest;
 use crate::manifest::model::{self, Manifest, OnDdl, Unrouted, WithoutKey};
-use crate::pipeline::seat;
 use crate::plugin::versions::{Versions, short};
 use crate::plugin::{Chain, Engine, Plugin, PluginError};
 use crate::sink::SinkError;
@@ -173,15 +172,6 @@ impl<'a> Check<'a> {
         let plugins: Option<Vec<Plugin>> = pipeline.plugins.iter().map(|p| self.plugins.get(p.name.as_str()).cloned()).collect();
         // A plugin that does not load was told already.
         let Some(plugins) = plugins.filter(|p| !p.is_empty()) else { return relations };
-        if let Some(plugin) = seat::keeps_state(pipeline, &plugins) {
-            let finding = Finding {
-                severity: Severity::Error,
-                subject: format!("pipeline `{}`", pipeline.name),
-                problem: seat::state_problem(plugin),
-                hint: seat::STATE_HINT.to_owned(),
-            };
-            self.add(Place::Plugin, finding);
-        }
         let mut chain = match Chain::new(&plugins) {
             Ok(chain) => chain,
             Err(error) => {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Begin, Layout, PipelineError, Running, seat};
+use super::{Begin, Layout, PipelineError, Running};
 use crate::lane::remembered::{StateEntry, Written};
 use crate::lane::skip::Skip;
 use crate::plugin::{Chain, StateChange};
@@ -35,9 +35,6 @@ impl Running {
     pub(super) fn recall(&self, begin: Begin, cursor: Option<Position>, marks: &[Mark]) -> Result<Begin, PipelineError> {
         if !self.seat.plugins().iter().any(|plugin| plugin.keeps_state()) {
             return Ok(begin);
-        }
-        if let Some(plugin) = seat::keeps_state(&self.pipeline, &self.seat.plugins()) {
-            return Err(PipelineError::State { problem: seat::state_problem(plugin), hint: seat::STATE_HINT.to_owned() });
         }
         let name = &self.pipeline.name;
         let (entries, kept) = (self.store.states(name)?, self.store.state_marks(name)?);

@@ -177,10 +177,6 @@ impl Running {
                 name,
                 message,
             };
-            // Letters of a time when it was another plugin, or the pipeline had other settings.
-            if let Some(name) = chain.keeps_state().cloned() {
-                return failed(of(chain, name, "it keeps a state, which a retried change would neither see nor change".to_owned()));
-            }
             // A guest may compute for as long as its time limit.
             match tokio::task::block_in_place(|| chain.process_dividing(&mut batch, Find::All)) {
                 Ok(errors) => {

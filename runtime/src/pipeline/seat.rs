@@ -87,21 +87,6 @@ pub enum PrepareError {
     Plugin(#[from] PluginError),
     #[error("tried with rows that came just now: {0}")]
     Row(RowError),
-    #[error("{}\nhint: {STATE_HINT}", state_problem(.0))]
-    State(Arc<str>),
-}
-
-pub const STATE_HINT: &str = "leave `on_row_error` at \"stop\", or let another pipeline have that plugin";
-
-/// Of a plugin that keeps a state, in a pipeline with dead letters.
-pub fn state_problem(plugin: &str) -> String {
-    format!("plugin `{plugin}` keeps a state, which a dead letter would neither see nor change when it is retried")
-}
-
-/// The plugin that keeps the pipeline from having dead letters, if it is to have them.
-pub fn keeps_state<'a>(pipeline: &model::Pipeline, plugins: &'a [Plugin]) -> Option<&'a Arc<str>> {
-    let plugin = plugins.iter().find(|plugin| plugin.keeps_state());
-    plugin.filter(|_| pipeline.on_row_error == OnRowError::DeadLetter).map(Plugin::name)
 }
 
 impl Swap {
@@ -248,9 +233,6 @@ impl Seat {
             (intended, state.lanes, state.round, state.relations.clone())
         };
         let plugins: Vec<Plugin> = old.iter().map(|plugin| new.get(&**plugin.name()).unwrap_or(plugin).clone()).collect();
-        if let Some(plugin) = keeps_state(&self.pipeline, &plugins) {
-            return Err(PrepareError::State(Arc::clone(plugin)));
-        }
         let bound = |plugins: &[Plugin]| -> Result<Chain, PrepareError> {
             let mut chain = Chain::new(plugins)?;
             relations.iter().try_for_each(|relation| chain.bind(relation).map(drop))?;

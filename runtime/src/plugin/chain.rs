@@ -80,11 +80,6 @@ impl Chain {
         !self.instances.iter().all(Instance::is_alive)
     }
 
-    /// A plugin that keeps a state.
-    pub fn keeps_state(&self) -> Option<&Arc<str>> {
-        self.instances.iter().find(|instance| instance.state().is_some()).map(Instance::name)
-    }
-
     /// The SHA-256 of a plugin's file.
     pub fn sha256(&self, plugin: &str) -> Option<&str> {
         self.instances.iter().find(|instance| **instance.name() == *plugin).map(Instance::sha256)

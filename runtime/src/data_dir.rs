@@ -1,8 +1,9 @@
-//! What tells one data folder from others: servers know the readings of different folders by it, whatever their paths are.
+//! What tells one data folder from others: servers know the readings of different folders by it, whatever their paths are. And how small
+//! files are written into it.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,18 @@ pub fn identity(data_dir: &Path) -> Arc<str> {
         Ok(()) => made.into(),
         Err(_) => read().unwrap_or(made).into(),
     }
+}
+
+/// Written beside and renamed, so that nobody ever sees half a file. Its folder is made where it is missing.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    let mut file = File::create(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::{CursorError, Store};
+use crate::data_dir::write_whole;
 use crate::manifest::pattern::Patterns;
 use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Source, SourceError};
@@ -33,15 +34,9 @@ fn folder(data_dir: &Path) -> PathBuf {
 impl Request {
     /// Leaves the request for the process that runs, or the next one.
     pub fn leave(&self, data_dir: &Path) -> std::io::Result<()> {
-        let folder = folder(data_dir);
-        fs::create_dir_all(&folder)?;
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
-        let path = folder.join(format!("{now_us:020}-{}-{}.json", std::process::id(), self.pipeline));
-        // Under another name until it is whole.
-        let unfinished = path.with_extension("new");
-        fs::write(&unfinished, serde_json::to_vec(self)?)?;
-        fs::File::open(&unfinished)?.sync_all()?;
-        fs::rename(&unfinished, &path)
+        let path = folder(data_dir).join(format!("{now_us:020}-{}-{}.json", std::process::id(), self.pipeline));
+        write_whole(&path, &serde_json::to_vec(self)?)
     }
 
     /// Those of a pipeline, oldest first. What cannot be read is told and left where it is.

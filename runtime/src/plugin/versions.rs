@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::sha256;
 use super::{Fault, PluginConfig, PluginError};
+use crate::data_dir::write_whole;
 
 /// Entries of a plugin that are kept; older ones go when there are twice as many.
 const ENTRIES_MAX: usize = 500;
@@ -407,18 +408,6 @@ pub fn short(digest: &str) -> &str {
 /// Of a component, in hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
     sha256(bytes)
-}
-
-/// Written beside and renamed, so that nobody ever sees half a file.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let draft = path.with_extension(format!("{}.draft", std::process::id()));
-    let mut file = File::create(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data_dir::write_whole;
+
 /// An answer that nobody fetched is removed after this time.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3600);
 
@@ -67,20 +69,11 @@ fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("plugins/asked")
 }
 
-/// Written beside and renamed, so that nobody ever reads half of it.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    fs::write(&unfinished, bytes)?;
-    fs::rename(&unfinished, path)
-}
-
 impl Asked {
     pub fn leave(&self, data_dir: &Path) -> io::Result<Left> {
-        let folder = folder(data_dir);
-        fs::create_dir_all(&folder)?;
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
-        let file = folder.join(format!("{now_us:020}-{}.json", std::process::id()));
-        write(&file, &serde_json::to_vec(self)?)?;
+        let file = folder(data_dir).join(format!("{now_us:020}-{}.json", std::process::id()));
+        write_whole(&file, &serde_json::to_vec(self)?)?;
         Ok(Left { file })
     }
 }
@@ -139,7 +132,7 @@ pub fn clear(data_dir: &Path) {
 
 impl Request {
     pub fn answer(&self, told: &[Told]) {
-        let written = serde_json::to_vec(told).map_err(io::Error::from).and_then(|text| write(&self.answer, &text));
+        let written = serde_json::to_vec(told).map_err(io::Error::from).and_then(|text| write_whole(&self.answer, &text));
         if let Err(error) = written {
             tracing::warn!("{}: cannot be written: {error}", self.answer.display());
         }

@@ -18,10 +18,12 @@ demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
 
 test: plugins golden servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
-	scripts/toolchains/c-wasm.sh test sdk/c/template
-	for folder in test template template-typescript; do scripts/toolchains/js-wasm.sh test sdk/javascript/$$folder || exit 1; done
-	for folder in tests template; do scripts/toolchains/python-wasm.sh test sdk/python/$$folder || exit 1; done
-	scripts/toolchains/go-wasm.sh test sdk/go/template
+	for folder in sdk/c/template plugins/number/c; do scripts/toolchains/c-wasm.sh test $$folder || exit 1; done
+	for folder in sdk/javascript/test sdk/javascript/template sdk/javascript/template-typescript plugins/number/javascript; do \
+	  scripts/toolchains/js-wasm.sh test $$folder || exit 1; \
+	done
+	for folder in sdk/python/tests sdk/python/template plugins/number/python; do scripts/toolchains/python-wasm.sh test $$folder || exit 1; done
+	for folder in sdk/go/template plugins/number/go; do scripts/toolchains/go-wasm.sh test $$folder || exit 1; done
 	$(CARGO) test --workspace --features $(FEATURES)
 
 soak: plugins servers ## twenty minutes a server of random DDL and DML, followed and killed (SOAK_SECONDS=N for N)
@@ -66,7 +68,7 @@ docs: ## build the API documentation into target/doc
 plugins: ## build plugins/* into target/plugins/*.wasm
 	scripts/toolchains/rust-wasm.sh plugins
 
-golden: ## build plugins/golden/* in the other languages that have an SDK into target/plugins/golden-*.wasm
+golden: ## build plugins/golden, bench and number in the other languages that have an SDK into target/plugins/*-LANGUAGE.wasm
 	scripts/toolchains/js-wasm.sh plugins
 	scripts/toolchains/python-wasm.sh plugins
 	scripts/toolchains/c-wasm.sh plugins

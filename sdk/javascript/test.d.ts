@@ -32,7 +32,7 @@ export interface Outcome {
   derived: { table: string; op: Op; before: Record<string, Value | null>; after: Record<string, Value | null> }[];
 }
 
-/** One instance of a plugin, in Node. */
+/** One instance of a plugin, in Node. A new one begins with an empty state. */
 export class Tester {
   constructor(plugin: PluginClass, config?: unknown);
   /** Binds the table and passes the changes (at least one) as one batch. A table that does not concern the plugin comes back as it was; operations

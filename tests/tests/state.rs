@@ -1,6 +1,8 @@
 //! What plugins remember, through SIGKILL and restarts: `plugins/number` counts the changes of each row, the source itself counts them too, and at
 //! the end both have the same numbers.
 
+mod languages;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;

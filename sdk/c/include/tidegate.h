@@ -371,6 +371,36 @@ void tg_rewrite_from(const char *where, tg_batch *batch, const char *column, tg_
 // Sends every row to this topic, but those that are routed one by one.
 void tg_route_all(tg_batch *batch, const char *topic);
 
+// ---- What a plugin remembers: a map of bytes to bytes, one for each lane, that outlives a crash, a reload and a restart. After those it is as it
+// was when the last rows were settled, and the rows after those come again. What tg_process changed counts if it succeeds. A component imports the
+// host's state only if the plugin calls one of these.
+//
+// It is there in tg_process alone, and bounded: `state` of the plugin in the manifest. A call costs more than a value, so ask for many keys at once
+// where there are many rows. Each returns NULL, or what the host refused, and then nothing was changed.
+
+// ptr of *value is NULL if there is no such key.
+const char *tg_state_get(tg_str key, tg_str *value);
+// The values of the keys, in their order.
+const char *tg_state_get_all(const tg_str *keys, size_t len, tg_str *values);
+const char *tg_state_set(tg_str key, tg_str value);
+const char *tg_state_delete(tg_str key);
+
+// A value whose ptr is NULL takes the key away.
+typedef struct tg_state_change {
+  tg_str key;
+  tg_str value;
+} tg_state_change;
+// All of the changes, in their order, or none of them.
+const char *tg_state_put(const tg_state_change *changes, size_t len);
+
+typedef struct tg_state_entry {
+  tg_str key;
+  tg_str value;
+} tg_state_entry;
+// Entries in the order of their keys, from the first that is not less than `start`: at most so many, and fewer where they are long, but at least one if
+// there is one.
+const char *tg_state_scan(tg_str start, uint32_t entries_max, const tg_state_entry **entries, size_t *len);
+
 #ifdef __cplusplus
 }
 #endif

@@ -63,7 +63,7 @@ typedef struct tg_test_result {
   tg_test_derived *derived;
 } tg_test_result;
 
-// Begins anew with this config, which is JSON. NULL, or the error of tg_configure, or a panic's message.
+// Begins anew with this config, which is JSON, and an empty state. NULL, or the error of tg_configure, or a panic's message.
 const char *tg_test_configure(const char *config);
 // Binds the table and passes the changes (at least one) as one batch; `results` has room for as many. NULL, or an error of tg_bind or
 // tg_process, or a panic's message. A table that does not concern the plugin comes back as it was; operations and columns

@@ -2,6 +2,7 @@
 #include "tidegate_test.h"
 
 #include "../src/internal.h"
+#include "state.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -164,6 +165,7 @@ static void as_it_was(tg_test_result *result, const tg_test_table *table, const 
 // ---- The helper's functions
 
 const char *tg_test_configure(const char *config) {
+  tg_test_forget();
   tg_on_panic = panicked;
   if (setjmp(on_panic)) return panic_message;
   const tg_json json = tg_json_parse(tg_s(config));

@@ -2,6 +2,7 @@
 
 import { AFTER, BEFORE, KINDS, OPS, splitName } from './kinds.js';
 import { Running } from './guest.js';
+import { forget } from './state.js';
 import { Cells, bit, valuesOf } from './vector.js';
 
 const codeOf = (kind) => KINDS.indexOf(kind);
@@ -26,6 +27,7 @@ export const change = {
 /** One instance of a plugin. */
 export class Tester {
   constructor(Plugin, config = {}) {
+    forget();
     this._running = new Running(Plugin);
     this._running.configure(JSON.stringify(config));
     this._relations = 0;

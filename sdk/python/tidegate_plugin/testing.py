@@ -8,6 +8,7 @@ from typing import Any
 from wit_world.exports import transform as wit
 from wit_world.imports import types as wire
 
+from . import state
 from .guest import Running
 from .kinds import AFTER, BEFORE, KINDS, METADATA, OPS, TEXT, TIMESTAMP, UINT64, code
 from .vector import Cells, bit, values
@@ -75,9 +76,10 @@ class Outcome:
 
 
 class Tester:
-    """One instance of a plugin."""
+    """One instance of a plugin, with a state that is empty."""
 
     def __init__(self, plugin: type, config: Any = None) -> None:
+        state._forget()
         self._running = Running(plugin)
         self._running.configure(json.dumps({} if config is None else config))
         self._relations = 0

@@ -3,7 +3,8 @@
 
 use tokio::sync::watch;
 
-use super::{PipelineError, Running, unless_told};
+use super::patience::{patiently, unless_told};
+use super::{PipelineError, Running};
 use crate::schema::ddl::Name;
 use crate::source::snapshot::to_read::ToRead;
 
@@ -14,7 +15,7 @@ impl Running {
         if !reads.iter().any(ToRead::is_cut) || !self.seat.plugins().is_empty() {
             return Ok(Some(reads));
         }
-        let tables = super::patiently(|| self.source.tables(self.pipeline.source.tables()));
+        let tables = patiently(|| self.source.tables(self.pipeline.source.tables()));
         let Some(tables) = unless_told(stop, tables).await else { return Ok(None) };
         let others: Vec<Name> =
             tables?.into_iter().map(|(schema, table)| Name { schema: schema.into(), table: table.into() }).collect();

@@ -13,7 +13,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::PipelineError;
 use super::seat::Seat;
 use crate::ack::{AckTracker, Token};
-use crate::change::RowId;
 use crate::cursor::Store;
 use crate::failpoint;
 use crate::lane::Lanes;
@@ -21,19 +20,17 @@ use crate::lane::order::SourceOrder;
 use crate::lane::worker::Work;
 use crate::metrics::{PipelineStatus, State};
 use crate::position::{Home, Position, Progress, file_number};
-use crate::prepared::{Prepared, PreparedError, Replay};
-use crate::schema::ddl::Change;
-use crate::schema::history::{self, Applied, Ddl, History, HistoryError};
+use crate::prepared::Prepared;
+use crate::schema::history::History;
 use crate::source::binlog::decode::{Decoder, Step};
-use crate::source::binlog::error::{After, DecodeError, Problem};
-use crate::source::binlog::statement;
-use crate::source::binlog::table_map::TableMap;
 use crate::source::binlog::xa::Xa;
 use crate::source::snapshot::to_read::ToRead;
 use crate::source::snapshot::{Pace, Throttle};
-use crate::source::{Boundary, Event, Segment, Source, SourceError, Subscription, TableInfo};
+use crate::source::{Boundary, Event, Segment, Source, Subscription};
 
+mod event;
 mod follow;
+mod send;
 mod swap;
 mod weave;
 
@@ -384,177 +381,8 @@ impl Reading {
         }
     }
 
-    /// What an event means, once all its rows are read. Breaks if that ends reading.
-    async fn step(&mut self, segment: &Segment, index: usize) -> Result<ControlFlow<Ended, Step>, PipelineError> {
-        loop {
-            let step = self.feed.decoder.event(segment, index, &mut self.feed.lanes);
-            match step.map_err(|error| DecodeError { after: self.after(segment, index), ..error })? {
-                Step::NeedsTable(map) => {
-                    let info = self.columns(&map, segment, index, false).await?;
-                    let Some(info) = info else { return Ok(ControlFlow::Break(Ended::Stopped)) };
-                    self.feed.decoder.provide(info);
-                }
-                Step::NeedsDefaults(map) => {
-                    let info = self.columns(&map, segment, index, true).await?;
-                    let Some(info) = info else { return Ok(ControlFlow::Break(Ended::Stopped)) };
-                    self.feed.decoder.provide(info);
-                }
-                Step::Ddl(ddl) => {
-                    if let Some(due) = self.ddl(&ddl, segment, index)? {
-                        let ended = self.send_everything().await?;
-                        return Ok(ControlFlow::Break(ended.unwrap_or(Ended::Altering(due))));
-                    }
-                }
-                Step::More => {
-                    self.open_batches();
-                    if let Some(ended) = self.send_full().await? {
-                        return Ok(ControlFlow::Break(ended));
-                    }
-                }
-                step @ (Step::Done | Step::Xa(_)) => return Ok(ControlFlow::Continue(step)),
-            }
-        }
-    }
-
-    /// What the TABLE_MAP of an event does not say. `None`: told to stop while the source did not answer.
-    async fn columns(
-        &mut self,
-        map: &TableMap,
-        segment: &Segment,
-        index: usize,
-        for_defaults: bool,
-    ) -> Result<Option<Option<TableInfo>>, PipelineError> {
-        let offset = segment.events[index].offset;
-        let here = (file_number(&segment.file).unwrap_or_default(), offset);
-        let mut backoff = super::source_backoff();
-        loop {
-            let history = &mut self.feed.history;
-            let asked = async {
-                match for_defaults {
-                    true => history.proven(map, &self.feed.executed, here).await,
-                    false => history.table(map, &self.feed.executed, here).await,
-                }
-            };
-            match super::unless_told(&self.feed.stop, asked).await {
-                None => return Ok(None),
-                // What is not proven is not known; whoever needs it says so.
-                Some(Ok(Err(_))) if for_defaults => return Ok(Some(None)),
-                Some(Ok(Ok(info))) => return Ok(Some(info)),
-                Some(Ok(Err(reason))) => {
-                    let table = format!("{}.{}", map.schema, map.table);
-                    return Err(self.stopped(segment, index, "TABLE_MAP", Problem::Schema { table, reason }));
-                }
-                Some(Err(HistoryError::Source(SourceError::Transient { name, error }))) => {
-                    tracing::warn!(source = &*name, "{error}; trying again");
-                    if super::unless_told(&self.feed.stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
-                        return Ok(None);
-                    }
-                }
-                Some(Err(error)) => return Err(error.into()),
-            }
-        }
-    }
-
     fn prepared(&self) -> std::sync::MutexGuard<'_, Prepared> {
         self.feed.prepared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps what belongs to an XA transaction.
-    fn keep(&self, step: Step, segment: &Segment, index: usize) -> Result<(), PreparedError> {
-        let Step::Xa(xa) = step else { return Ok(()) };
-        let event = segment.events[index];
-        match xa {
-            Xa::Begin => self.prepared().begin(&segment.file, event.offset),
-            Xa::Keep => self.prepared().add(&segment.data[event.start..event.start + event.len]),
-            Xa::Prepare(xid) => self.prepared().prepare(xid),
-            Xa::Rollback(xid) => {
-                self.prepared().rollback(&xid);
-                Ok(())
-            }
-            Xa::Commit(_) => Ok(()),
-        }
-    }
-
-    /// What was kept of the transaction that an event commits.
-    fn kept(&self, xid: Option<&str>, segment: &Segment, index: usize) -> Result<Replay, PipelineError> {
-        let kept = match xid {
-            Some(xid) => self.prepared().commit(xid)?,
-            None => self.prepared().commit_open()?,
-        };
-        kept.ok_or_else(|| {
-            let (file, offset) = (Arc::clone(&segment.file), segment.events[index].offset);
-            let problem = Problem::XaCommit { xid: xid.unwrap_or_default().to_owned() };
-            DecodeError { file, offset, event: "QUERY", relation: None, problem, after: self.after(segment, index) }.into()
-        })
-    }
-
-    /// Takes in a statement that defines tables. Returns what the targets have to have before anything more is read.
-    fn ddl(&mut self, ddl: &Ddl, segment: &Segment, index: usize) -> Result<Option<Box<Due>>, PipelineError> {
-        let mut after = self.feed.executed.clone();
-        let mut progress = Progress::default();
-        progress.pass(self.feed.decoder.transaction().gtid.as_ref(), (&segment.file, segment.home.as_ref()), ddl.next);
-        after.advance(progress);
-        self.take_down_relations()?;
-        let applied = self.feed.history.apply(ddl, &self.feed.executed, &after)?;
-        if let Some(due) = self.due(&applied, ddl, segment, index)? {
-            failpoint::pass("ddl-read");
-            return Ok(Some(due));
-        }
-        let Applied { touched, renamed_in, change, .. } = applied;
-        if self.feed.follow.is_none() {
-            self.read_renamed(&renamed_in)?;
-        }
-        let followed: Vec<_> = touched.iter().filter(|name| self.feed.history.follows(name)).collect();
-        if let Some(marks) = &mut self.feed.lanes.touched {
-            followed.iter().for_each(|name| marks.note_altered(&name.schema, &name.table));
-        }
-        if let Some(table) = followed.first().map(ToString::to_string) {
-            let what = statement::first_words(&ddl.text);
-            tracing::info!(
-                pipeline = self.feed.status.name,
-                file = &*ddl.file,
-                offset = ddl.offset,
-                table,
-                "DDL at a followed table: {what}"
-            );
-            let is_emptied = ddl.empties && !(self.feed.follow.is_some() && matches!(change, Some(Change::Truncate(_))));
-            if is_emptied || self.feed.options.stop_at_ddl {
-                // Whoever goes on after it by hand needs what became of the table.
-                self.feed.history.flush()?;
-            }
-            if self.feed.options.stop_at_ddl && !ddl.empties {
-                let statement = history::shown(&ddl.text);
-                return Err(self.stopped(segment, index, "QUERY", Problem::Ddl { table, statement }));
-            }
-            if is_emptied {
-                return Err(self.stopped(segment, index, "QUERY", Problem::Emptied { table }));
-            }
-        }
-        self.feed.decoder.pass_ddl(&touched);
-        Ok(None)
-    }
-
-    fn stopped(&self, segment: &Segment, index: usize, event: &'static str, problem: Problem) -> PipelineError {
-        let offset = segment.events[index].offset;
-        let (file, relation) = (Arc::clone(&segment.file), None);
-        DecodeError { file, offset, event, relation, problem, after: self.after(segment, index) }.into()
-    }
-
-    /// How to go on after the transaction of an event.
-    fn after(&self, segment: &Segment, index: usize) -> Box<After> {
-        let (decoder, executed) = (&self.feed.decoder, &self.feed.executed.gtids);
-        let position = match (executed, decoder.transaction().gtid.as_ref().filter(|_| decoder.is_in_transaction())) {
-            (Some(executed), Some(gtid)) => {
-                let mut set = executed.clone();
-                set.add(gtid);
-                Some(set.to_string())
-            }
-            _ => {
-                let mut rest = segment.events[index..].iter().take_while(|e| !matches!(e.boundary, Boundary::Begin(_)));
-                rest.find(|e| e.boundary == Boundary::End).map(|end| format!("{}:{}", segment.file, end.next))
-            }
-        };
-        Box::new(After { pipeline: self.feed.status.name.clone(), position })
     }
 
     /// A transaction ends before `next`.
@@ -600,169 +428,12 @@ impl Reading {
         Ok(None)
     }
 
-    /// The target transaction ends with the source's, though its last rows may have left before.
-    async fn end_target_transaction(&mut self) -> Result<Option<Ended>, PipelineError> {
-        if self.tokens[0].is_some() {
-            self.is_cut = false;
-            // What is prepared here may be decided before the batch leaves, of which a part may be all that is written.
-            self.prepared().sync()?;
-            self.feed.lanes.batchers[0].end_transaction(Arc::new(self.feed.executed.clone()));
-        } else if std::mem::take(&mut self.is_cut) {
-            self.keep_all()?;
-            let work = Work::Commit(Arc::new(self.feed.executed.clone()));
-            tokio::select! {
-                sent = self.feed.senders[0].send(work) => if sent.is_err() {
-                    return Ok(Some(Ended::LaneFailed));
-                },
-                () = told_to_stop(&mut self.feed.stop) => return Ok(Some(Ended::Stopped)),
-            }
-        }
-        Ok(None)
-    }
-
-    /// With `ordering = "transaction"`, what there is of a transaction that will not end does not leave.
-    fn forget_open_transaction(&mut self) {
-        if self.feed.options.ends_transactions && self.feed.decoder.is_in_transaction() {
-            let transaction = self.feed.decoder.transaction().number;
-            self.feed.lanes.retract(RowId { transaction, place: 0 });
-        }
-    }
-
     fn has_tables_left(&self) -> bool {
         self.weave.is_some() || !self.asked.is_empty() || self.is_table_cut
     }
 
     fn has_reached_end(&self) -> bool {
         !self.has_tables_left() && self.feed.options.until.as_ref().is_some_and(|until| self.feed.executed.covers(until))
-    }
-
-    /// Batches that have got their first row enter the ack tracker and the source order, before anything later leaves.
-    fn open_batches(&mut self) {
-        for (lane, token) in self.tokens.iter_mut().enumerate() {
-            if token.is_none()
-                && let Some(first) = self.feed.lanes.batchers[lane].first()
-            {
-                *token = Some(self.feed.acks.lock().unwrap_or_else(PoisonError::into_inner).open());
-                self.feed.order.enter(lane, first);
-                self.deadline.get_or_insert_with(|| Instant::now() + self.feed.options.wait);
-            }
-        }
-    }
-
-    /// Closes the open batch of `lane`, if there is one, and hands it on; waits while the lane is full.
-    async fn send(&mut self, lane: usize) -> Result<Option<Ended>, PipelineError> {
-        let Some(token) = self.tokens[lane].take() else { return Ok(None) };
-        let sender = self.feed.senders[lane].clone();
-        let permit = loop {
-            tokio::select! {
-                biased;
-                permit = sender.reserve() => break permit,
-                () = told_to_stop(&mut self.feed.stop) => return Ok(Some(Ended::Stopped)),
-                // The full lane may be waiting for rows of another lane that are still in its open batch.
-                () = tokio::time::sleep(FULL_LANE_LOOK) => self.send_to_idle_lanes()?,
-            }
-        };
-        let Ok(permit) = permit else { return Ok(Some(Ended::LaneFailed)) };
-        if let Some(batch) = self.finish(lane)? {
-            permit.send(Work::Batch(Box::new(batch), token));
-            failpoint::pass("batch-sent");
-        }
-        Ok(None)
-    }
-
-    fn finish(&mut self, lane: usize) -> Result<Option<crate::change::Batch>, PipelineError> {
-        if self.feed.options.keeps_marks && *self.resume != self.feed.executed {
-            self.resume = Arc::new(self.feed.executed.clone());
-        }
-        self.keep_all()?;
-        let last = self.feed.lanes.batchers[lane].last();
-        let decoder = &self.feed.decoder;
-        let ends = !decoder.is_in_transaction() || decoder.transaction().number != last.transaction;
-        self.is_cut = !ends;
-        Ok(self.feed.lanes.batchers[lane].finish(Arc::clone(&self.resume), ends)?)
-    }
-
-    fn send_to_idle_lanes(&mut self) -> Result<(), PipelineError> {
-        for lane in 0..self.tokens.len() {
-            if self.tokens[lane].is_none() || (self.feed.options.ends_transactions && self.feed.decoder.is_in_transaction()) {
-                continue;
-            }
-            let sender = self.feed.senders[lane].clone();
-            if sender.capacity() < LANE_DEPTH {
-                continue;
-            }
-            let Ok(permit) = sender.try_reserve() else { continue };
-            // A batch that cannot be made takes its token with it: the cursor stops in front of it.
-            if let (Some(token), Some(batch)) = (self.tokens[lane].take(), self.finish(lane)?) {
-                permit.send(Work::Batch(Box::new(batch), token));
-                failpoint::pass("batch-sent");
-            }
-        }
-        if self.tokens.iter().all(Option::is_none) {
-            self.deadline = None;
-        }
-        Ok(())
-    }
-
-    /// Hands on what has waited long enough.
-    async fn send_all_due(&mut self) -> Result<Option<Ended>, PipelineError> {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            self.deadline = None;
-            if !self.feed.options.ends_transactions || !self.feed.decoder.is_in_transaction() {
-                return self.send_everything().await;
-            }
-        }
-        Ok(None)
-    }
-
-    async fn send_full(&mut self) -> Result<Option<Ended>, PipelineError> {
-        for lane in 0..self.tokens.len() {
-            if self.feed.lanes.batchers[lane].is_full()
-                && let Some(ended) = self.send(lane).await?
-            {
-                return Ok(Some(ended));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn send_everything(&mut self) -> Result<Option<Ended>, PipelineError> {
-        for lane in 0..self.tokens.len() {
-            if let Some(ended) = self.send(lane).await? {
-                return Ok(Some(ended));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Lanes without rows would keep the lowest mark where it is: their marks follow. Between transactions only, since a mark at a
-    /// boundary forgets what was written of the transaction after it.
-    fn mark_idle_lanes(&mut self) -> Result<(), PipelineError> {
-        if !self.marks_due || !self.feed.options.keeps_marks || self.feed.decoder.is_in_transaction() {
-            return Ok(());
-        }
-        (self.marks_due, self.last_marks) = (false, Instant::now());
-        if *self.resume == self.feed.executed {
-            return Ok(());
-        }
-        self.keep_all()?;
-        self.resume = Arc::new(self.feed.executed.clone());
-        for lane in 0..self.tokens.len() {
-            if self.tokens[lane].is_none() && self.feed.senders[lane].capacity() == LANE_DEPTH {
-                // A lane that got work meanwhile writes a mark of its own.
-                let _ = self.feed.senders[lane].try_send(Work::Mark(Arc::clone(&self.resume)));
-            }
-        }
-        Ok(())
-    }
-
-    /// A position is about to leave in a mark: what was read before it has to be known after a restart.
-    fn keep_all(&mut self) -> Result<(), PipelineError> {
-        self.feed.history.flush()?;
-        if self.feed.options.keeps_marks {
-            self.prepared().sync()?;
-        }
-        Ok(())
     }
 }
 

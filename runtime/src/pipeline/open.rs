@@ -56,7 +56,7 @@ impl Shared {
     pub async fn source(&self, source: &Source) -> Result<Arc<source::Source>, SourceError> {
         let open = || async {
             let config = source.open_config(&self.manifest)?;
-            super::patiently(|| source::Source::open(config.clone())).await.map(Arc::new)
+            super::patience::patiently(|| source::Source::open(config.clone())).await.map(Arc::new)
         };
         self.sources[&source.name].get_or_try_init(open).await.cloned()
     }

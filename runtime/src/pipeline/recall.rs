@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Begin, Layout, PipelineError, Running};
+use super::begin::{Begin, Layout};
+use super::{PipelineError, Running};
 use crate::lane::remembered::{StateEntry, Written};
 use crate::lane::skip::Skip;
 use crate::plugin::{Chain, StateChange};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{PipelineError, Running, sink_backoff, unless_told};
+use super::patience::{sink_backoff, unless_told};
+use super::{PipelineError, Running};
 use crate::alteration::TableChange;
 use crate::change::Batch;
 use crate::dead_letter::request::{Action, Outcome, Request};

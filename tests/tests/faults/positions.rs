@@ -265,6 +265,35 @@ fn the_head_of_a_file_tells_the_gtids_before_it() {
     assert_eq!(cursor["gtids"], executed().as_str());
 }
 
+/// MySQL says what it has executed before it says how long its binlog is, and transactions are committed in between.
+#[test]
+fn now_is_one_place_while_transactions_are_committed() {
+    const COMMITS: &str = "CREATE PROCEDURE commits() BEGIN DECLARE n INT DEFAULT 0; \
+         WHILE n < 100000 AND NOT EXISTS (SELECT 1 FROM enough) DO INSERT INTO seen VALUES (NULL); SET n = n + 1; END WHILE; END";
+    let server = servers::mysql(&["--sync-binlog=1"]);
+    let shop = Shop::new(&server, "now");
+    server.sql_in("now", "CREATE TABLE enough (id INT); CREATE TABLE seen (id INT PRIMARY KEY AUTO_INCREMENT)");
+    server.sql_in("now", &format!("DELIMITER //\n{COMMITS}//"));
+    let flow = flow(&shop, &[server.port]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| server.sql_in("now", "CALL commits()"));
+        }
+        for _ in 0..20 {
+            let (code, stdout, stderr) = flow.call(&["cursor", "set", "copy", "now", "--format", "json"]);
+            assert_eq!(code, 0, "{stderr}");
+            let cursor: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+            let (_, last) = cursor["gtids"].as_str().and_then(|set| set.rsplit_once('-')).expect("a set");
+            let next = last.parse::<u64>().expect("a number") + 1;
+            let place = format!("'{}' FROM {}", cursor["file"].as_str().expect("a file"), cursor["offset"]);
+            let events = server.rows(&format!("SHOW BINLOG EVENTS IN {place} LIMIT 1"));
+            let first = events.first().map_or_else(|| panic!("nothing is committed"), |event| event[5].clone());
+            assert!(first.ends_with(&format!(":{next}'")), "{cursor}: {first}");
+        }
+        server.sql_in("now", "INSERT INTO enough VALUES (1)");
+    });
+}
+
 /// `uuid:1-9` without the last five.
 fn before_last(executed: &str) -> String {
     let (rest, last) = executed.rsplit_once('-').expect("an interval");

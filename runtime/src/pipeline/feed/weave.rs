@@ -15,6 +15,7 @@ use crate::lane::Held;
 use crate::lane::touched::Touched;
 use crate::metrics::TablesRead;
 use crate::pipeline::PipelineError;
+use crate::pipeline::patience::unless_told;
 use crate::position::{Position, file_number};
 use crate::schema::State;
 use crate::schema::ddl::Name;
@@ -162,7 +163,7 @@ impl Reading {
                 false => Ok(None),
             }
         };
-        let mut whole = match crate::pipeline::unless_told(&self.feed.stop, opened).await {
+        let mut whole = match unless_told(&self.feed.stop, opened).await {
             None => return Ok(Keyed::No(Some(Ended::Stopped))),
             Some(Ok(None)) => {
                 self.feed.lanes.held.push(held(None));
@@ -226,7 +227,7 @@ impl Reading {
             self.count();
             read.rows += rows;
             let rest = tokio::time::sleep(self.throttle.rest(rows));
-            if crate::pipeline::unless_told(&self.feed.stop, rest).await.is_none() {
+            if unless_told(&self.feed.stop, rest).await.is_none() {
                 return Ok(Keyed::No(Some(Ended::Stopped)));
             }
             if is_last {

@@ -10,6 +10,7 @@ mod fit;
 mod login;
 mod read;
 mod request;
+mod search;
 mod server;
 mod tls;
 

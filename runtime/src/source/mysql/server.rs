@@ -10,21 +10,16 @@ use tokio::sync::Mutex;
 
 use super::address::Address;
 use super::connect::{Connection, Rows};
-use super::dump::Dump;
 use super::read::quoted;
 use super::tls::Tls;
 use crate::manifest::units::TablePath;
 use crate::position::{GtidSet, Home, MariaDbGtidSet, MySqlGtidSet, Position, file_number};
-use crate::source::binlog::query::{self, Query};
-use crate::source::feed::{Produced, Stop};
-use crate::source::frame::{HEADER, Resume, kind, u32_at};
-use crate::source::{DefiniteError, Failure, Segment, Start};
+use crate::source::frame::u32_at;
+use crate::source::{DefiniteError, Failure};
 
 /// Readings that search a position are numbered from here on, those of subscribers below.
 const SEARCH_SLOTS: u32 = 1 << 20;
 
-/// Seconds by which a server's clock may be set back without a search by time missing a transaction.
-const CLOCK_STEP_MAX: i64 = 3600;
 /// Within this time a server notices that a connection is closed, because it has a heartbeat to send.
 const GHOST_TIME: Duration = Duration::from_millis(2500);
 
@@ -42,7 +37,7 @@ pub(crate) struct Server {
     pub(super) signal: Option<Signal>,
     /// With the index of its host.
     session: Mutex<Option<(usize, Connection)>>,
-    searches: AtomicU32,
+    pub(super) searches: AtomicU32,
 }
 
 /// See `snapshot.signal_table` of the manifest.
@@ -105,7 +100,7 @@ impl Settings {
     }
 
     /// Whose files the server's are.
-    fn home(&self) -> Arc<Home> {
+    pub(super) fn home(&self) -> Arc<Home> {
         Arc::new(Home { server: self.identity(), began: None })
     }
 
@@ -315,7 +310,7 @@ impl Server {
         self.query(if modern { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }).await
     }
 
-    async fn now(&self, settings: &Settings) -> Result<Position, Failure> {
+    pub(super) async fn now(&self, settings: &Settings) -> Result<Position, Failure> {
         let rows = self.log_status(settings).await?;
         let (file, offset) = log_end(&rows)?;
         let gtids = if settings.mariadb {
@@ -328,7 +323,7 @@ impl Server {
         Ok(Position { file: file.into(), offset, home: Some(settings.home()), gtids })
     }
 
-    async fn mariadb_gtids(&self, file: &str, offset: u64) -> Result<GtidSet, Failure> {
+    pub(super) async fn mariadb_gtids(&self, file: &str, offset: u64) -> Result<GtidSet, Failure> {
         let rows = self.query(&format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(file))).await?;
         let text = rows.first().and_then(|row| row.at(0)).ok_or_else(|| {
             Failure::definite(
@@ -348,61 +343,6 @@ impl Server {
         let file = |row: super::connect::Row<'_>| Some((row.at(0)?.to_owned(), row.at(1)?.parse().ok()?));
         let files: Vec<_> = rows.iter().filter_map(file).collect();
         if files.is_empty() { Err(Failure::definite("the server has no binlog files", "switch `log_bin` on")) } else { Ok(files) }
-    }
-
-    /// Where a first start begins.
-    pub(crate) async fn resolve(self: &Arc<Self>, start: &Start) -> Result<Position, Failure> {
-        let settings = self.settings().await?;
-        match start {
-            Start::Now => self.now(&settings).await,
-            Start::Position(position) => Ok(position.clone()),
-            Start::Earliest => {
-                let (file, _) = self.files().await?.swap_remove(0);
-                let gtids = if settings.mariadb {
-                    Some(self.mariadb_gtids(&file, 4).await?)
-                } else if settings.has_gtids() && self.anonymous_until(&settings, &file).await? == 0 {
-                    Some(mysql_set(&self.purged().await?)?)
-                } else {
-                    None
-                };
-                Ok(Position { file: file.into(), offset: 4, home: Some(settings.home()), gtids })
-            }
-            Start::Gtid(set) => {
-                if !settings.has_gtids() {
-                    return Err(Failure::definite("the server has no GTIDs (gtid_mode is not ON)", "start with a file and offset"));
-                }
-                let (file, _) = self.files().await?.swap_remove(0);
-                let gtids = Some(self.of_flavour(set.clone(), &settings)?);
-                Ok(Position { file: file.into(), offset: 4, home: Some(settings.home()), gtids })
-            }
-            Start::File { file, offset } => {
-                let files = self.files().await?;
-                if !files.iter().any(|(name, size)| name == file && offset <= size) {
-                    let (first, last) = (&files[0], &files[files.len() - 1]);
-                    return Err(Failure::definite(
-                        format!("the server has no {file}:{offset}; it has {} to {}:{}", first.0, last.0, last.1),
-                        "start within what it has",
-                    ));
-                }
-                if settings.mariadb {
-                    let gtids = self.mariadb_gtids(file, (*offset).max(4)).await?;
-                    let (file, offset) = (file.as_str().into(), (*offset).max(4));
-                    return Ok(Position { file, offset, home: Some(settings.home()), gtids: Some(gtids) });
-                }
-                self.search(file, Stop::Offset(*offset)).await
-            }
-            Start::Time(time_us) => {
-                let files = self.files().await?;
-                // The last file that began before; by halves, as there may be thousands.
-                let time = time_us.div_euclid(1_000_000) - CLOCK_STEP_MAX;
-                let (mut low, mut high) = (0, files.len());
-                while high - low > 1 {
-                    let middle = low + (high - low) / 2;
-                    if self.began_at(self.current(), &files[middle].0).await? <= time { low = middle } else { high = middle }
-                }
-                self.search(&files[low].0, Stop::Time(*time_us)).await
-            }
-        }
     }
 
     pub(super) async fn purged(&self) -> Result<String, Failure> {
@@ -425,7 +365,7 @@ impl Server {
     }
 
     /// [`anonymous_until`] of the host that is read.
-    async fn anonymous_until(&self, settings: &Settings, first: &str) -> Result<u64, Failure> {
+    pub(super) async fn anonymous_until(&self, settings: &Settings, first: &str) -> Result<u64, Failure> {
         anonymous_until(&mut self.connection().await?, settings, first).await
     }
 
@@ -433,87 +373,6 @@ impl Server {
     pub(super) async fn connection(&self) -> Result<Connection, Failure> {
         let Host { address, tls } = &self.hosts[self.current()];
         Connection::open(address, tls).await
-    }
-
-    async fn search(self: &Arc<Self>, file: &str, stop: Stop<'_>) -> Result<Position, Failure> {
-        let mut dump = self.search_from(file);
-        loop {
-            match dump.next().await? {
-                Produced::Entries(entries) => {
-                    if let (Stop::Offset(..=4), Some(head)) = (stop, entries.first()) {
-                        // The head of the file tells what came before it.
-                        let Segment { file, home, learned, .. } = &*head.segment;
-                        return Ok(Position { file: file.clone(), offset: 4, home: home.clone(), gtids: learned.clone() });
-                    }
-                    for entry in &entries {
-                        if let Some(position) = stop.find(entry)? {
-                            return Ok(position);
-                        }
-                    }
-                }
-                Produced::Idle => {}
-                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::End => {
-                    stop.at_end(dump.position())?;
-                    return Ok(dump.position().clone());
-                }
-            }
-        }
-    }
-
-    /// Reads the statements from a transaction boundary on to at least `to`; returns where it came to.
-    pub(crate) async fn statements(
-        self: &Arc<Self>,
-        from: &Position,
-        to: &Position,
-        mut visit: impl FnMut(&Query<'_>, &str, u64),
-    ) -> Result<Position, Failure> {
-        let slot = self.searches.fetch_add(1, Ordering::Relaxed);
-        let mut dump = Dump::new(self.clone(), Resume::at(from.clone()), slot).until_end();
-        loop {
-            match dump.next().await? {
-                Produced::Entries(entries) => {
-                    for segment in entries.iter().map(|entry| &entry.segment) {
-                        for event in &segment.events {
-                            let bytes = segment.data.get(event.start..event.start + event.len).unwrap_or_default();
-                            if bytes.get(4) == Some(&kind::QUERY)
-                                && let Ok(query) = query::parse(&bytes[HEADER..], 0)
-                            {
-                                visit(&query, &segment.file, event.next);
-                            }
-                        }
-                    }
-                    if dump.position().covers(to) {
-                        return Ok(dump.position().clone());
-                    }
-                }
-                Produced::Idle => {}
-                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::End => return Ok(dump.position().clone()),
-            }
-        }
-    }
-
-    /// When a file of a host began, in seconds since the epoch.
-    pub(super) async fn began_at(self: &Arc<Self>, host: usize, file: &str) -> Result<i64, Failure> {
-        let mut dump = self.search_from(file).at(host);
-        loop {
-            match dump.next().await? {
-                Produced::Entries(entries) => {
-                    if let Some((entry, event)) = entries.first().and_then(|e| Some((e, e.segment.events.first()?))) {
-                        return Ok(i64::from(u32_at(&entry.segment.data, event.start)));
-                    }
-                }
-                Produced::Idle => {}
-                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::End => return Ok(i64::MAX),
-            }
-        }
-    }
-
-    fn search_from(self: &Arc<Self>, file: &str) -> Dump {
-        let slot = self.searches.fetch_add(1, Ordering::Relaxed);
-        Dump::new(self.clone(), Resume::at(Position { file: file.into(), offset: 4, home: None, gtids: None }), slot).until_end()
     }
 }
 

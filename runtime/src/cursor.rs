@@ -75,6 +75,7 @@ pub struct Store {
     versions: sled::Tree,
     states: sled::Tree,
     state_marks: sled::Tree,
+    delivered: sled::Tree,
 }
 
 impl Store {
@@ -102,8 +103,8 @@ impl Store {
         let tree = |name: &str| db.open_tree(name).map_err(error);
         let (cursors, numbers, moved, reads) = (tree("cursors")?, tree("numbers")?, tree("moved")?, tree("reads")?);
         let (followed, histories, versions) = (tree("followed")?, tree("histories")?, tree("versions")?);
-        let (states, state_marks) = (tree("states")?, tree("state_marks")?);
-        Ok(Store { path, db, cursors, numbers, moved, reads, followed, histories, versions, states, state_marks })
+        let (states, state_marks, delivered) = (tree("states")?, tree("state_marks")?, tree("delivered")?);
+        Ok(Store { path, db, cursors, numbers, moved, reads, followed, histories, versions, states, state_marks, delivered })
     }
 
     pub fn list(&self) -> Result<Vec<(String, Cursor)>, CursorError> {

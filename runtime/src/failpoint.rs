@@ -26,8 +26,8 @@ pub const DDL_NAMES: [&str; 5] = ["ddl-read", "ddl-settled", "ddl-step", "ddl-st
 /// Those where plugins take the place of others.
 pub const SWAP_NAMES: [&str; 2] = ["swap-sent", "swap-taken"];
 
-/// Those around dead letters: kept, then delivered and removed.
-pub const LETTER_NAMES: [&str; 3] = ["letters-kept", "letter-delivered", "letter-removed"];
+/// Those around dead letters: kept, then delivered, remembered by plugins, and removed.
+pub const LETTER_NAMES: [&str; 4] = ["letters-kept", "letter-delivered", "letter-remembered", "letter-removed"];
 
 /// Passes the place `name`, which is one of these.
 #[cfg(not(feature = "failpoints"))]

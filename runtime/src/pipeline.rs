@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::ack::AckTracker;
 use crate::batcher::BatchError;
 use crate::cursor::{CursorError, Store};
-use crate::dead_letter::{DeadLetterError, Letters};
+use crate::dead_letter::{DeadLetterError, Letters, OfLane};
 use crate::lane::Lanes;
 use crate::lane::dead::DeadLetters;
 use crate::lane::order::SourceOrder;
@@ -266,7 +266,7 @@ impl Running {
         loop {
             let settled = self.status.rows_settled.load(std::sync::atomic::Ordering::Relaxed);
             match self.round(stop.clone(), unfold, until.clone(), letters.as_ref()).await {
-                Ok(Ended::Levelled | Ended::Altering(_)) => {}
+                Ok(Ended::Levelled | Ended::Altering(_) | Ended::Letters) => {}
                 Ok(Ended::Cut) => {
                     self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     if unless_told(&stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
@@ -303,14 +303,16 @@ impl Running {
         let Some(Begin { position, skip, layout, keeps_marks, until_levelled, mut recalled }) = self.begin(&stop).await? else {
             return Ok(Ended::Stopped);
         };
+        let of_layout = layout.digest();
         let Layout { lanes: count, ordering, bonds } = layout;
         tracing::info!(pipeline = name, lanes = count, "begins at {position}");
         self.seat.begin(count, &position.to_string());
         let Some(history) = self.history(&stop, &position).await? else { return Ok(Ended::Stopped) };
         let store = self.store_number()?;
         let Some(follow) = self.follow(&stop, &store).await? else { return Ok(Ended::Stopped) };
-        if let Some(letters) = letters {
-            self.take_up_letters(letters, &stop).await?;
+        if let Some(letters) = letters.filter(|_| recalled.is_level()) {
+            self.take_up_letters(letters, of_layout, &stop).await?;
+            self.recall_again(&mut recalled)?;
         }
         let buries = self.pipeline.on_row_error == OnRowError::DeadLetter;
         let prepared = Arc::new(Mutex::new(Prepared::open(self.prepared_folder(), &position)?));
@@ -338,7 +340,10 @@ impl Running {
                 chain,
                 sample: Arc::clone(&self.seat.sample),
                 router: self.router(),
-                dead: letters.map(|letters| DeadLetters::new(Arc::clone(letters), buries)),
+                dead: letters.map(|letters| {
+                    let lane = OfLane { layout: of_layout, number: lane as u32 };
+                    DeadLetters::new(Arc::clone(letters), lane, buries)
+                }),
                 targets,
                 acks: Arc::clone(&acks),
                 order: Arc::clone(&order),
@@ -408,7 +413,7 @@ impl Running {
         let mut tasks = Tasks { read: tokio::spawn(feed.run()), lanes, give_up: Some(give_up), keeper: Some(keeper) };
         let outcome = tokio::select! {
             outcome = tasks.attend(name) => outcome,
-            failed = self.redeliver(letters, &stop) => match failed {
+            failed = self.redeliver(letters, of_layout, &stop) => match failed {
                 Ok(never) => match never {},
                 Err(failure) => {
                     tasks.end().await;
@@ -422,6 +427,7 @@ impl Running {
         kept?;
         let begins_anew = match ended {
             Ended::Levelled => Ended::Levelled,
+            Ended::Letters => return Ok(Ended::Letters),
             Ended::Altering(_) if *stop.borrow() => return Ok(Ended::Stopped),
             Ended::Altering(due) => {
                 let due = match letters.map(|letters| self.alter_letters(letters, &due.alteration.tables)) {
@@ -443,7 +449,7 @@ impl Running {
             ended => {
                 if let Some(letters) = letters.filter(|_| !*stop.borrow()) {
                     // What has become free last.
-                    self.take_up_letters(letters, &stop).await?;
+                    self.take_up_letters(letters, of_layout, &stop).await?;
                 }
                 return Ok(ended);
             }

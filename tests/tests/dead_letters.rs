@@ -11,6 +11,8 @@ use tidegate_tests::load::Random;
 use tidegate_tests::project;
 use tidegate_tests::servers::{self, Kind, Server, wait_until};
 
+mod state;
+
 const TABLE: &str = "CREATE TABLE t (id BIGINT PRIMARY KEY, note VARCHAR(100) NOT NULL, n BIGINT NOT NULL)";
 /// In every row value.
 const MARKER: &str = "Marzipan";
@@ -327,7 +329,7 @@ fn killed_under_load(name: &'static str, target: &'static Server, delivery: &'st
     assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), places.len(), "a letter is there twice");
 
     shop.plugin("nothing", "");
-    for failpoint in ["letter-delivered:3", "letter-removed:5"] {
+    for failpoint in ["letter-delivered:1", "letter-removed:1"] {
         shop.command(&["retry", "--all"]);
         kill_at(failpoint, &mut || write(&mut random, &mut poisoned, 5, false));
     }

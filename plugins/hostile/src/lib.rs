@@ -40,6 +40,10 @@ enum Deed {
     RowError,
     /// What the text of a row says: `trap!`, `loop!`, `allocate!`, `error!` for the call, `row-error!` for the row.
     Marked,
+    /// Numbers all rows that are not deletes, from batch to batch, in a column that it adds; what the rows say is let be.
+    Count,
+    /// The same, and what they say is done.
+    CountMarked,
     /// 100 000 entries.
     LogFlood,
     /// A million keys, as far as they are taken; then it goes on.
@@ -91,6 +95,8 @@ enum Deed {
 
 thread_local! {
     static CONFIG: Cell<(Deed, Call)> = const { Cell::new((Deed::Nothing, Call::Process)) };
+    /// Of the relation that was bound last.
+    static COLUMNS: Cell<u16> = const { Cell::new(0) };
 }
 
 /// What can be done in every call.
@@ -147,14 +153,20 @@ impl Guest for Hostile {
         let deed = CONFIG.get().0;
         let add = |kind| addition("added", kind);
         let columns = relation.columns.len() as u16;
+        COLUMNS.set(columns);
         Ok(Some(Plan {
-            ops: if deed == Deed::UnknownOp { vec![9] } else { vec![0, 1, 2, 3] },
+            ops: match deed {
+                Deed::UnknownOp => vec![9],
+                Deed::Count | Deed::CountMarked => vec![0, 1, 3],
+                _ => vec![0, 1, 2, 3],
+            },
             reads: vec![Read { index: if deed == Deed::ReadBeyond { columns } else { 1 }, after: Want::Yes, before: Want::No }],
             metadata: Vec::new(),
             layout: TextLayout::Packed,
             adds: match deed {
                 Deed::AddTwice => vec![add(1), add(1)],
                 Deed::UnknownKind => vec![add(200)],
+                Deed::Count | Deed::CountMarked => vec![add(1)],
                 _ => Vec::new(),
             },
             drops: if deed == Deed::DropKey { vec![0] } else { Vec::new() },
@@ -167,12 +179,27 @@ impl Guest for Hostile {
     /// Column 0 is int64 and the key, column 1 text.
     fn process(_: u32, batch: Batch) -> Result<Outcome, String> {
         misbehave(Call::Process)?;
-        let mut outcome = outcome(CONFIG.get().0, batch.rows as usize);
-        if CONFIG.get().0 == Deed::Marked {
+        let deed = CONFIG.get().0;
+        let mut outcome = outcome(deed, batch.rows as usize);
+        if matches!(deed, Deed::Count | Deed::CountMarked) {
+            outcome.assigns = vec![count(batch.rows)?];
+        }
+        if matches!(deed, Deed::Marked | Deed::CountMarked) {
             outcome.errors = marked(&batch)?;
         }
         Ok(outcome)
     }
+}
+
+/// The next numbers, in the column that is added.
+fn count(rows: u32) -> Result<Assign, String> {
+    let last = state::get("last").map_err(|e| e.to_string())?;
+    let last = last.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_le_bytes);
+    let next = last + i64::from(rows);
+    state::set("last", next.to_le_bytes()).map_err(|e| e.to_string())?;
+    let words = Buffer::Words((last + 1..=next).flat_map(i64::to_le_bytes).collect());
+    let numbers = Vector { kind: 1, nulls: Vec::new(), present: Vec::new(), data: words };
+    Ok(Assign { index: COLUMNS.get(), image: 0, rows: Vec::new(), values: Values::Each(numbers) })
 }
 
 /// Does what the rows say.
@@ -194,9 +221,9 @@ fn marked(batch: &Batch) -> Result<Vec<RowError>, String> {
                     continue;
                 }
             };
-            CONFIG.set((deed, Call::Process));
+            let before = CONFIG.replace((deed, Call::Process));
             let done = misbehave(Call::Process);
-            CONFIG.set((Deed::Marked, Call::Process));
+            CONFIG.set(before);
             done?;
         }
     }

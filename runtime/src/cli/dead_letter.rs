@@ -121,7 +121,7 @@ fn as_json(pipeline: &str, letter: &Letter) -> Json {
 
 /// As the sink `jsonl` writes it.
 fn change(letter: &Letter) -> Json {
-    let Ok(Some(batch)) = dead_letter::batch(std::slice::from_ref(letter)) else { return Json::Null };
+    let Ok(Some(batch)) = dead_letter::batch([letter]) else { return Json::Null };
     let slices = batch.relations.iter().map(|rows| crate::change::Slice {
         rows,
         topic: rows.relation.to_string().into(),

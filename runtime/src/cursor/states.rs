@@ -1,14 +1,17 @@
 //! Where the states of plugins are kept: each pipeline's own, because they move with its cursor.
 //!
-//! Format: sled trees `states`, pipeline 0 plugin 0 lane (big-endian) key → value, and `state_marks`, pipeline 0 lane → JSON of the [`Mark`] up to
-//! which the lane's plugins have seen their rows.
+//! Format: sled trees `states`, pipeline 0 plugin 0 lane (big-endian) key → value, `state_marks`, pipeline 0 lane → JSON of the [`Mark`] up to
+//! which the lane's plugins have seen their rows, and `delivered`, pipeline → JSON of the ids and places of dead letters that are delivered, and
+//! are what the states have beyond those marks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sled::transaction::{ConflictableTransactionError, TransactionalTree};
+use sled::Transactional;
+use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
 
 use super::{CursorError, Store, open_error};
+use crate::dead_letter::Place;
 use crate::lane::remembered::{Remembered, StateEntry, StateKey};
 use crate::position::Position;
 use crate::sink::Mark;
@@ -70,6 +73,33 @@ impl Store {
         }
         self.db.flush().map_err(error)?;
         Ok(removed)
+    }
+
+    /// Dead letters are delivered, and plugins remember what they did of them: both or neither. Durable when it returns.
+    pub fn commit_letters(&self, pipeline: &str, remembered: &Remembered, delivered: &[(u64, Place)]) -> Result<(), CursorError> {
+        let error = |source| CursorError::Write { path: self.path.clone(), source };
+        let delivered = serde_json::to_vec(delivered).unwrap_or_default();
+        let all = (&self.states, &self.state_marks, &self.delivered).transaction(|(states, marks, letters)| {
+            letters.insert(pipeline, delivered.as_slice())?;
+            put(states, marks, pipeline, remembered)
+        });
+        all.map_err(|e| match e {
+            TransactionError::Storage(source) => error(source),
+            TransactionError::Abort(()) => error(sled::Error::ReportableBug("a transaction was aborted".to_owned())),
+        })?;
+        self.db.flush().map(drop).map_err(error)
+    }
+
+    /// What [`Store::commit_letters`] was told last, unless that is done with.
+    pub fn delivered_letters(&self, pipeline: &str) -> Result<Vec<(u64, Place)>, CursorError> {
+        let value = self.delivered.get(pipeline).map_err(|e| open_error(&self.path, e))?;
+        value.map_or(Ok(Vec::new()), |value| serde_json::from_slice(&value).map_err(|_| self.damaged_state(pipeline)))
+    }
+
+    /// They are gone from the file of letters. Durable with the next flush.
+    pub fn set_delivered_done(&self, pipeline: &str) -> Result<(), CursorError> {
+        let removed = self.delivered.remove(pipeline);
+        removed.map(drop).map_err(|source| CursorError::Write { path: self.path.clone(), source })
     }
 
     fn clear_state_marks(&self, pipeline: &str) -> Result<(), CursorError> {

@@ -1,7 +1,8 @@
 //! The letters of a running pipeline: which units wait, shared by its lanes and by whoever retries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 use super::store::LetterFile;
-use super::{DeadLetterError, Image, Letter, Place, Why};
+use super::{DeadLetterError, Image, Letter, OfLane, Place, Why};
 use crate::change::{Op, Relation};
 use crate::manifest::model::Ordering;
 
@@ -29,10 +30,11 @@ pub enum Fate {
 pub struct New {
     pub place: Place,
     pub op: Op,
-    pub relation: Relation,
+    pub relation: Arc<Relation>,
     pub before: Option<Image>,
     pub after: Option<Image>,
     pub units: (u64, u64),
+    pub lane: OfLane,
     /// `None`: it waits behind an earlier one of its unit.
     pub why: Option<Why>,
 }
@@ -54,6 +56,8 @@ struct Inner {
     units: HashMap<u64, Vec<Entry>>,
     /// By id of the letter.
     unit_of: BTreeMap<u64, u64>,
+    /// Units whose first letter waits for nothing any more.
+    freed: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -63,13 +67,14 @@ struct Entry {
     /// The row was read from its table: it has no place in the order of the changes but the one in which it came.
     is_read: bool,
     waits: bool,
+    lane: OfLane,
 }
 
 impl Letters {
     /// Opens those of a pipeline; a process that has the cursor store open may.
     pub fn open(data_dir: &Path, pipeline: &str, ordering: Ordering, max: u64) -> Result<Letters, DeadLetterError> {
         let (file, letters) = LetterFile::open(data_dir, pipeline)?;
-        let mut inner = Inner { file, units: HashMap::new(), unit_of: BTreeMap::new() };
+        let mut inner = Inner { file, units: HashMap::new(), unit_of: BTreeMap::new(), freed: BTreeSet::new() };
         for letter in &letters {
             inner.enter(unit(ordering, letter.units), letter);
         }
@@ -111,7 +116,7 @@ impl Letters {
         let mut letters: Vec<Letter> = Vec::with_capacity(news.len());
         // The last letter of a unit, of this call.
         let mut lasts: HashMap<u64, u64> = HashMap::new();
-        for New { place, op, relation, before, after, units, why } in news {
+        for New { place, op, relation, before, after, units, lane, why } in news {
             let of = unit(self.ordering, units);
             let entries = inner.units.get(&of).map(Vec::as_slice).unwrap_or_default();
             let is_read = op == Op::Snapshot;
@@ -121,7 +126,7 @@ impl Letters {
             let id = inner.file.next() + letters.len() as u64;
             let last = lasts.insert(of, id).or(entries.last().map(|entry| entry.id));
             let why = why.unwrap_or(Why::Behind { id: last.unwrap_or(0) });
-            letters.push(Letter { id, place, op, relation, before, after, why, time: now, retries: 0, units });
+            letters.push(Letter { id, place, op, relation, before, after, why, time: now, retries: 0, units, lane });
         }
         let count = inner.unit_of.len() + letters.len();
         if count as u64 > self.max {
@@ -137,7 +142,7 @@ impl Letters {
         }
         self.count.store(inner.unit_of.len(), Relaxed);
         // What it was to wait for may be gone meanwhile.
-        if inner.has_freed() {
+        if !inner.freed.is_empty() {
             self.freed.notify_one();
         }
         Ok(())
@@ -148,49 +153,47 @@ impl Letters {
         self.freed.notified().await;
     }
 
-    /// The units whose first letter waits for nothing any more.
-    pub fn freed_units(&self) -> Vec<u64> {
+    /// The units whose first letter waits for nothing any more, ordered as by [`Letters::units`].
+    pub fn freed_units(&self) -> VecDeque<u64> {
         let inner = self.inner();
-        let mut units: Vec<(u64, u64)> =
-            inner.units.iter().filter(|(_, entries)| entries[0].waits).map(|(unit, entries)| (entries[0].id, *unit)).collect();
-        units.sort_unstable();
-        units.into_iter().map(|(_, unit)| unit).collect()
+        inner.ordered(inner.freed.iter().copied().collect())
     }
 
-    /// The units of letters, or all, in the order of their first letters; and the ids that are no letters.
-    pub fn units(&self, ids: Option<&[u64]>) -> (Vec<u64>, Vec<u64>) {
+    /// The units of letters, or all, by lane and in the order of their first letters; and the ids that are no letters.
+    pub fn units(&self, ids: Option<&[u64]>) -> (VecDeque<u64>, Vec<u64>) {
         let inner = self.inner();
         let mut unknown = Vec::new();
-        let mut units: Vec<(u64, u64)> = match ids {
-            None => inner.units.iter().map(|(unit, entries)| (entries[0].id, *unit)).collect(),
+        let units: HashSet<u64> = match ids {
+            None => inner.units.keys().copied().collect(),
             Some(ids) => {
-                let of = |id: &u64| match inner.unit_of.get(id) {
-                    Some(unit) => Some((inner.units[unit][0].id, *unit)),
-                    None => {
-                        unknown.push(*id);
-                        None
-                    }
-                };
-                ids.iter().filter_map(of).collect()
+                unknown.extend(ids.iter().filter(|id| !inner.unit_of.contains_key(id)));
+                ids.iter().filter_map(|id| inner.unit_of.get(id)).copied().collect()
             }
         };
-        units.sort_unstable();
-        units.dedup();
-        (units.into_iter().map(|(_, unit)| unit).collect(), unknown)
+        (inner.ordered(units), unknown)
     }
 
-    /// The first letters of a unit: at most `max`, and no more than `bytes_max` bytes, but at least one.
-    pub fn of_unit(&self, unit: u64, max: usize, bytes_max: u64) -> Result<Vec<Letter>, DeadLetterError> {
+    /// The first letters of the first units, which are taken from `units` unless some of their letters are left: of one lane, at most `max`, and
+    /// no more than `bytes_max` bytes, but at least one, if there is any.
+    pub fn first(&self, units: &mut VecDeque<u64>, max: usize, bytes_max: u64) -> Result<Vec<(u64, Letter)>, DeadLetterError> {
         let mut inner = self.inner();
-        let ids: Vec<u64> = inner.units.get(&unit).into_iter().flatten().take(max).map(|entry| entry.id).collect();
-        let mut letters = Vec::with_capacity(ids.len());
+        let mut letters: Vec<(u64, Letter)> = Vec::new();
         let mut bytes = 0;
-        for id in ids {
-            bytes += inner.file.bytes(id);
-            if bytes > bytes_max && !letters.is_empty() {
-                break;
+        while let Some(unit) = units.front().copied() {
+            let entries = inner.units.get(&unit).map(Vec::as_slice).unwrap_or_default();
+            let ids: Vec<(u64, OfLane)> = entries.iter().take(max).map(|entry| (entry.id, entry.lane)).collect();
+            for (id, lane) in ids {
+                bytes += inner.file.bytes(id);
+                let is_enough = letters.len() == max || bytes > bytes_max;
+                if letters.first().is_some_and(|(_, first)| is_enough || first.lane != lane) {
+                    return Ok(letters);
+                }
+                letters.extend(inner.file.get(id)?.map(|letter| (unit, letter)));
             }
-            letters.extend(inner.file.get(id)?);
+            if inner.units.get(&unit).is_some_and(|entries| entries.len() > max) {
+                return Ok(letters);
+            }
+            units.pop_front();
         }
         Ok(letters)
     }
@@ -203,36 +206,52 @@ impl Letters {
             return Ok(0);
         }
         inner.file.remove(&known)?;
-        for id in &known {
-            inner.leave(*id);
-        }
+        inner.leave(&known);
         self.count.store(inner.unit_of.len(), Relaxed);
-        if inner.has_freed() {
+        if !inner.freed.is_empty() {
             self.freed.notify_one();
         }
         Ok(known.len())
     }
 
-    /// A letter was tried in vain: it does not only wait any more.
-    pub fn tried(&self, id: u64, why: Why) -> Result<(), DeadLetterError> {
+    /// Letters were tried in vain: they do not only wait any more.
+    pub fn tried(&self, again: Vec<(u64, Why)>) -> Result<(), DeadLetterError> {
         let mut inner = self.inner();
-        let Some(unit) = inner.unit_of.get(&id).copied() else { return Ok(()) };
-        inner.file.tried(id, why, now())?;
-        for entry in inner.units.get_mut(&unit).into_iter().flatten().filter(|entry| entry.id == id) {
-            entry.waits = false;
+        let known: Vec<(u64, Why)> = again.into_iter().filter(|(id, _)| inner.unit_of.contains_key(id)).collect();
+        let ids: Vec<u64> = known.iter().map(|(id, _)| *id).collect();
+        inner.file.tried(known, now())?;
+        for id in ids {
+            let unit = inner.unit_of[&id];
+            for entry in inner.units.get_mut(&unit).into_iter().flatten().filter(|entry| entry.id == id) {
+                entry.waits = false;
+            }
+            inner.look(unit);
         }
         Ok(())
     }
 
-    /// Letters are dropped, or all; those behind them become free. How many they were.
+    /// Letters are dropped, or all, and nothing of them is left in the file; those behind them become free. How many they were.
     pub fn drop_letters(&self, ids: Option<&[u64]>) -> Result<usize, DeadLetterError> {
-        match ids {
-            Some(ids) => self.remove(ids),
+        let count = match ids {
+            Some(ids) => self.remove(ids)?,
             None => {
                 let all: Vec<u64> = self.inner().unit_of.keys().copied().collect();
-                self.remove(&all)
+                self.remove(&all)?
             }
-        }
+        };
+        self.inner().file.forget_gone()?;
+        Ok(count)
+    }
+
+    /// Of these, which are known by their ids and places, those that are still there are removed: they were delivered before a crash.
+    pub fn remove_delivered(&self, delivered: &[(u64, Place)]) -> Result<(), DeadLetterError> {
+        let is_there = |(id, place): &&(u64, Place)| {
+            let inner = self.inner();
+            let entries = inner.unit_of.get(id).and_then(|unit| inner.units.get(unit));
+            entries.is_some_and(|entries| entries.iter().any(|entry| entry.id == *id && entry.place == *place))
+        };
+        let ids: Vec<u64> = delivered.iter().filter(is_there).map(|(id, _)| *id).collect();
+        self.remove(&ids).map(drop)
     }
 
     /// How many letters a unit has.
@@ -270,32 +289,47 @@ impl Inner {
     /// Enters a letter in the order of the source. Gives the letter that it replaces: a row that was read again before anything happened to
     /// it.
     fn enter(&mut self, unit: u64, letter: &Letter) -> Option<u64> {
-        let new =
-            Entry { id: letter.id, place: letter.place.clone(), is_read: letter.op == Op::Snapshot, waits: letter.why.waits() };
+        let Letter { id, place, op, why, lane, .. } = letter;
+        let new = Entry { id: *id, place: place.clone(), is_read: *op == Op::Snapshot, waits: why.waits(), lane: *lane };
         let entries = self.units.entry(unit).or_default();
         let at = entries.iter().position(|entry| !new.is_read && !entry.is_read && new.place.is_before(&entry.place));
         // One that does not only wait is what the others wait for.
         let replaced = entries.pop_if(|last| new.is_read && last.is_read && (last.waits || !new.waits));
         entries.insert(at.unwrap_or(entries.len()), new);
         self.unit_of.insert(letter.id, unit);
+        self.look(unit);
         replaced.map(|entry| {
             self.unit_of.remove(&entry.id);
             entry.id
         })
     }
 
-    fn leave(&mut self, id: u64) {
-        let Some(unit) = self.unit_of.remove(&id) else { return };
-        if let Some(entries) = self.units.get_mut(&unit) {
-            entries.retain(|entry| entry.id != id);
-            if entries.is_empty() {
-                self.units.remove(&unit);
+    fn leave(&mut self, ids: &[u64]) {
+        let units: HashSet<u64> = ids.iter().filter_map(|id| self.unit_of.remove(id)).collect();
+        for unit in units {
+            if let Some(entries) = self.units.get_mut(&unit) {
+                entries.retain(|entry| self.unit_of.contains_key(&entry.id));
+                if entries.is_empty() {
+                    self.units.remove(&unit);
+                }
             }
+            self.look(unit);
         }
     }
 
-    fn has_freed(&self) -> bool {
-        self.units.values().any(|entries| entries[0].waits)
+    /// Something of the unit has changed: is it free?
+    fn look(&mut self, unit: u64) {
+        match self.units.get(&unit).and_then(|entries| entries.first()) {
+            Some(first) if first.waits => self.freed.insert(unit),
+            Some(_) | None => self.freed.remove(&unit),
+        };
+    }
+
+    fn ordered(&self, units: HashSet<u64>) -> VecDeque<u64> {
+        let first = |unit: u64| self.units.get(&unit).and_then(|entries| entries.first()).map(|entry| (entry.lane, entry.id, unit));
+        let mut units: Vec<_> = units.into_iter().filter_map(first).collect();
+        units.sort_unstable();
+        units.into_iter().map(|(.., unit)| unit).collect()
     }
 }
 
@@ -312,7 +346,7 @@ mod tests {
     fn new(unit: u64, place: Place, op: Op, is_dead: bool) -> New {
         let Letter { relation, before, after, .. } = letter(0, place.clone());
         let why = is_dead.then(|| Why::Sink { name: "s".into(), message: "no".into() });
-        New { place, op, relation, before, after, units: (unit, 0), why }
+        New { place, op, relation, before, after, units: (unit, 0), lane: OfLane::default(), why }
     }
 
     fn fates(letters: &Letters, changes: &[(u64, Place)]) -> Vec<Fate> {
@@ -320,7 +354,7 @@ mod tests {
     }
 
     fn ids(letters: &Letters, unit: u64) -> Vec<u64> {
-        letters.of_unit(unit, 100, u64::MAX).unwrap().iter().map(|letter| letter.id).collect()
+        letters.first(&mut [unit].into(), 100, u64::MAX).unwrap().iter().map(|(_, letter)| letter.id).collect()
     }
 
     #[test]
@@ -342,7 +376,7 @@ mod tests {
         let full = letters.keep(vec![new(2, at(80, 2), Op::Update, true), new(3, at(80, 4), Op::Update, true)]);
         assert!(matches!(full, Err(DeadLetterError::Full { max: 4 })));
         letters.remove(&[3, 1]).unwrap();
-        assert_eq!((letters.freed_units(), letters.len()), (vec![1], 1));
+        assert_eq!((letters.freed_units(), letters.len()), ([1].into(), 1));
         letters.remove(&[2, 99]).unwrap();
         assert!(letters.is_empty() && letters.freed_units().is_empty());
         assert_eq!(fates(&letters, &changes[3..]), [Fate::Goes, Fate::Goes]);

@@ -37,7 +37,7 @@ pub struct Letter {
     pub place: Place,
     pub op: Op,
     /// As it was when the change was read.
-    pub relation: Relation,
+    pub relation: Arc<Relation>,
     /// `None` where the operation has none. A column that is missing was not in the row image.
     pub before: Option<Image>,
     pub after: Option<Image>,
@@ -49,6 +49,16 @@ pub struct Letter {
     pub retries: u32,
     /// See [`Units`]: of the key, and of the table.
     pub units: (u64, u64),
+    pub lane: OfLane,
+}
+
+/// The lane of a change that was set aside: what plugins remember of it belongs there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfLane {
+    /// Which lanes those were, as a hash.
+    pub layout: u32,
+    pub number: u32,
 }
 
 /// By column name: a word as a number (the bits of a float), text as it is, bytes as base64. Exact, unlike what people are shown.
@@ -176,20 +186,21 @@ fn value(cell: Cell<'_>) -> Json {
 }
 
 /// Letters as a batch of changes, in their order, each in a transaction of its own: the n-th row has transaction n.
-pub fn batch(letters: &[Letter]) -> Result<Option<Batch>, String> {
+pub fn batch<'a>(letters: impl IntoIterator<Item = &'a Letter>) -> Result<Option<Batch>, String> {
     let mut batcher = Batcher::new(usize::MAX, usize::MAX);
     let mut relations: Vec<(Arc<Relation>, Arc<Wanted>)> = Vec::new();
     for (number, letter) in (0..).zip(letters) {
         let Letter { place, op, relation, before, after, .. } = letter;
         let is_known = |(known, _): &&(Arc<Relation>, Arc<Wanted>)| {
-            (&known.schema, &known.table, &known.columns, &known.key)
-                == (&relation.schema, &relation.table, &relation.columns, &relation.key)
+            Arc::ptr_eq(known, relation)
+                || (&known.schema, &known.table, &known.columns, &known.key)
+                    == (&relation.schema, &relation.table, &relation.columns, &relation.key)
         };
         let (relation, wanted) = match relations.iter().find(is_known) {
             Some(known) => known.clone(),
             None => {
                 let all = vec![true; relation.columns.len()];
-                let new = (Arc::new(relation.clone()), Arc::new(Wanted { after: all.clone(), before: all }));
+                let new = (Arc::clone(relation), Arc::new(Wanted { after: all.clone(), before: all }));
                 relations.push(new.clone());
                 new
             }
@@ -258,7 +269,7 @@ mod tests {
             id,
             place,
             op: Op::Update,
-            relation,
+            relation: Arc::new(relation),
             before: image(serde_json::json!({"id": u64::MAX, "note": null})),
             after: image(serde_json::json!({
                 "id": u64::MAX, "f": (-0.1f64).to_bits(), "blob": "AP8=", "at": i64::MIN + 5, "state": "b",
@@ -268,6 +279,7 @@ mod tests {
             time: 5,
             retries: 0,
             units: (id, 7),
+            lane: OfLane::default(),
         }
     }
 
@@ -281,8 +293,8 @@ mod tests {
         let letter = letter(3, at(4, 2));
         let text = serde_json::to_string(&letter).unwrap();
         let read: Letter = serde_json::from_str(&text).unwrap();
-        assert_eq!(Letter { relation: Relation { id: 0, ..read.relation.clone() }, ..read.clone() }, letter);
-        let batch = batch(std::slice::from_ref(&read)).unwrap().unwrap();
+        assert_eq!(read, letter);
+        let batch = batch([&read]).unwrap().unwrap();
         assert_eq!(images(&batch.relations[0], 0), (letter.before.clone(), letter.after.clone()));
         assert_eq!(place(&batch, batch.first), Some(letter.place));
     }

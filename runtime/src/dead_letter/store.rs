@@ -9,13 +9,18 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Letter, Why};
+use crate::change::Relation;
 
 /// Bytes of letters that are gone, at least, before the file is written anew while the pipeline runs.
 const GONE_BYTES_MAX: u64 = 8 << 20;
+
+/// Relations that are looked for among those of letters before.
+const RELATIONS_MAX: usize = 16;
 
 /// Bytes of letters that are kept, at most.
 const BYTES_MAX: u64 = 1 << 30;
@@ -121,6 +126,8 @@ fn scan(path: &Path, file: &File, whole: Option<u64>) -> Result<Scanned, DeadLet
     let mut scanned = Scanned { letters: BTreeMap::new(), next: 1, size: 0, gone_bytes: 0 };
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
+    // Most letters are of few relations, which they share.
+    let mut relations: Vec<Arc<Relation>> = Vec::new();
     for number in 1.. {
         line.clear();
         let read = reader.read_until(b'\n', &mut line);
@@ -138,6 +145,13 @@ fn scan(path: &Path, file: &File, whole: Option<u64>) -> Result<Scanned, DeadLet
                 scanned.next = scanned.next.max(letter.id + 1);
                 if whole != Some(letter.id) {
                     (letter.before, letter.after) = (None, None);
+                }
+                match relations.iter().find(|known| **known == letter.relation) {
+                    Some(known) => letter.relation = Arc::clone(known),
+                    None => {
+                        relations.truncate(RELATIONS_MAX - 1);
+                        relations.insert(0, Arc::clone(&letter.relation));
+                    }
                 }
                 scanned.letters.insert(letter.id, (*letter, span));
             }
@@ -186,10 +200,13 @@ impl LetterFile {
         let (letters, spans): (Vec<Letter>, BTreeMap<u64, Span>) =
             letters.into_values().map(|(letter, span)| (letter.clone(), (letter.id, span))).unzip();
         file.set_len(size).map_err(write)?;
-        let mut file = LetterFile { path, file, spans, next, size, gone_bytes };
-        if gone_bytes > 0 {
-            file.write_anew()?;
+        // A crash may have left it.
+        match fs::remove_file(path.with_extension("new")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
+            Ok(()) | Err(_) => {}
         }
+        let mut file = LetterFile { path, file, spans, next, size, gone_bytes };
+        file.forget_gone()?;
         Ok((file, letters))
     }
 
@@ -238,14 +255,24 @@ impl LetterFile {
         Ok(())
     }
 
-    /// A letter was tried in vain.
-    pub fn tried(&mut self, id: u64, why: Why, time: u64) -> Result<(), DeadLetterError> {
-        let line = line(&Record::Again { id, why: why.clone(), time });
-        self.put(&line)?;
-        self.gone_bytes += line.len() as u64;
-        if let Some(span) = self.spans.get_mut(&id) {
-            let retries = span.again.as_ref().map_or(0, |again| again.2) + 1;
-            span.again = Some((why, time, retries));
+    /// Nothing of letters that are gone is left in the file.
+    pub fn forget_gone(&mut self) -> Result<(), DeadLetterError> {
+        if self.gone_bytes > 0 { self.write_anew() } else { Ok(()) }
+    }
+
+    /// Letters were tried in vain.
+    pub fn tried(&mut self, again: Vec<(u64, Why)>, time: u64) -> Result<(), DeadLetterError> {
+        if again.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<u8> = again.iter().flat_map(|(id, why)| line(&Record::Again { id: *id, why: why.clone(), time })).collect();
+        self.put(&lines)?;
+        self.gone_bytes += lines.len() as u64;
+        for (id, why) in again {
+            if let Some(span) = self.spans.get_mut(&id) {
+                let retries = span.again.as_ref().map_or(0, |again| again.2) + 1;
+                span.again = Some((why, time, retries));
+            }
         }
         Ok(())
     }
@@ -334,7 +361,7 @@ mod tests {
         assert_eq!(letters.iter().map(|l| l.id).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         file.remove(&[2, 5]).unwrap();
         let why = Why::Sink { name: "s".into(), message: "no".into() };
-        file.tried(3, why.clone(), 77).unwrap();
+        file.tried(vec![(3, why.clone())], 77).unwrap();
         let seen = |dir: &Path| read(dir, "p", None).unwrap().iter().map(|l| (l.id, l.why.clone(), l.retries)).collect::<Vec<_>>();
         let behind = Why::Behind { id: 1 };
         let expected = vec![(1, behind.clone(), 0), (3, why.clone(), 1), (4, behind, 0)];

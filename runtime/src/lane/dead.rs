@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::change::{Batch, RowId};
-use crate::dead_letter::{self, DeadLetterError, Fate, Letters, New, Units, Why};
+use crate::dead_letter::{self, DeadLetterError, Fate, Letters, New, OfLane, Units, Why};
 
 /// Rows of a lane that became letters in a row, without one that did not, before the pipeline stops.
 pub const FAILED_MAX: usize = 1000;
@@ -17,6 +17,7 @@ pub const REFUSED_MAX: usize = 10;
 /// A lane's side of [`Letters`].
 pub struct DeadLetters {
     letters: Arc<Letters>,
+    lane: OfLane,
     /// `on_row_error = "dead-letter"`; else there are letters of an earlier run, and rows wait behind them.
     buries: bool,
     /// The batch as it was read.
@@ -32,9 +33,9 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    pub fn new(letters: Arc<Letters>, buries: bool) -> DeadLetters {
+    pub fn new(letters: Arc<Letters>, lane: OfLane, buries: bool) -> DeadLetters {
         let out = HashSet::new();
-        DeadLetters { letters, buries, original: None, out, dead: 0, refused: 0, failed: 0, left_out: 0 }
+        DeadLetters { letters, lane, buries, original: None, out, dead: 0, refused: 0, failed: 0, left_out: 0 }
     }
 
     /// A row that nobody can take becomes a letter.
@@ -104,8 +105,8 @@ impl DeadLetters {
                 }
                 let Some(place) = dead_letter::place(batch, *id) else { continue };
                 let (before, after) = dead_letter::images(rows, row);
-                let (op, relation, units) = (rows.ops[row], (*rows.relation).clone(), units.both(row));
-                news.push((*id, New { place, op, relation, before, after, units, why: why.cloned() }));
+                let (op, relation, units) = (rows.ops[row], Arc::clone(&rows.relation), units.both(row));
+                news.push((*id, New { place, op, relation, before, after, units, lane: self.lane, why: why.cloned() }));
             }
         }
         news.sort_by_key(|(id, _)| *id);
@@ -125,6 +126,15 @@ impl DeadLetters {
         for rows in &mut batch.relations {
             self.left_out += rows.leave_out(|id| self.out.contains(&id));
         }
+    }
+
+    /// The batch as it was read, without the rows that are letters.
+    pub fn restore(&mut self, batch: &mut Batch) {
+        if let Some(original) = &self.original {
+            *batch = original.clone();
+        }
+        self.left_out = 0;
+        self.leave_out(batch);
     }
 
     pub fn is_out(&self, id: RowId) -> bool {

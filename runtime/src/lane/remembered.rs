@@ -33,6 +33,11 @@ impl Remembered {
     pub fn add(&mut self, mark: Mark, changes: Vec<StateChange>) {
         let lane = mark.lane;
         self.marks.insert(lane, mark);
+        self.add_letters(lane, changes);
+    }
+
+    /// The lane stands where it stood, and its plugins have changed this for dead letters.
+    pub fn add_letters(&mut self, lane: u32, changes: Vec<StateChange>) {
         self.entries.extend(changes.into_iter().map(|change| ((change.plugin, lane, change.key), change.value)));
     }
 

@@ -29,6 +29,9 @@ use crate::retry::Backoff;
 use crate::router::{Router, UnroutedError};
 use crate::sink::{Delivery, Mark, Partial, SinkError, Writer};
 
+/// How often a batch passes plugins that remember, while rows of it become letters.
+const PASSES_MAX: usize = 100;
+
 /// What a lane is sent.
 #[derive(Debug)]
 pub enum Work {
@@ -212,8 +215,6 @@ impl Worker {
         }
         self.transform(&mut batch)?;
         failpoint::pass("plugin-done");
-        let changes = self.chain.as_mut().map(Chain::take_changes).filter(|changes| !changes.is_empty());
-        let remembered = changes.map(|changes| (self.mark(&batch), changes));
         let mut parts = self.parts(&batch);
         if let Some(written) = &mut self.written {
             written.begin(&batch);
@@ -264,7 +265,12 @@ impl Worker {
                     break;
                 }
             }
+            if self.letters() > letters && self.forgets(&mut batch) {
+                self.transform(&mut batch)?;
+            }
         }
+        let changes = self.chain.as_mut().map(Chain::take_changes).filter(|changes| !changes.is_empty());
+        let remembered = changes.map(|changes| (self.mark(&batch), changes));
         let left_out = self.dead.as_ref().map_or(0, DeadLetters::left_out);
         self.status.rows_dropped.fetch_add(dropped.saturating_sub(left_out) as u64, std::sync::atomic::Ordering::Relaxed);
         self.end_letters(rows)?;
@@ -285,10 +291,45 @@ impl Worker {
     }
 
     /// Passes a batch through the plugins. Rows that they cannot process are letters, or end the lane.
+    ///
+    /// Where plugins remember, the rest of the batch passes them again then: they have seen the letters' later changes of the same keys, which
+    /// wait and pass them when they are retried, and remember nothing of those.
     fn transform(&mut self, batch: &mut Batch) -> Result<(), LaneError> {
+        if self.chain.is_some() {
+            self.sample.offer(batch);
+        }
+        for _ in 0..PASSES_MAX {
+            if !self.pass(batch)? || !self.forgets(batch) {
+                return Ok(());
+            }
+        }
+        Err(LaneError::Hopeless {
+            what: format!(
+                "plugins that remember reported other rows of a batch as errors each time that they were given the rest of it, {PASSES_MAX} times"
+            ),
+        })
+    }
+
+    /// Some plugin remembers something: what comes out of a row depends on those before it.
+    fn remembers(&self) -> bool {
+        self.chain.as_ref().is_some_and(Chain::keeps_state)
+    }
+
+    /// Rows of the batch have become letters: it is as it was read again, without them, and so is what the plugins remember. False: they
+    /// remember nothing.
+    fn forgets(&mut self, batch: &mut Batch) -> bool {
+        let (Some(chain), Some(dead)) = (self.chain.as_mut().filter(|chain| chain.keeps_state()), &mut self.dead) else {
+            return false;
+        };
+        chain.revert();
+        dead.restore(batch);
+        true
+    }
+
+    /// True if rows have become letters.
+    fn pass(&mut self, batch: &mut Batch) -> Result<bool, LaneError> {
         let buries = self.buries();
-        let Some(chain) = &mut self.chain else { return Ok(()) };
-        self.sample.offer(batch);
+        let Some(chain) = &mut self.chain else { return Ok(false) };
         let errors = chain.process_dividing(batch, if buries { Find::All } else { Find::First }).map_err(|error| {
             if !buries || !error.is_of_rows() {
                 return LaneError::Plugin(error);
@@ -307,15 +348,16 @@ impl Worker {
                     let place = dead_letter::place(batch, error.id).map(Box::new);
                     Err(LaneError::Row { place, error: Box::new(error) })
                 }
-                None => Ok(()),
+                None => Ok(false),
             };
         };
         let why = |error: RowError| {
             let sha256 = chain.sha256(&error.plugin).unwrap_or_default().into();
             (error.id, Why::Plugin { name: error.plugin, sha256, message: error.message })
         };
+        let letters = dead.count();
         dead.bury(&errors.into_iter().map(why).collect())?;
-        Ok(())
+        Ok(dead.count() > letters)
     }
 
     /// Rows that nobody can take become letters.
@@ -339,7 +381,8 @@ impl Worker {
                 what: format!("sink `{sink}`: it refuses a row that is not in the batch: {reason}"),
             });
         }
-        self.one_by_one |= dead.refused();
+        let is_slow = dead.refused();
+        self.one_by_one |= is_slow && !self.remembers();
         Ok(())
     }
 
@@ -469,6 +512,12 @@ impl Worker {
                 Err(LaneError::Sink { sink, error: SinkError::Row { reason, .. } | SinkError::Conflict(reason) })
                     if self.buries() =>
                 {
+                    if self.remembers() {
+                        // The rows behind it may be others without it.
+                        let relation = group.iter().map(|row| row.1).map(|slice| delivery.slices[slice].rows.relation.to_string());
+                        let error = SinkError::Row { relation: relation.take(1).collect(), id, reason };
+                        return Err(LaneError::Sink { sink, error });
+                    }
                     self.refuse(id, sink, reason)?;
                 }
                 written => written?,

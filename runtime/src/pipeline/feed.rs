@@ -63,6 +63,8 @@ pub enum Ended {
     Levelled,
     /// The targets are to be altered before anything more is read; everything before it is handed on.
     Altering(Box<Due>),
+    /// Dead letters are to be delivered before anything more is read; everything before them is handed on.
+    Letters,
     /// Reading a table without a key was cut by the source: it is to be begun again, with the target's table emptied.
     Cut,
 }

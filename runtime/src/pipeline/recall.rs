@@ -7,7 +7,7 @@ use super::begin::{Begin, Layout};
 use super::{PipelineError, Running};
 use crate::lane::remembered::{StateEntry, Written};
 use crate::lane::skip::Skip;
-use crate::plugin::{Chain, StateChange};
+use crate::plugin::{Chain, Plugin, StateChange};
 use crate::position::Position;
 use crate::sink::Mark;
 
@@ -23,18 +23,49 @@ impl Recalled {
     /// Gives a lane what is its.
     pub(super) fn give(&mut self, lane: usize, chain: Option<&mut Chain>) -> Option<Written> {
         if let Some(chain) = chain {
-            for ((plugin, _, key), value) in self.entries.iter().filter(|((_, of, _), _)| *of as usize == lane) {
-                chain.restore(StateChange { plugin: Arc::clone(plugin), key: key.clone(), value: Some(value.clone()) });
-            }
+            restore(&self.entries, lane as u32, chain);
         }
         self.written.get_mut(lane).and_then(Option::take)
+    }
+
+    /// No lane has rows in the target that are yet to pass its plugins again.
+    pub(super) fn is_level(&self) -> bool {
+        self.written.iter().all(Option::is_none)
+    }
+}
+
+fn restore(entries: &[StateEntry], lane: u32, chain: &mut Chain) {
+    for ((plugin, _, key), value) in entries.iter().filter(|((_, of, _), _)| *of == lane) {
+        chain.restore(StateChange { plugin: Arc::clone(plugin), key: key.clone(), value: Some(value.clone()) });
     }
 }
 
 impl Running {
+    /// Some plugin remembers something.
+    pub(super) fn remembers(&self) -> bool {
+        self.seat.plugins().iter().any(Plugin::keeps_state)
+    }
+
+    /// A chain with what the plugins remember in a lane while it does not run. `None`: there are no plugins.
+    pub(super) fn chain_of(&self, lane: u32) -> Result<Option<Chain>, PipelineError> {
+        let mut chain = self.seat.chain()?;
+        if let Some(chain) = chain.as_mut().filter(|chain| chain.keeps_state()) {
+            restore(&self.store.states(&self.pipeline.name)?, lane, chain);
+        }
+        Ok(chain)
+    }
+
+    /// Dead letters were delivered meanwhile, and plugins remember more.
+    pub(super) fn recall_again(&self, recalled: &mut Recalled) -> Result<(), PipelineError> {
+        if self.remembers() {
+            recalled.entries = self.store.states(&self.pipeline.name)?;
+        }
+        Ok(())
+    }
+
     /// `begin`: how the round would begin without any; `marks`: of the target, as far as they are kept.
     pub(super) fn recall(&self, begin: Begin, cursor: Option<Position>, marks: &[Mark]) -> Result<Begin, PipelineError> {
-        if !self.seat.plugins().iter().any(|plugin| plugin.keeps_state()) {
+        if !self.remembers() {
             return Ok(begin);
         }
         let name = &self.pipeline.name;
@@ -81,6 +112,12 @@ impl Running {
 }
 
 impl Layout {
+    /// Tells layouts apart.
+    pub(super) fn digest(&self) -> u32 {
+        let Layout { lanes, ordering, bonds } = self;
+        crc32fast::hash(&serde_json::to_vec(&(lanes, ordering, bonds)).unwrap_or_default())
+    }
+
     fn of(mark: &Mark) -> Layout {
         Layout { lanes: mark.lanes as usize, ordering: mark.ordering, bonds: Arc::clone(&mark.bonds) }
     }

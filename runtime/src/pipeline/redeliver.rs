@@ -1,9 +1,15 @@
 //! Retrying dead letters while a pipeline runs, and what `tidegate dead-letter` asks for.
 //!
-//! One unit at a time, in order, through plugins and writers of its own. As long as a unit has letters, the lanes add to them what comes
-//! for it, so that nothing overtakes what is retried; when the last one is durable at the sinks and gone from the file, what comes
-//! next goes its usual way. After a crash in between, a letter is delivered again.
+//! Many letters at a time, those of a unit in order, through plugins and writers of its own. As long as a unit has letters, the lanes add to
+//! them what comes for it, so that nothing overtakes what is retried; when the last one is durable at the sinks and gone from the file,
+//! what comes next goes its usual way. After a crash in between, a letter is delivered again.
+//!
+//! Where plugins remember, this is done between two rounds, when everything that was read is settled and what plugins remember of it is
+//! durable: a letter passes them with what they remember in its lane, and what they remember of it is durable, together with a note that
+//! it is delivered, before it is gone from the file. So it counts once, and comes out alike however often the process is killed.
 
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,13 +19,15 @@ use tokio::sync::watch;
 use super::patience::{sink_backoff, unless_told};
 use super::{PipelineError, Running};
 use crate::alteration::TableChange;
-use crate::change::Batch;
+use crate::change::{Batch, RowId};
 use crate::dead_letter::request::{Action, Outcome, Request};
-use crate::dead_letter::{self, DeadLetterError, Letter, Letters, Why, store};
+use crate::dead_letter::{self, DeadLetterError, Letter, Letters, OfLane, Why, store};
 use crate::failpoint;
+use crate::lane::dead::FAILED_MAX;
+use crate::lane::remembered::Remembered;
 use crate::lane::worker::Target;
 use crate::manifest::model::{OnRowError, Ordering};
-use crate::plugin::{Chain, Find};
+use crate::plugin::{Chain, Find, StateChange};
 use crate::router::Router;
 use crate::sink::{Delivery, SinkError};
 
@@ -32,32 +40,56 @@ const LETTERS_MAX: usize = 1000;
 /// What letters are delivered with. Made when it is needed.
 struct Way {
     chain: Option<Chain>,
+    /// Whose state the plugins have.
+    lane: OfLane,
     router: Router,
     targets: Vec<Target>,
 }
 
-/// What came of some letters of a unit.
+impl Way {
+    /// What the plugins remember of letters that do not go out is forgotten.
+    fn revert(&mut self) {
+        if let Some(chain) = &mut self.chain {
+            chain.revert();
+        }
+    }
+}
+
+/// What came of some letters.
+#[derive(Default)]
 struct Tried {
-    /// So many of the first are delivered.
-    delivered: usize,
-    /// Why the next one is not; `None`: it was not tried.
-    why: Option<Why>,
+    delivered: Vec<usize>,
+    /// The first one of its unit that could not be delivered.
+    failed: HashMap<u64, (usize, Why)>,
+    /// What plugins remember of those that are delivered.
+    changes: Vec<StateChange>,
+}
+
+impl Tried {
+    /// It cannot be delivered, and none of its unit behind it.
+    fn fail(&mut self, unit: u64, index: usize, why: Why) {
+        if self.failed.get(&unit).is_none_or(|(first, _)| index < *first) {
+            self.failed.insert(unit, (index, why));
+        }
+    }
 }
 
 impl Running {
     /// The letters of the pipeline: `None` where there are none and will be none.
-    pub(super) fn letters(&self) -> Result<Option<Arc<Letters>>, DeadLetterError> {
+    pub(super) fn letters(&self) -> Result<Option<Arc<Letters>>, PipelineError> {
         let Running { pipeline, data_dir, status, .. } = self;
         let buries = pipeline.on_row_error == OnRowError::DeadLetter;
         if !buries && !store::path(data_dir, &pipeline.name).exists() {
             return Ok(None);
         }
         let letters = Letters::open(data_dir, &pipeline.name, pipeline.ordering, pipeline.dead_letters_max)?;
+        letters.remove_delivered(&self.store.delivered_letters(&pipeline.name)?)?;
+        self.store.set_delivered_done(&pipeline.name)?;
         if letters.is_empty() && !buries {
             return Ok(None);
         }
         if matches!(pipeline.ordering, Ordering::Global | Ordering::Transaction) {
-            return Err(DeadLetterError::Ordering { pipeline: pipeline.name.clone(), count: letters.len() });
+            return Err(DeadLetterError::Ordering { pipeline: pipeline.name.clone(), count: letters.len() }.into());
         }
         if !letters.is_empty() {
             tracing::warn!(
@@ -74,6 +106,7 @@ impl Running {
     pub(super) async fn redeliver(
         &self,
         letters: Option<&Arc<Letters>>,
+        layout: u32,
         stop: &watch::Receiver<bool>,
     ) -> Result<std::convert::Infallible, PipelineError> {
         let Some(letters) = letters else { return std::future::pending().await };
@@ -82,23 +115,28 @@ impl Running {
                 () = tokio::time::sleep(REQUEST_INTERVAL) => {}
                 () = letters.freed() => {}
             }
-            self.take_up_letters(letters, stop).await?;
+            if !self.remembers() {
+                self.take_up_letters(letters, layout, stop).await?;
+            } else if !letters.freed_units().is_empty() || !Request::of(&self.data_dir, &self.pipeline.name).is_empty() {
+                self.seat.end_round();
+            }
         }
     }
 
-    /// Answers requests, and delivers what waits for nothing any more.
-    pub(super) async fn take_up_letters(&self, letters: &Arc<Letters>, stop: &watch::Receiver<bool>) -> Result<(), PipelineError> {
+    /// Answers requests, and delivers what waits for nothing any more. `layout`: of the lanes of this round.
+    pub(super) async fn take_up_letters(
+        &self,
+        letters: &Arc<Letters>,
+        layout: u32,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), PipelineError> {
         let mut way = None;
         for (left, request) in Request::of(&self.data_dir, &self.pipeline.name) {
             let ids = request.ids.as_deref();
             let (units, unknown) = letters.units(ids);
             let mut outcome = Outcome { unknown, ..Outcome::default() };
             match request.action {
-                Action::Retry => {
-                    for unit in units {
-                        self.retry(letters, unit, &mut way, stop, &mut outcome).await?;
-                    }
-                }
+                Action::Retry => self.retry(letters, units, &mut way, layout, stop, &mut outcome).await?,
                 Action::Drop => outcome.done = letters.drop_letters(ids)? as u64,
             }
             tracing::info!(
@@ -116,118 +154,167 @@ impl Running {
                 tracing::warn!("a request about dead letters cannot be answered: {error}");
             }
         }
-        for unit in letters.freed_units() {
-            self.retry(letters, unit, &mut way, stop, &mut Outcome::default()).await?;
-        }
+        self.retry(letters, letters.freed_units(), &mut way, layout, stop, &mut Outcome::default()).await?;
         self.status.dead_letters.store(letters.len() as u64, Relaxed);
         Ok(())
     }
 
-    /// The letters of a unit, in order, until one fails.
+    /// The letters of some units, each in order until one fails.
     async fn retry(
         &self,
         letters: &Letters,
-        unit: u64,
+        mut units: VecDeque<u64>,
         way: &mut Option<Way>,
+        layout: u32,
         stop: &watch::Receiver<bool>,
         outcome: &mut Outcome,
     ) -> Result<(), PipelineError> {
+        // One after the other.
+        let mut failed = 0;
         loop {
-            let some = letters.of_unit(unit, LETTERS_MAX, self.pipeline.batch.bytes.0)?;
-            if some.is_empty() || *stop.borrow() {
-                return Ok(());
-            }
+            let some = letters.first(&mut units, LETTERS_MAX, self.pipeline.batch.bytes.0)?;
+            let Some(lane) = some.first().map(|(_, letter)| letter.lane).filter(|_| !*stop.borrow()) else { return Ok(()) };
             if way.is_none() {
                 let Some(targets) = self.targets(stop).await? else { return Ok(()) };
-                *way = Some(Way { chain: self.seat.chain()?, router: self.router(), targets });
+                *way = Some(Way { chain: self.chain_of(lane.number)?, lane, router: self.router(), targets });
             }
             let Some(at) = way else { return Ok(()) };
-            let Some(Tried { delivered, why }) = self.deliver(&some, at, stop).await else { return Ok(()) };
+            if at.lane != lane && at.chain.as_ref().is_some_and(Chain::keeps_state) {
+                (at.chain, at.lane) = (self.chain_of(lane.number)?, lane);
+            }
+            let Some(tried) = self.deliver(&some, layout, at, stop).await else { return Ok(()) };
             if at.chain.as_ref().is_some_and(Chain::is_dead) {
                 *way = None;
             }
             failpoint::pass("letter-delivered");
-            let done: Vec<u64> = some.iter().take(delivered).map(|letter| letter.id).collect();
-            outcome.done += letters.remove(&done)? as u64;
+            let delivered: Vec<&Letter> = tried.delivered.iter().map(|at| &some[*at].1).collect();
+            let is_remembered = !tried.changes.is_empty();
+            if is_remembered {
+                let mut remembered = Remembered::default();
+                remembered.add_letters(lane.number, tried.changes);
+                let places: Vec<_> = delivered.iter().map(|letter| (letter.id, letter.place.clone())).collect();
+                self.store.commit_letters(&self.pipeline.name, &remembered, &places)?;
+                failpoint::pass("letter-remembered");
+            }
+            let ids: Vec<u64> = delivered.iter().map(|letter| letter.id).collect();
+            outcome.done += letters.remove(&ids)? as u64;
+            if is_remembered {
+                self.store.set_delivered_done(&self.pipeline.name)?;
+            }
             failpoint::pass("letter-removed");
             self.status.dead_letters.store(letters.len() as u64, Relaxed);
-            if let (Some(why), Some(failed)) = (why, some.get(delivered)) {
-                outcome.failed.push((failed.id, why.to_string()));
+            failed = if ids.is_empty() { failed + tried.failed.len() } else { 0 };
+            units.retain(|unit| !tried.failed.contains_key(unit));
+            // What has come meanwhile waits behind those that are delivered.
+            let last = some.iter().map(|(unit, _)| *unit).filter(|unit| !tried.failed.contains_key(unit));
+            let more = last.filter(|unit| letters.count_of(*unit) > 0);
+            for unit in more.collect::<Vec<_>>().into_iter().rev() {
+                if units.front() != Some(&unit) {
+                    units.push_front(unit);
+                }
+            }
+            let mut again: Vec<(u64, Why)> = Vec::with_capacity(tried.failed.len());
+            for (unit, (index, why)) in tried.failed {
                 outcome.waiting += (letters.count_of(unit) as u64).saturating_sub(1);
-                letters.tried(failed.id, why)?;
+                again.push((some[index].1.id, why));
+            }
+            again.sort_unstable_by_key(|(id, _)| *id);
+            outcome.failed.extend(again.iter().map(|(id, why)| (*id, why.to_string())));
+            letters.tried(again)?;
+            if failed > FAILED_MAX {
+                outcome.waiting += units.iter().map(|unit| letters.count_of(*unit) as u64).sum::<u64>();
                 return Ok(());
             }
         }
     }
 
-    /// Letters of one unit through the plugins and to the sinks, once. `None`: told to stop while a sink is away.
-    async fn deliver(&self, letters: &[Letter], way: &mut Way, stop: &watch::Receiver<bool>) -> Option<Tried> {
-        let failed = |why: Why| Some(Tried { delivered: 0, why: Some(why) });
-        let data_dir = |message: String| Why::Sink { name: "dead-letter".to_owned(), message };
-        let mut batch = match dead_letter::batch(letters) {
-            Ok(Some(batch)) => batch,
-            Ok(None) => return failed(data_dir("the letter is empty".to_owned())),
-            Err(problem) => return failed(data_dir(problem)),
-        };
-        // The first of them that does not go out.
-        let mut end = letters.len() as u64;
-        let mut why = None;
-        if let Some(chain) = &mut way.chain {
-            let of = |chain: &Chain, name: Arc<str>, message: String| Why::Plugin {
-                sha256: chain.sha256(&name).unwrap_or_default().into(),
-                name,
-                message,
-            };
-            // A guest may compute for as long as its time limit.
-            match tokio::task::block_in_place(|| chain.process_dividing(&mut batch, Find::All)) {
-                Ok(errors) => {
-                    if let Some(first) = errors.into_iter().min_by_key(|error| error.id) {
-                        end = first.id.transaction;
-                        why = Some(of(chain, first.plugin, first.message));
-                    }
-                }
-                Err(error) => return failed(of(chain, error.plugin, error.fault.to_string())),
+    /// Letters through the plugins and to the sinks, once. `None`: told to stop while a sink is away.
+    async fn deliver(&self, letters: &[(u64, Letter)], layout: u32, way: &mut Way, stop: &watch::Receiver<bool>) -> Option<Tried> {
+        let mut tried = Tried::default();
+        if way.lane.layout != layout && way.chain.as_ref().is_some_and(Chain::keeps_state) {
+            for (index, (unit, _)) in letters.iter().enumerate() {
+                let message = "it was set aside in other lanes than those of now, and what plugins remember belongs to a lane: \
+                               drop it, and change the row at the source";
+                tried.fail(*unit, index, Why::Sink { name: "dead-letter".to_owned(), message: message.to_owned() });
             }
+            return Some(tried);
         }
-        let mut target = 0;
-        while target < way.targets.len() && end > 0 {
-            leave_out(&mut batch, end);
-            let sinks = way.targets.len();
-            let routed = match way.router.route(&batch, sinks) {
-                Ok(routed) => routed,
-                Err(_) if end > 1 => {
-                    (end, why) = (1, None);
+        // Pieces, and the targets that have them.
+        let mut left: Vec<(Range<usize>, usize)> = vec![(0..letters.len(), 0)];
+        while let Some((range, mut target)) = left.pop() {
+            let goes = |index: &usize| tried.failed.get(&letters[*index].0).is_none_or(|(first, _)| index < first);
+            let indexes: Vec<usize> = range.clone().filter(goes).collect();
+            let Some(&only) = indexes.first() else { continue };
+            let some: Vec<&Letter> = indexes.iter().map(|index| &letters[*index].1).collect();
+            let why = match transformed(&some, way.chain.as_mut()) {
+                Ok((batch, errors)) if errors.is_empty() => self.write_letters(&batch, &mut target, way, stop).await?.err(),
+                Ok((_, errors)) => {
+                    for (id, why) in errors {
+                        let index = indexes[id.transaction as usize];
+                        tried.fail(letters[index].0, index, why);
+                    }
+                    // The rest passes again.
+                    left.push((range, target));
+                    way.revert();
                     continue;
                 }
-                Err(error) => return failed(Why::Sink { name: "routes".to_owned(), message: error.to_string() }),
+                Err(why) => Some(why),
             };
-            let Some(slices) = routed.slices.into_iter().nth(target) else { break };
-            let Target { name, writer, .. } = &mut way.targets[target];
+            let Some(why) = why else {
+                tried.delivered.extend(&indexes);
+                tried.changes.extend(way.chain.as_mut().map(Chain::take_changes).unwrap_or_default());
+                continue;
+            };
+            way.revert();
+            match why {
+                Why::Plugin { .. } => indexes.iter().for_each(|index| tried.fail(letters[*index].0, *index, why.clone())),
+                Why::Sink { .. } | Why::Behind { .. } if indexes.len() == 1 => tried.fail(letters[only].0, only, why),
+                Why::Sink { .. } | Why::Behind { .. } => {
+                    // One of them it must be.
+                    let middle = range.start + range.len() / 2;
+                    left.extend([(middle..range.end, target), (range.start..middle, target)]);
+                }
+            }
+        }
+        Some(tried)
+    }
+
+    /// `target`: the first that lacks them. `None`: told to stop while a sink is away.
+    async fn write_letters(
+        &self,
+        batch: &Batch,
+        target: &mut usize,
+        way: &mut Way,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<Result<(), Why>> {
+        let routed = match way.router.route(batch, way.targets.len()) {
+            Ok(routed) => routed,
+            Err(error) => return Some(Err(Why::Sink { name: "routes".to_owned(), message: error.to_string() })),
+        };
+        for slices in routed.slices.into_iter().skip(*target) {
+            let Target { name, writer, .. } = &mut way.targets[*target];
             let delivery = Delivery { slices, transactions: &batch.transactions, mark: None, commit: true };
             let mut backoff = sink_backoff();
-            let written = loop {
+            loop {
                 let mut written = writer.write(&delivery).await;
                 if matches!(written, Err(SinkError::Conflict(_))) {
                     written = writer.write_unfolded(&delivery).await;
                 }
                 match written {
+                    Ok(()) => break,
                     Err(SinkError::Retry(reason)) => {
                         tracing::warn!(sink = name, reason, "dead letters: sink is away; trying again");
                         unless_told(stop, tokio::time::sleep(backoff.next_delay())).await?;
                     }
-                    other => break other,
+                    Err(SinkError::Row { reason: message, .. }) => return Some(Err(Why::Sink { name: name.clone(), message })),
+                    Err(error @ (SinkError::Conflict(_) | SinkError::Configuration { .. })) => {
+                        return Some(Err(Why::Sink { name: name.clone(), message: error.to_string() }));
+                    }
                 }
-            };
-            let sink = |message: String| Some(Why::Sink { name: name.clone(), message });
-            match written {
-                Ok(()) => target += 1,
-                Err(SinkError::Row { id, reason, .. }) => (end, why) = (id.transaction, sink(reason)),
-                // One of them it must be.
-                Err(_) if end > 1 => (end, why) = (1, None),
-                Err(error) => (end, why) = (0, sink(error.to_string())),
             }
+            *target += 1;
         }
-        Some(Tried { delivered: end as usize, why })
+        Some(Ok(()))
     }
 
     /// The targets are about to be altered: letters of rows that the statement takes away go with them; where it changes how rows are told
@@ -266,9 +353,18 @@ pub(super) enum Waiting {
     Letters(usize),
 }
 
-/// Rows of the transactions from `end` on go nowhere.
-fn leave_out(batch: &mut Batch, end: u64) {
-    for rows in &mut batch.relations {
-        rows.leave_out(|id| id.transaction >= end);
+/// The letters as a batch that has passed the plugins, and what these cannot process. `Err`: none of them passes.
+fn transformed(letters: &[&Letter], chain: Option<&mut Chain>) -> Result<(Batch, Vec<(RowId, Why)>), Why> {
+    let damaged = |message: String| Why::Sink { name: "dead-letter".to_owned(), message };
+    let batch = dead_letter::batch(letters.iter().copied()).map_err(damaged)?;
+    let mut batch = batch.ok_or_else(|| damaged("the letter is empty".to_owned()))?;
+    let Some(chain) = chain else { return Ok((batch, Vec::new())) };
+    // A guest may compute for as long as its time limit.
+    let passed = tokio::task::block_in_place(|| chain.process_dividing(&mut batch, Find::All));
+    let why =
+        |name: Arc<str>, message: String| Why::Plugin { sha256: chain.sha256(&name).unwrap_or_default().into(), name, message };
+    match passed {
+        Ok(errors) => Ok((batch, errors.into_iter().map(|error| (error.id, why(error.plugin, error.message))).collect())),
+        Err(error) => Err(why(error.plugin, error.fault.to_string())),
     }
 }

@@ -48,6 +48,8 @@ struct State {
     relations: Vec<Arc<Relation>>,
     due: Option<Swap>,
     has_ended: bool,
+    /// The round is to end at the next boundary.
+    ends_round: bool,
 }
 
 /// Plugins that are ready to take the place of others.
@@ -139,6 +141,7 @@ impl Seat {
         let is_first = state.round == 0;
         (state.lanes, state.round) = (lanes, state.round + 1);
         state.relations.clear();
+        state.ends_round = false;
         self.is_due.store(false, Ordering::Relaxed);
         if let Some(mut swap) = state.due.take() {
             state.plugins = std::mem::take(&mut swap.plugins);
@@ -194,6 +197,17 @@ impl Seat {
         while !self.is_due() {
             self.told.notified().await;
         }
+    }
+
+    /// What is to be done between two rounds asks for the end of the one that runs. What is due then is for the next one.
+    pub fn end_round(&self) {
+        self.state().ends_round = true;
+        self.is_due.store(true, Ordering::Relaxed);
+        self.told.notify_one();
+    }
+
+    pub fn ends_round(&self) -> bool {
+        self.state().ends_round
     }
 
     pub fn take(&self) -> Option<Swap> {

@@ -9,7 +9,7 @@ use super::error::{Fault, PluginError, RowError};
 use super::instance::Instance;
 use super::lower;
 use super::plan::{Image, Plan};
-use super::state::StateChange;
+use super::state::{State, StateChange};
 use crate::change::{Batch, Column, Relation, Rows, Transaction};
 
 /// Relations that a chain is bound to, at most; beyond it, all are forgotten.
@@ -168,6 +168,16 @@ impl Chain {
         for instance in &mut self.instances {
             instance.inherit(earlier.instances.iter().find(|earlier| earlier.name() == instance.name()));
         }
+    }
+
+    /// Some plugin remembers something.
+    pub fn keeps_state(&self) -> bool {
+        self.instances.iter().any(|instance| instance.state().is_some())
+    }
+
+    /// The rows since [`Chain::take_changes`] was called last count for nothing: the plugins remember what they did before those.
+    pub fn revert(&mut self) {
+        self.instances.iter().filter_map(Instance::state).for_each(State::revert);
     }
 
     /// What the plugins have remembered or forgotten since the last call.

@@ -1,8 +1,8 @@
 //! What a plugin remembers in one lane: a bounded map, kept in memory, whose changes go to the cursor store batch by batch.
 //!
 //! It belongs to the chain, not to an instance, so that it outlives both a crash and another version of the plugin. What the calls of a batch
-//! change is undone if the batch fails; what a batch that succeeded changed is taken by the lane, and is durable no sooner than the
-//! cursor passes that batch.
+//! change is undone if the batch fails, or if rows of it become dead letters afterwards; what a batch that succeeded changed is taken by the
+//! lane, and is durable no sooner than the cursor passes that batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -39,10 +39,10 @@ struct Entries {
     entries: BTreeMap<Bytes, Bytes>,
     bytes: usize,
     bytes_max: usize,
-    /// What the current batch has changed, as it was before, in order.
+    /// What the calls that are not kept yet have changed, as it was before, in order.
     undo: Vec<(Bytes, Option<Bytes>)>,
-    /// What batches have changed that succeeded.
-    changed: BTreeSet<Bytes>,
+    /// The same of those that are kept, until it is taken.
+    kept: Vec<(Bytes, Option<Bytes>)>,
 }
 
 impl State {
@@ -64,7 +64,7 @@ impl State {
         self.lock().insert(key, Some(value));
     }
 
-    /// The batch failed.
+    /// The calls failed.
     pub(super) fn undo(&self) {
         let mut entries = self.lock();
         while let Some((key, value)) = entries.undo.pop() {
@@ -72,17 +72,26 @@ impl State {
         }
     }
 
-    /// The batch succeeded.
+    /// The calls succeeded.
     pub(super) fn keep(&self) {
         let mut entries = self.lock();
-        let undo = std::mem::take(&mut entries.undo);
-        entries.changed.extend(undo.into_iter().map(|(key, _)| key));
+        let mut undo = std::mem::take(&mut entries.undo);
+        entries.kept.append(&mut undo);
+    }
+
+    /// They did, and count for nothing: all since [`State::take_changes`] was called last.
+    pub(super) fn revert(&self) {
+        self.undo();
+        let mut entries = self.lock();
+        while let Some((key, value)) = entries.kept.pop() {
+            entries.insert(key, value);
+        }
     }
 
     /// What was changed since the last call.
     pub(super) fn take_changes(&self, plugin: &Arc<str>, to: &mut Vec<StateChange>) {
         let mut entries = self.lock();
-        let changed = std::mem::take(&mut entries.changed);
+        let changed: BTreeSet<Bytes> = std::mem::take(&mut entries.kept).into_iter().map(|(key, _)| key).collect();
         to.extend(changed.into_iter().map(|key| {
             let value = entries.entries.get(&key).cloned();
             StateChange { plugin: Arc::clone(plugin), key, value }
@@ -212,26 +221,34 @@ mod tests {
     }
 
     proptest! {
-        /// What is undone leaves no trace, and what is taken makes of the old map the new one.
+        /// What is undone or reverted leaves no trace, and what is taken makes of the old map the new one.
         #[test]
         fn batches_are_kept_or_undone(batches in proptest::collection::vec(
-            (any::<bool>(), proptest::collection::vec((0u8..6, proptest::option::of(0u8..9)), 0..8)), 0..20)
+            (0..3, proptest::collection::vec((0u8..6, proptest::option::of(0u8..9)), 0..8)), 0..20)
         ) {
             let state = State::new(1 << 20);
             let (mut model, mut stored) = (BTreeMap::new(), BTreeMap::new());
-            for (succeeds, changes) in batches {
+            for (end, changes) in batches {
                 for (key, value) in &changes {
                     let length = value.map(usize::from);
                     let bytes = length.map(|length| vec![*key; length]);
                     state.lock().put(vec![change(&[*key], bytes.as_deref())]).unwrap();
-                    if succeeds {
+                    if end == 0 {
                         match bytes {
                             Some(bytes) => drop(model.insert(vec![*key], bytes)),
                             None => drop(model.remove(&vec![*key])),
                         }
                     }
                 }
-                if succeeds { state.keep() } else { state.undo() }
+                match end {
+                    0 => state.keep(),
+                    1 => state.undo(),
+                    _ => {
+                        state.keep();
+                        state.lock().put(vec![change(b"more", Some(b"m"))]).unwrap();
+                        state.revert();
+                    }
+                }
                 let mut taken = Vec::new();
                 state.take_changes(&"p".into(), &mut taken);
                 for StateChange { key, value, .. } in taken {

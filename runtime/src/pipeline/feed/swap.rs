@@ -19,6 +19,9 @@ impl Reading {
         if !self.feed.seat.is_due() || self.feed.decoder.is_in_transaction() {
             return Ok(None);
         }
+        if self.feed.seat.ends_round() {
+            return Ok(Some(self.send_everything().await?.unwrap_or(Ended::Letters)));
+        }
         let Some(mut swap) = self.feed.seat.take() else { return Ok(None) };
         // What was not met when the plugins were made ready is bound now: the last moment to refuse.
         let wanted = match self.wanted(&mut swap) {

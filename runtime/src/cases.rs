@@ -46,6 +46,9 @@ pub struct Case {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Json>,
+    /// Changes that another instance has got before, in one batch: what the plugin remembers of them is there, and nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Json>,
     /// The changes that the plugin gets, in one batch.
     pub r#in: Vec<Json>,
     /// What it leaves, in order: a line a row and topic, with its topic where that is not its table. `None`: not written down yet.
@@ -100,6 +103,11 @@ impl CaseFile {
             let _ = write!(text, "{}\n    {{\n      \"name\": {}", if i > 0 { "," } else { "" }, Json::from(case.name.as_str()));
             if let Some(config) = &case.config {
                 let _ = write!(text, ",\n      \"config\": {config}");
+            }
+            if !case.earlier.is_empty() {
+                text.push_str(",\n      \"earlier\": [");
+                lines(&mut text, 8, case.earlier.iter().cloned());
+                text.push(']');
             }
             text.push_str(",\n      \"in\": [");
             lines(&mut text, 8, case.r#in.iter().cloned());
@@ -158,7 +166,23 @@ impl Case {
     /// Passes the case's changes through a new instance of a plugin, as one batch. `path` is for errors.
     pub fn run(&self, plugin: &Plugin, tables: &Tables, path: &Path) -> Result<Made, CaseError> {
         let mut batch = self.batch(tables, path)?;
-        let made = Chain::new(std::slice::from_ref(plugin)).and_then(|mut chain| chain.process(&mut batch));
+        let mut remembered = Vec::new();
+        if !self.earlier.is_empty() {
+            let mut earlier = self.batch_of("earlier", &self.earlier, tables, path)?;
+            let made = Chain::new(std::slice::from_ref(plugin)).and_then(|mut chain| {
+                let errors = chain.process(&mut earlier)?;
+                Ok((errors, chain.take_changes()))
+            });
+            match made {
+                Ok((errors, changes)) if errors.is_empty() => remembered = changes,
+                Ok((errors, _)) => return Ok(Made::Error(format!("earlier: {}", error(&errors[0])))),
+                Err(error) => return Ok(Made::Error(format!("earlier: {}", error.fault))),
+            }
+        }
+        let made = Chain::new(std::slice::from_ref(plugin)).and_then(|mut chain| {
+            remembered.into_iter().for_each(|change| chain.restore(change));
+            chain.process(&mut batch)
+        });
         match made {
             Ok(errors) => Ok(Made::Rows { out: out(&batch), errors: errors.iter().map(error).collect() }),
             Err(error) => Ok(Made::Error(error.fault.to_string())),
@@ -167,16 +191,21 @@ impl Case {
 
     /// Its changes as one batch.
     pub fn batch(&self, tables: &Tables, path: &Path) -> Result<Batch, CaseError> {
+        self.batch_of("in", &self.r#in, tables, path)
+    }
+
+    /// `key`: where the changes stand in the case.
+    fn batch_of(&self, key: &str, changes: &[Json], tables: &Tables, path: &Path) -> Result<Batch, CaseError> {
         let bad = |row: usize, problem: String, hint: &'static str| CaseError::Content {
             path: path.to_owned(),
-            place: format!("case {:?}, in[{row}]", self.name),
+            place: format!("case {:?}, {key}[{row}]", self.name),
             problem,
             hint,
         };
         let mut batcher = Batcher::new(usize::MAX, usize::MAX);
         let mut wanted: HashMap<u32, Arc<Wanted>> = HashMap::new();
         let mut transactions: Vec<Transaction> = Vec::new();
-        for (row, change) in self.r#in.iter().enumerate() {
+        for (row, change) in changes.iter().enumerate() {
             let hint = "a change is written as the sink `jsonl` writes it";
             let text = |key: &str| change.get(key).and_then(Json::as_str);
             let (Some(schema), Some(table)) = (text("schema"), text("table")) else {

@@ -37,6 +37,8 @@ pub enum Error {
     Schema(KeptError),
     #[error(transparent)]
     Cases(#[from] CaseError),
+    #[error(transparent)]
+    Kit(#[from] crate::kit::BuildError),
     /// The language's tools have said why.
     #[error("{} cannot be built", folder.display())]
     Build { folder: PathBuf },
@@ -104,7 +106,7 @@ impl Error {
             | Error::Exists(_)
             | Error::Write { .. }
             | Error::Output(_) => Place::Manifest,
-            Error::Schema(_) | Error::Read { .. } | Error::Cases(_) => Place::Manifest,
+            Error::Schema(_) | Error::Read { .. } | Error::Cases(_) | Error::Kit(_) => Place::Manifest,
             Error::Build { .. } | Error::CasesFailed { .. } | Error::NotReloaded { .. } | Error::Plugin(_) => Place::Plugin,
             Error::LettersFailed { .. } => Place::Plugin,
             Error::Source(_) => Place::Source,

@@ -1,13 +1,17 @@
 //! What people who write plugins are given with the program: the SDKs of each language, a template to start from, and the scripts that
 //! get and run its toolchain. It is unpacked into a cache when it is needed.
 
+mod stamp;
+
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
 use sha2::{Digest, Sha256};
+
+pub use stamp::sources;
 
 include!(concat!(env!("OUT_DIR"), "/kit.rs"));
 
@@ -89,21 +93,64 @@ pub fn start(language: Language, name: &str, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The command that builds the plugin in a folder. `cache`: where toolchains and the kit itself are kept.
-pub fn build(language: Language, cache: &Path, folder: &Path, out: &Path) -> io::Result<Command> {
-    let kit = unpack(cache)?;
+/// Builds the plugin in a folder into the component `out`. One that comes out the same stays as it is. False: the language's tools have said why it
+/// cannot be built. `cache`: where toolchains and the kit itself are kept.
+pub fn build(language: Language, cache: &Path, folder: &Path, out: &Path) -> Result<bool, BuildError> {
+    let unwritten = |path: &Path| {
+        let path = path.to_owned();
+        move |source| BuildError::Write { path, source }
+    };
+    let (id, kit) = unpack(cache).map_err(unwritten(cache))?;
     let parts = language.parts();
+    let draft = Draft(cache.join(format!("built-{}.wasm", std::process::id())));
     let mut command = Command::new("bash");
-    command.arg(kit.join("scripts/toolchains").join(parts.script)).args([OsStr::new("build"), folder.as_ref(), out.as_ref()]);
+    command.arg(kit.join("scripts/toolchains").join(parts.script)).args([OsStr::new("build"), folder.as_ref(), draft.0.as_ref()]);
     command.env("PREFIX", cache.join("toolchains").join(parts.sdk));
     if std::env::var_os("CARGO_TARGET_DIR").is_none() {
-        command.env("CARGO_TARGET_DIR", folder.canonicalize()?.join("target"));
+        command.env("CARGO_TARGET_DIR", folder.canonicalize().map_err(unwritten(folder))?.join("target"));
     }
-    Ok(command)
+    if !command.stdin(Stdio::null()).status().map_err(|_| BuildError::NoBash)?.success() {
+        return Ok(false);
+    }
+    let mut component = std::fs::read(&draft.0).map_err(unwritten(&draft.0))?;
+    let build_id = stamp::build_id(folder, &id).map_err(unwritten(folder))?;
+    stamp::stamp(&mut component, &format!("tidegate-{}", parts.sdk), &sdk_version(folder), &build_id);
+    if std::fs::read(out).is_ok_and(|old| old == component) {
+        return Ok(true);
+    }
+    // Beside it and renamed: a pipeline may be looking at it.
+    let part = out.with_extension("wasm.part");
+    std::fs::write(&part, &component).and_then(|()| std::fs::rename(&part, out)).map_err(unwritten(out))?;
+    Ok(true)
 }
 
-/// Unpacks the kit once; another version of it gets another folder.
-fn unpack(cache: &Path) -> io::Result<PathBuf> {
+/// Why a build could not begin, or end.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("bash cannot be started, which runs the language's tools\nhint: install bash: apt-get install bash")]
+    NoBash,
+    #[error("{} cannot be written or read\nhint: check the path and its rights", .path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// A file that goes when it is dropped.
+struct Draft(PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// That of the folder's own copy, or else of the kit, whose SDKs are as old as this program.
+fn sdk_version(folder: &Path) -> String {
+    let copy = std::fs::read_to_string(folder.join("sdk/Cargo.toml")).unwrap_or_default();
+    let version = copy.lines().find_map(|line| Some(line.strip_prefix("version")?.split('"').nth(1)?.to_owned()));
+    version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned())
+}
+
+/// Unpacks the kit once; another version of it gets another folder. Returns what tells it from others, and where it is.
+fn unpack(cache: &Path) -> io::Result<(String, PathBuf)> {
     let mut digest = Sha256::new();
     for (path, content) in FILES {
         digest.update(path.as_bytes());
@@ -124,7 +171,7 @@ fn unpack(cache: &Path) -> io::Result<PathBuf> {
         }
         let _ = std::fs::remove_dir_all(&draft);
     }
-    Ok(kit)
+    Ok((id, kit))
 }
 
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -12,6 +12,8 @@ mod derived;
 mod outside;
 #[path = "plugin/record.rs"]
 mod record;
+#[path = "plugin/settings.rs"]
+mod settings;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};

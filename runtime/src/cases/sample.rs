@@ -11,7 +11,15 @@ const TABLE: &str = "CREATE TABLE shop.customers (id BIGINT PRIMARY KEY, email V
 /// Many changes as one batch. `of`: the changes, taken again and again until there are `rows`. `path` is for errors.
 pub fn repeated(of: &[Json], tables: &Tables, rows: usize, path: &std::path::Path) -> Result<Batch, CaseError> {
     let changes = of.iter().cycle().take(rows).cloned().collect();
-    let case = Case { name: "all".to_owned(), config: None, r#in: changes, out: None, errors: Vec::new(), error: None };
+    let case = Case {
+        name: "all".to_owned(),
+        config: None,
+        earlier: Vec::new(),
+        r#in: changes,
+        out: None,
+        errors: Vec::new(),
+        error: None,
+    };
     case.batch(tables, path)
 }
 

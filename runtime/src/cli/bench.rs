@@ -1,18 +1,18 @@
 //! `tidegate plugin bench`: what a plugin costs, by the size of batches.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use super::plugin::{case_files, config, engine};
+use super::plugin::{case_files, engine};
 use super::table::table;
 use super::{Format, screen};
 use crate::cases::{CaseFile, sample};
 use crate::change::Batch;
 use crate::error::Error;
-use crate::plugin::{Bench, Times};
+use crate::plugin::{Bench, PluginConfig, Times};
 
 /// Rows a batch.
 const SIZES: [usize; 5] = [1, 8, 64, 256, 1024];
@@ -46,16 +46,16 @@ impl Measured {
     }
 }
 
-pub(super) fn run(plugin: &Path, cases: &[PathBuf], own_config: Option<&Json>, format: Format) -> Result<(), Error> {
-    let inputs = if cases.is_empty() { vec![sample_input(own_config)] } else { case_inputs(cases)? };
+/// The configuration of `settings` is for the updates of a table of ours; cases have their own.
+pub(super) fn run(settings: &PluginConfig, cases: &[PathBuf], format: Format) -> Result<(), Error> {
+    let inputs = if cases.is_empty() { vec![sample_input(&settings.config)] } else { case_inputs(cases)? };
     let engine = engine()?;
-    let config = config(plugin);
     // The first time it may be compiled.
     let started = Instant::now();
-    engine.load(&config)?;
+    engine.load(settings)?;
     let first_load = started.elapsed();
     let started = Instant::now();
-    let loaded = engine.load(&config)?;
+    let loaded = engine.load(settings)?;
     let load = started.elapsed();
     let mut text = String::new();
     let mut all = Vec::new();
@@ -64,13 +64,13 @@ pub(super) fn run(plugin: &Path, cases: &[PathBuf], own_config: Option<&Json>, f
         let started = Instant::now();
         plugin_of_input.instantiate()?;
         let start = started.elapsed();
-        let mut bench = Bench::new(&engine, &plugin_of_input, &config)?;
+        let mut bench = Bench::new(&engine, &plugin_of_input, settings)?;
         let measured = batches.iter().map(|batch| measure(&mut bench, batch, &name)).collect::<Result<Vec<_>, _>>()?;
         let memory = bench.memory_bytes();
         let _ = writeln!(
             text,
             "{}, {name}: loads in {:.1} ms, starts in {:.1} ms, {:.1} MiB of memory",
-            plugin.display(),
+            settings.path.display(),
             milliseconds(load),
             milliseconds(start),
             memory as f64 / f64::from(1 << 20)
@@ -89,7 +89,7 @@ pub(super) fn run(plugin: &Path, cases: &[PathBuf], own_config: Option<&Json>, f
     text.push_str(LEGEND);
     screen::print_result(&match format {
         Format::Text => text,
-        Format::Json => format!("{}\n", json!({ "file": plugin, "inputs": all })),
+        Format::Json => format!("{}\n", json!({ "file": settings.path, "inputs": all })),
     })
 }
 
@@ -134,10 +134,10 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-fn sample_input(config: Option<&Json>) -> Input {
+fn sample_input(config: &Json) -> Input {
     Input {
         name: "updates of a table of 6 columns".to_owned(),
-        config: config.cloned().unwrap_or_else(|| json!({})),
+        config: config.clone(),
         batches: SIZES.iter().map(|&rows| sample::updates(rows)).collect(),
     }
 }

@@ -331,7 +331,7 @@ enum PluginCommand {
         plugin: PathBuf,
         /// Case files (.json), or folders of them: their configuration and tables; the default is `cases` beside the plugin, if it is there.
         cases: Vec<PathBuf>,
-        /// A manifest: the tables of the servers behind the plugin, as they are now, and the limits that it has there.
+        /// A manifest: the tables behind the plugin, as its servers have them now or its files had them last, and the limits that it has there.
         #[arg(long, short, value_name = "FILE", conflicts_with = "cases")]
         manifest: Option<PathBuf>,
     },
@@ -346,6 +346,9 @@ enum PluginCommand {
         /// The plugin's configuration, as JSON: with the updates of shop.customers.
         #[arg(long, value_name = "JSON", value_parser = plugin::parse_config, conflicts_with = "cases")]
         config: Option<serde_json::Value>,
+        /// A manifest: what its section of this plugin allows, its limits and, with the updates of shop.customers, its configuration.
+        #[arg(long, short, value_name = "FILE")]
+        manifest: Option<PathBuf>,
     },
     /// Pass the changes of case files through a plugin, and compare what comes out.
     Test {
@@ -367,8 +370,9 @@ enum PluginCommand {
         /// With --record: other values of the same type and length in place of those at the source, keys too; equal ones for equal ones.
         #[arg(long, requires = "record")]
         mask: bool,
-        #[command(flatten)]
-        manifest: ManifestArg,
+        /// A manifest: what its section of this plugin allows, and its limits. With --record also the source; the default is then tidegate.toml.
+        #[arg(long, short, value_name = "FILE")]
+        manifest: Option<PathBuf>,
     },
     /// Have the process that runs load plugins again: the manifest's sections and the files. Waits until it is done.
     Reload {

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
-use super::inspect::{described, tables, uses};
+use super::inspect::{described, section, tables, uses};
 use super::watch::{self, Watched};
-use super::{Format, PluginCommand, bench, record, screen, state, versions};
+use super::{Format, MANIFEST, PluginCommand, bench, record, screen, state, versions};
 use crate::cases::CaseFile;
 use crate::error::Error;
 use crate::kit::{self, Language};
@@ -20,16 +20,21 @@ pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> 
         PluginCommand::New { name, language } => new(name, *language, format),
         PluginCommand::Build { folder } => build(folder, format),
         PluginCommand::Inspect { plugin, cases, manifest } => inspect(&component(plugin)?, cases, manifest.as_deref(), format),
-        PluginCommand::Bench { plugin, cases, config } => {
+        PluginCommand::Bench { plugin, cases, config, manifest } => {
             let plugin = component(plugin)?;
             let cases = if config.is_some() { Vec::new() } else { or_beside(&plugin, cases) };
-            bench::run(&plugin, &cases, config.as_ref(), format)
+            let mut settings = settings(&plugin, manifest.as_deref())?;
+            settings.config = config.clone().unwrap_or(settings.config);
+            bench::run(&settings, &cases, format)
         }
-        PluginCommand::Test { plugin, cases, watch: true, .. } => watched(plugin, cases, format),
+        PluginCommand::Test { plugin, cases, watch: true, manifest, .. } => watched(plugin, cases, manifest.as_deref(), format),
         PluginCommand::Test { plugin, cases, record: Some(count), mask, manifest, .. } => {
-            record(&component(plugin)?, cases, *count as usize, *mask, &manifest.manifest, format)
+            let manifest = manifest.as_deref().unwrap_or(MANIFEST.as_ref());
+            record(&component(plugin)?, cases, *count as usize, *mask, manifest, format)
         }
-        PluginCommand::Test { plugin, cases, accept, .. } => test(&component(plugin)?, cases, *accept, format),
+        PluginCommand::Test { plugin, cases, accept, manifest, .. } => {
+            test(&settings(&component(plugin)?, manifest.as_deref())?, cases, *accept, format)
+        }
         PluginCommand::Reload { plugins, manifest } => versions::reload(plugins, &manifest.manifest, format),
         PluginCommand::Rollback { plugin, to, manifest } => versions::rollback(plugin, to.as_deref(), &manifest.manifest, format),
         PluginCommand::State(command) => state::run(command, format),
@@ -94,13 +99,7 @@ fn build(folder: &Path, format: Format) -> Result<(), Error> {
         hint: "set HOME or XDG_CACHE_HOME".to_owned(),
     })?;
     let started = Instant::now();
-    let command = kit::build(language, &cache, folder, &out);
-    let mut command = command.map_err(|source| Error::Write { path: cache, source })?;
-    let status = command.stdin(std::process::Stdio::null()).status().map_err(|_| Error::Request {
-        problem: "bash cannot be started, which runs the language's tools".to_owned(),
-        hint: "install bash: apt-get install bash".to_owned(),
-    })?;
-    if !status.success() {
+    if !kit::build(language, &cache, folder, &out)? {
         return Err(Error::Build { folder: folder.to_owned() });
     }
     let inspected = engine()?.inspect(&out)?;
@@ -113,9 +112,12 @@ fn build(folder: &Path, format: Format) -> Result<(), Error> {
     })
 }
 
-/// With the limits that a manifest gives by default.
-pub(super) fn config(plugin: &Path) -> PluginConfig {
-    PluginConfig {
+/// As its section of the manifest says; without one it may have nothing but its rows, and has the limits that a manifest gives by default.
+fn settings(plugin: &Path, manifest: Option<&Path>) -> Result<PluginConfig, Error> {
+    if let Some(manifest) = manifest {
+        return Ok(PluginConfig { path: plugin.to_owned(), ..section(&manifest::load(manifest)?, plugin)?.load_config() });
+    }
+    Ok(PluginConfig {
         name: plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         path: plugin.to_owned(),
         config: Json::Object(Default::default()),
@@ -123,7 +125,7 @@ pub(super) fn config(plugin: &Path) -> PluginConfig {
         allow: Vec::new(),
         http: Vec::new(),
         sha256: None,
-    }
+    })
 }
 
 /// A plugin's engine; what it compiles is kept.
@@ -132,12 +134,13 @@ pub(super) fn engine() -> Result<Engine, Error> {
 }
 
 /// Tests, and builds where there are sources, whenever something has changed.
-fn watched(plugin: &Path, cases: &[PathBuf], format: Format) -> Result<(), Error> {
+fn watched(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Format) -> Result<(), Error> {
     let folder = Some(plugin).filter(|plugin| plugin.is_dir() && Language::of(plugin).is_some());
     let component = if plugin.is_dir() { built(plugin)? } else { component(plugin)? };
     let cases = or_beside(&component, cases);
     let watched = Watched { folder, component: component.clone(), cases: cases.clone() };
-    watch::watch(&watched, |folder| build(folder, format), || test(&component, &cases, false, format), format)
+    let test = || test(&settings(&component, manifest)?, &cases, false, format);
+    watch::watch(&watched, |folder| build(folder, format), test, format)
 }
 
 /// Takes changes into a new case file, and what the plugin makes of them.
@@ -160,12 +163,12 @@ fn record(plugin: &Path, cases: &[PathBuf], count: usize, is_masked: bool, manif
         std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
     }
     std::fs::write(&path, file.text()).map_err(|source| Error::Write { path: path.clone(), source })?;
-    test(plugin, &[path], true, format)
+    test(&settings(plugin, Some(manifest))?, &[path], true, format)
 }
 
 fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Format) -> Result<(), Error> {
     let engine = engine()?;
-    let Inspected { bytes, sha256, imports, exports, producers } = engine.inspect(plugin)?;
+    let Inspected { bytes, sha256, imports, exports, producers, build_id } = engine.inspect(plugin)?;
     let mut found: Vec<(String, String)> = Vec::new();
     let mut limits = format!("{}, unless the manifest says otherwise", Limits::default());
     if let Some(manifest) = manifest {
@@ -178,7 +181,15 @@ fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Fo
     let cases = if manifest.is_some() { Vec::new() } else { or_beside(plugin, cases) };
     for path in case_files(&cases)? {
         let file = CaseFile::read(&path)?;
-        let mut chain = Chain::new(&[engine.load(&config(plugin))?.with_config(&file.config)])?;
+        // One that may not have what it imports is shown all the same.
+        let mut chain =
+            match engine.load(&settings(plugin, None)?).and_then(|loaded| Chain::new(&[loaded.with_config(&file.config)])) {
+                Ok(chain) => chain,
+                Err(error) => {
+                    found.push((path.display().to_string(), error.fault.to_string()));
+                    continue;
+                }
+            };
         let mut relations: Vec<_> = file.relations(&path)?.into_iter().collect();
         relations.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (name, relation) in relations {
@@ -205,6 +216,9 @@ fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Fo
             for (field, value) in &producers {
                 let _ = writeln!(text, "{field:<8} {value}");
             }
+            if let Some(id) = &build_id {
+                let _ = writeln!(text, "build id {id}");
+            }
             let _ = writeln!(text, "limits   {limits}");
             for (table, plan) in &found {
                 let _ = writeln!(text, "{table}\n         {plan}");
@@ -222,16 +236,16 @@ fn inspect(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Fo
             let producers: Vec<_> = producers.iter().map(|(field, value)| json!({ "field": field, "value": value })).collect();
             let tables: Vec<_> = found.iter().map(|(table, plan)| json!({ "table": table, "plan": plan })).collect();
             let all = json!({
-                "file": plugin, "bytes": bytes, "sha256": sha256, "exports": exports, "imports": imports, "producers": producers, "limits": limits, "tables": tables,
+                "file": plugin, "bytes": bytes, "sha256": sha256, "exports": exports, "imports": imports, "producers": producers, "build_id": build_id, "limits": limits, "tables": tables,
             });
             format!("{all}\n")
         }
     })
 }
 
-fn test(plugin: &Path, cases: &[PathBuf], accept: bool, format: Format) -> Result<(), Error> {
-    let files = case_files(&if cases.is_empty() { vec![beside(plugin)] } else { cases.to_vec() })?;
-    let loaded = engine()?.load(&config(plugin))?;
+fn test(settings: &PluginConfig, cases: &[PathBuf], accept: bool, format: Format) -> Result<(), Error> {
+    let files = case_files(&if cases.is_empty() { vec![beside(&settings.path)] } else { cases.to_vec() })?;
+    let loaded = engine()?.load(settings)?;
     let mut results = Vec::new();
     for path in &files {
         let mut file = CaseFile::read(path)?;

@@ -1,8 +1,9 @@
-//! `tidegate plugin test --record`: takes changes that a plugin would get from the manifest's source into a case file.
+//! `tidegate plugin test --record`: takes changes that a plugin would get from the manifest's source into a case file; and what
+//! `tidegate plugin inspect --manifest` finds in binlog files.
 //!
 //! The pipeline is run without its plugins, into memory and beside a data folder of its own, so that it moves no cursor and disturbs no other run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,29 +26,58 @@ use crate::sink::{BeforeNeed, Delivery, Finding, Mark, Sink, SinkError, Writer};
 /// Takes `count` changes of the tables that the plugin is bound to. Fewer, if the source has no more.
 pub(super) fn record(manifest: &Manifest, component: &Path, count: usize, is_masked: bool) -> Result<CaseFile, Error> {
     let (pipeline, plugin) = uses(manifest, component)?[0];
-    let scratch = Scratch::new()?;
     let engine = Engine::new(None)?;
     let loaded = engine.load(&plugin.load_config())?;
     let (enough, stop) = watch::channel(false);
     let chain = Mutex::new(Chain::new(&[loaded])?);
     let taken = Arc::new(Taken { count, enough, chain, state: Mutex::default() });
-    let waits = pipeline.source.waits();
-    let manifest = beside(manifest, pipeline, scratch.0.clone());
-    let options = Options { pipelines: Vec::new(), until_caught_up: !waits, into: Some(Arc::new(Recorder(Arc::clone(&taken)))) };
-    let failures = block_on(async {
-        let run = Run::open(&manifest, &options).map_err(|source| Error::Open { source: Box::new(source) })?;
-        Ok(run.run(stop, Arc::new(Notify::new())).await)
-    })?;
+    let taking = Arc::clone(&taken);
+    let failure = pass(manifest, pipeline, Arc::new(move |delivery: &Delivery<'_>| taking.take(delivery)), stop)?;
     let state = std::mem::take(&mut *taken.state());
-    if let Some((name, source)) = failures.into_iter().next()
+    if let Some(failure) = failure
         && state.changes.len() < count
     {
-        return Err(Error::Pipeline { name, source: Box::new(source) });
+        return Err(failure);
     }
     if let Some(table) = &state.altered {
         tracing::warn!("the columns of {table} have changed: its changes are recorded up to there");
     }
     state.file(plugin.config.config.clone(), &pipeline.source.name, is_masked)
+}
+
+/// The tables whose changes a source of files has, each with its last columns. Reads all of them.
+pub(super) fn tables_of_files(manifest: &Manifest, pipeline: &Pipeline) -> Result<Vec<Arc<Relation>>, Error> {
+    let found: Arc<Mutex<BTreeMap<String, Arc<Relation>>>> = Arc::default();
+    let finding = Arc::clone(&found);
+    let find = move |delivery: &Delivery<'_>| {
+        let mut found = finding.lock().unwrap_or_else(PoisonError::into_inner);
+        for slice in &delivery.slices {
+            found.insert(slice.rows.relation.to_string(), Arc::clone(&slice.rows.relation));
+        }
+        Ok(())
+    };
+    // Nobody says that it is enough.
+    let (_enough, stop) = watch::channel(false);
+    match pass(manifest, pipeline, Arc::new(find), stop)? {
+        Some(failure) => Err(failure),
+        None => Ok(std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()),
+    }
+}
+
+/// What becomes of what a sink gets.
+type Take = dyn Fn(&Delivery<'_>) -> Result<(), SinkError> + Send + Sync;
+
+/// Runs a pipeline, without its plugins, until there is no more or `stop` says so. Returns why it failed, if it did.
+fn pass(manifest: &Manifest, pipeline: &Pipeline, take: Arc<Take>, stop: watch::Receiver<bool>) -> Result<Option<Error>, Error> {
+    let scratch = Scratch::new()?;
+    let waits = pipeline.source.waits();
+    let manifest = beside(manifest, pipeline, scratch.0.clone());
+    let options = Options { pipelines: Vec::new(), until_caught_up: !waits, into: Some(Arc::new(Recorder(take))) };
+    let failures = block_on(async {
+        let run = Run::open(&manifest, &options).map_err(|source| Error::Open { source: Box::new(source) })?;
+        Ok(run.run(stop, Arc::new(Notify::new())).await)
+    })?;
+    Ok(failures.into_iter().next().map(|(name, source)| Error::Pipeline { name, source: Box::new(source) }))
 }
 
 /// A manifest with this pipeline alone, which reads what is there and keeps nothing.
@@ -103,8 +133,8 @@ impl Drop for Scratch {
     }
 }
 
-/// A sink that keeps the changes that come, up to as many as are wanted.
-struct Recorder(Arc<Taken>);
+/// A sink that hands over the changes that come.
+struct Recorder(Arc<Take>);
 
 struct Taken {
     count: usize,
@@ -165,7 +195,7 @@ impl State {
             }
         }
         let name = format!("{} changes from {source}, {}", changes.len(), changes[0]["position"].as_str().unwrap_or("somewhere"));
-        let case = Case { name, config: None, r#in: changes, out: None, errors: Vec::new(), error: None };
+        let case = Case { name, config: None, earlier: Vec::new(), r#in: changes, out: None, errors: Vec::new(), error: None };
         Ok(CaseFile { config, tables: tables.iter().map(|table| statement(table)).collect(), cases: vec![case] })
     }
 }
@@ -242,10 +272,10 @@ impl Sink for Recorder {
 #[async_trait]
 impl Writer for Recorder {
     async fn write(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
-        self.0.take(delivery)
+        (self.0)(delivery)
     }
 
     async fn write_unfolded(&mut self, delivery: &Delivery<'_>) -> Result<(), SinkError> {
-        self.0.take(delivery)
+        (self.0)(delivery)
     }
 }

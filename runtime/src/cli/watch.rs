@@ -6,12 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{Format, screen};
 use crate::error::Error;
+use crate::kit;
 
 /// How often the files are looked at. Two looks that see the same, after others, are a change that is complete.
 const INTERVAL: Duration = Duration::from_millis(200);
-
-/// Folders that hold what tools make.
-const MADE: [&str; 5] = ["target", "node_modules", "__pycache__", "build", "cases"];
 
 /// Files, when they were written, and how long they are.
 type Seen = Vec<(PathBuf, Option<SystemTime>, u64)>;
@@ -83,37 +81,24 @@ fn clear(format: Format) {
 
 impl Watched<'_> {
     fn sources(&self) -> Seen {
-        let mut seen = Seen::new();
-        if let Some(folder) = self.folder {
-            look(folder, true, &mut seen);
-            seen.retain(|(path, ..)| *path != self.component);
-        }
-        seen
+        self.folder.map(kit::sources).unwrap_or_default().into_iter().filter_map(seen).collect()
     }
 
     fn inputs(&self) -> Seen {
-        let mut seen = Seen::new();
-        look(&self.component, false, &mut seen);
-        self.cases.iter().for_each(|path| look(path, false, &mut seen));
-        seen
+        let mut found = vec![self.component.clone()];
+        for path in &self.cases {
+            match std::fs::read_dir(path) {
+                Ok(entries) => found.extend(entries.filter_map(|entry| Some(entry.ok()?.path()))),
+                Err(_) => found.push(path.clone()),
+            }
+        }
+        found.sort();
+        found.into_iter().filter_map(seen).collect()
     }
 }
 
 /// What cannot be read is as what is not there.
-fn look(path: &Path, deep: bool, seen: &mut Seen) {
-    let Ok(metadata) = path.metadata() else { return };
-    if metadata.is_file() {
-        seen.push((path.to_owned(), metadata.modified().ok(), metadata.len()));
-        return;
-    }
-    let Ok(entries) = std::fs::read_dir(path) else { return };
-    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') || (path.is_dir() && (!deep || path.is_symlink() || MADE.contains(&&*name))) {
-            continue;
-        }
-        look(&path, deep, seen);
-    }
+fn seen(path: PathBuf) -> Option<(PathBuf, Option<SystemTime>, u64)> {
+    let metadata = path.metadata().ok().filter(|metadata| metadata.is_file())?;
+    Some((path, metadata.modified().ok(), metadata.len()))
 }

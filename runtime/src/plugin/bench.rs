@@ -82,6 +82,10 @@ impl Bench {
         let seen = Seen::new(picks.as_deref(), rows.len());
         times.rows += seen.len();
         apply::apply(plan, rows, &seen, outcome, self.instance.output_bytes_max())?;
+        if let Some(state) = self.instance.state() {
+            state.keep();
+            state.take_changes(self.instance.name(), &mut Vec::new());
+        }
         let applying = answered.elapsed();
         times.applying += applying;
         times.whole += (called - started) + applying;

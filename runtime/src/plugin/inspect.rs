@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use wasmparser::{KnownCustom, Parser, Payload};
+use wasmparser::{BinaryReader, KnownCustom, Parser, Payload};
 
 use super::engine::{Engine, hex, imports, refusal};
 use super::error::{Fault, PluginError};
@@ -21,6 +21,8 @@ pub struct Inspected {
     pub exports: Vec<String>,
     /// From the `producers` sections: `language`, `processed-by`, `sdk` and what made it, with its version.
     pub producers: Vec<(String, String)>,
+    /// Hexadecimal, of what it was built of, if it says so.
+    pub build_id: Option<String>,
 }
 
 impl Engine {
@@ -38,7 +40,8 @@ impl Engine {
         };
         let imports = imports(self.engine(), &component).into_iter().map(with_access).collect();
         let exports = ty.exports(self.engine()).map(|(name, _)| name.to_owned()).collect();
-        Ok(Inspected { bytes: bytes.len(), sha256, imports, exports, producers: producers(&bytes) })
+        let (producers, build_id) = (producers(&bytes), build_id(&bytes));
+        Ok(Inspected { bytes: bytes.len(), sha256, imports, exports, producers, build_id })
     }
 }
 
@@ -58,6 +61,27 @@ fn producers(bytes: &[u8]) -> Vec<(String, String)> {
         }
     }
     found
+}
+
+/// Of the component, which comes last, or else of a module in it.
+fn build_id(bytes: &[u8]) -> Option<String> {
+    let mut found = None;
+    for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+        let Payload::CustomSection(section) = payload else { continue };
+        // A vector of bytes: its length, and they.
+        if section.name() == "build_id"
+            && let Ok(id) = vector(section.data())
+        {
+            found = Some(hex(id));
+        }
+    }
+    found
+}
+
+fn vector(bytes: &[u8]) -> wasmparser::Result<&[u8]> {
+    let mut reader = BinaryReader::new(bytes, 0);
+    let length = reader.read_var_u32()?;
+    reader.read_bytes(length as usize)
 }
 
 impl Plan {

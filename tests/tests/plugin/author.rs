@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tidegate_tests::flow::Flow;
 
 #[test]
@@ -54,12 +54,19 @@ fn author(language: &str, file: &str, (from, to): (&str, &str)) {
     );
     assert!(inspected["imports"].as_array().is_some_and(|all| all.iter().all(|import| import["granted"] == true)), "{inspected}");
     assert_eq!(inspected["tables"][0]["plan"], "reads email (after, before if wanted)", "{inspected}");
+    let sdk = format!("tidegate-{} 0.1.0", language.replace("typescript", "javascript"));
+    let says = |field: &str, value: &str| json!({ "field": field, "value": value });
+    assert!(inspected["producers"].as_array().is_some_and(|all| all.contains(&says("sdk", &sdk))), "{inspected}");
+    let id = |inspected: &Json| inspected["build_id"].as_str().map(str::to_owned).expect("a build id");
+    assert_eq!(id(&inspected).len(), 32, "{inspected}");
 
     let source = flow.folder().join("hide-it").join(file);
     let text = fs::read_to_string(&source).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
     assert!(text.contains(from), "{text}");
     fs::write(&source, text.replace(from, to)).expect("write");
     done(&["build", "hide-it"]);
+    let rebuilt: Json = serde_json::from_str(&done(&["inspect", "hide-it", "--format", "json"])).expect("JSON");
+    assert_ne!(id(&inspected), id(&rebuilt), "other sources");
     let (code, stdout, _) = flow.call(&["plugin", "test", "hide-it"]);
     assert!(code == 4 && stdout.contains("+++"), "{stdout}");
 }

@@ -95,6 +95,21 @@ fn changes_of_a_server_are_taken_beside_a_running_pipeline() {
     assert!(stdout.contains("recorded.other, pipeline p\n         leaves it alone\n"), "{stdout}");
 }
 
+/// Files are read for the tables that they have changes of.
+#[test]
+fn tables_of_recorded_binlogs_are_looked_at() {
+    let flow = demo();
+    let plugin = project("target/plugins/mask.wasm").display().to_string();
+    let (code, stdout, stderr) = flow.call(&["plugin", "inspect", &plugin, "--manifest", "tidegate.toml"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("shop.customers, pipeline p\n         reads email (after, before if wanted), phone (after"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("shop.orders, pipeline p\n         leaves it alone\n"), "{stdout}");
+    assert!(!flow.folder().join("tidegate-data").exists(), "the pipeline has not begun");
+}
+
 #[test]
 fn what_cannot_be_recorded_says_why() {
     let flow = demo();

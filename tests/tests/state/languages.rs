@@ -65,6 +65,17 @@ fn put(flow: &Flow, component: &str) {
     fs::rename(&draft, flow.folder().join("number.wasm")).expect("rename a component");
 }
 
+#[test]
+fn every_language_passes_the_cases() {
+    let flow = Flow::new("");
+    let cases = project("plugins/number/cases").display().to_string();
+    for language in LANGUAGES {
+        let plugin = project("target/plugins").join(format!("number-{language}.wasm")).display().to_string();
+        let (code, stdout, stderr) = flow.call(&["plugin", "test", &plugin, &cases]);
+        assert_eq!(code, 0, "{language}: {stdout}{stderr}");
+    }
+}
+
 /// A component imports `state` if its plugin uses it, and else has `host` alone.
 #[test]
 fn who_does_not_remember_does_not_import_it() {

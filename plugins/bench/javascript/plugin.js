@@ -19,12 +19,11 @@ function masked({ offsets, data }) {
   for (let row = 1; row <= rows; row++) {
     const next = offsets[row];
     if (at < next) {
-      const first = data[at];
-      out[end++] = first;
-      if (first > 127) while (++at < next && (data[at] & 0xc0) === 0x80) out[end++] = data[at];
+      let byte = data[at];
+      out[end++] = byte;
+      if (byte > 127) while (++at < next && ((byte = data[at]) & 0xc0) === 0x80) out[end++] = byte;
     }
-    end += 3;
-    ends[row] = end;
+    ends[row] = end += 3;
     at = next;
   }
   return { offsets: ends, data: out.subarray(0, end) };
@@ -53,10 +52,10 @@ export default class Bench {
     const { words: route, nulls: routeNulls } = batch.buffers(this.names.route);
     const routes = batch.routes(TOPICS);
     const rows = batch.length;
-    for (let row = 0; row < rows; row++) {
-      // Of both, the lowest bits tell all.
-      if ((filter[row * 2] & 15) === 0 && isValue(filterNulls, row)) batch.drop(row);
-      routes[row] = route[row * 2] & 7;
+    // Of both, the lowest bits tell all.
+    for (let row = 0, word = 0; row < rows; row++, word += 2) {
+      if ((filter[word] & 15) === 0 && isValue(filterNulls, row)) batch.drop(row);
+      routes[row] = route[word] & 7;
     }
     if (routeNulls.length > 0) for (let row = 0; row < rows; row++) if (!isValue(routeNulls, row)) routes[row] = 0;
     batch.rewriteBuffers(this.names.mask, masked);

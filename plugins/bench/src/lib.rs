@@ -7,7 +7,7 @@ use tidegate_plugin::{Batch, Kind, Plan, Plugin, Relation};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Bench {
+pub struct Bench {
     /// An integer: rows where 16 divides it are dropped.
     filter: String,
     /// A text, of which only the first character is left.

@@ -27,6 +27,17 @@ pub(super) fn call(
     transactions: &[Transaction],
     picks: Option<&[u32]>,
 ) -> Result<Outcome, Fault> {
+    lowered(plan, rows, transactions, picks, |batch| instance.process(plan.input.id, batch))
+}
+
+/// What `call` makes of the selected rows.
+pub(super) fn lowered<T>(
+    plan: &Plan,
+    rows: &Rows,
+    transactions: &[Transaction],
+    picks: Option<&[u32]>,
+    call: impl FnOnce(types::Batch<'_>) -> T,
+) -> T {
     let has_before = rows.before.iter().any(Option::is_some);
     let mut passed = Vec::with_capacity(plan.reads.len());
     for read in &plan.reads {
@@ -56,8 +67,7 @@ pub(super) fn call(
         .collect();
     let metadata: Vec<types::VectorParam<'_>> = metadata.iter().map(Passed::param).collect();
     let ops: Vec<u8> = each(rows, picks).map(|row| rows.ops[row] as u8).collect();
-    let batch = types::Batch { rows: ops.len() as u32, ops: &ops, columns: &columns, metadata: &metadata };
-    instance.process(plan.input.id, batch)
+    call(types::Batch { rows: ops.len() as u32, ops: &ops, columns: &columns, metadata: &metadata })
 }
 
 fn each<'a>(rows: &'a Rows, picks: Option<&'a [u32]>) -> impl Iterator<Item = usize> + 'a {

@@ -23,6 +23,7 @@ mod instance;
 mod log;
 mod lower;
 mod memory;
+pub mod native;
 mod plan;
 mod reach;
 mod state;

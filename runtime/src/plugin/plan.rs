@@ -72,6 +72,14 @@ pub(super) struct Plan {
 impl Plan {
     /// Asks an instance. `None`: the relation does not concern the plugin.
     pub(super) fn ask(instance: &mut Instance, input: &Arc<Relation>) -> Result<Option<Plan>, Fault> {
+        Plan::answered(input, |relation| instance.bind(relation))
+    }
+
+    /// What `bind` answers to the relation.
+    pub(super) fn answered(
+        input: &Arc<Relation>,
+        bind: impl FnOnce(types::Relation<'_>) -> Result<Option<wit::Plan>, Fault>,
+    ) -> Result<Option<Plan>, Fault> {
         let types: Vec<String> = input.columns.iter().map(|c| c.source_type.to_string()).collect();
         let columns: Vec<types::ColumnDef<'_>> = input
             .columns
@@ -93,7 +101,7 @@ impl Plan {
             key: &input.key,
             attributes: &[],
         };
-        instance.bind(relation)?.map(|plan| Plan::check(plan, input).map_err(Fault::Plan)).transpose()
+        bind(relation)?.map(|plan| Plan::check(plan, input).map_err(Fault::Plan)).transpose()
     }
 
     /// True if the rows leave with other columns than they came with.

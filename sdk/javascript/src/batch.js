@@ -7,6 +7,7 @@ import { Row, Rows } from './row.js';
 import { Cells, bit, buffersOf, number, safeIntegers, valuesOf } from './vector.js';
 
 export const SIDES = ['own', 'after', 'before'];
+const IMAGES = [undefined, AFTER, BEFORE];
 
 /** The values of one side by column, as far as they were read; `image`: which one is set on this side, where it is always the same. */
 class View extends Map {
@@ -16,6 +17,9 @@ class View extends Map {
     this.image = image;
   }
 }
+
+/** A column: which sides the plan reads, and what `setAll` has set last. */
+const described = (index, name, kind) => ({ index, name, kind, sides: undefined, constant: undefined, vector: undefined });
 
 /** A relation and what was asked of it. */
 export class Bound {
@@ -27,9 +31,9 @@ export class Bound {
     /** All columns by name: those of the relation, then those added. */
     this.columns = new Map();
     relation.columns.forEach(({ name, kind }, index) => {
-      this.columns.set(name, { index, name, kind: KINDS.indexOf(kind), sides: undefined });
+      this.columns.set(name, described(index, name, KINDS.indexOf(kind)));
     });
-    plan.adds.forEach(({ name, kind }, i) => this.columns.set(name, { index: relation.columns.length + i, name, kind, sides: undefined }));
+    plan.adds.forEach(({ name, kind }, i) => this.columns.set(name, described(relation.columns.length + i, name, kind)));
     const byIndex = [...this.columns.values()];
     for (const { index, after, before } of plan.reads) {
       byIndex[index].sides = { own: after !== 'no' || before !== 'no', after: after !== 'no', before: before !== 'no' };
@@ -42,7 +46,8 @@ export class Batch {
     this._bound = bound;
     this._wire = wire;
     this._ops = wire.ops;
-    this._views = { own: new View('own', undefined), after: new View('after', AFTER), before: new View('before', BEFORE) };
+    /** By side, made when they are first looked at. */
+    this._views = { own: undefined, after: undefined, before: undefined };
     this._metadata = [];
     this._patches = new Patches(wire.rows);
     this._made = bound.derives.map((derivation) => new Made(derivation));
@@ -68,7 +73,7 @@ export class Batch {
 
   row(row) {
     if (!(row >= 0 && row < this.length)) throw new RangeError(`row ${row} of ${this.length}`);
-    return new Row(this, row, this._views.own);
+    return new Row(this, row, this._view('own'));
   }
 
   _column(name) {
@@ -111,7 +116,7 @@ export class Batch {
   }
 
   _view(side) {
-    return this._views[side] ?? this._views[SIDES[code(SIDES, side, 'side')]];
+    return this._views[side] ?? (this._views[side] = new View(side, IMAGES[code(SIDES, side, 'side')]));
   }
 
   values(name, side = 'own') {
@@ -160,26 +165,28 @@ export class Batch {
 
   routeBy(topic) {
     const { _patches: patches, length } = this;
-    const { listOf } = patches;
     const routes = patches.routesOfRows();
     for (let row = 0; row < length; row++) {
       const name = topic(row);
-      if (name !== undefined) routes[row] = listOf.get(name) ?? patches.newList(name, [name]);
+      if (name !== undefined) routes[row] = patches.listOf.get(name) ?? patches.newList(name, [name]);
     }
   }
 
   routes(topics) {
-    const { lists } = this._patches;
-    if (lists.length > 0) throw new Error('`routes` comes before other calls that route rows');
-    for (const topic of topics) this._patches.newList(topic, [topic]);
-    return this._patches.routesOfRows();
+    if (this._patches.lists.length > 0) throw new Error('`routes` comes before other calls that route rows');
+    return this._patches.routesAmong(topics);
   }
 
   setAll(name, value) {
-    const { index, kind } = this._column(name);
-    const one = new Cells(1, kind, name);
-    one.set(0, value);
-    this._patches.assign(index, AFTER, 'constant', one.vector());
+    const column = this._column(name);
+    // Mostly it is the text of the batch before.
+    if (column.constant !== value || typeof value !== 'string') {
+      const one = new Cells(1, column.kind, name);
+      one.set(0, value);
+      column.constant = value;
+      column.vector = one.vector();
+    }
+    this._patches.assign(column.index, AFTER, 'constant', column.vector);
   }
 
   setEach(name, values) {

@@ -4,8 +4,14 @@ import { AFTER, BEFORE } from './kinds.js';
 import { Cells, bitmap } from './vector.js';
 
 const EMPTY = new Uint8Array();
+/** Stands where nothing was set; never set itself. */
+const NONE = new Map();
 /** Index that leaves a row's topics as they are. */
 const UNROUTED = 0xffff;
+
+function checkLists(count) {
+  if (count > UNROUTED) throw new Error(`one batch can name ${UNROUTED} lists of topics`);
+}
 
 export class Patches {
   constructor(rows) {
@@ -14,9 +20,9 @@ export class Patches {
     this.ops = undefined;
     this.ready = [];
     /** By image code, then by name. */
-    this.cells = [new Map(), new Map()];
+    this.cells = [NONE, NONE];
     this.lists = [];
-    this.listOf = new Map();
+    this.listOf = NONE;
     this.routes = undefined;
     this.all = undefined;
     this.errors = [];
@@ -40,6 +46,7 @@ export class Patches {
   column({ index, kind, name }, image) {
     const cells = new Cells(this.rows, kind, name);
     cells.index = index;
+    if (this.cells[image] === NONE) this.cells[image] = new Map();
     this.cells[image].set(name, cells);
     return cells;
   }
@@ -59,9 +66,17 @@ export class Patches {
     return this.routes;
   }
 
+  /** The first lists, one a topic. They go by number: calls that name a topic make lists of their own. */
+  routesAmong(topics) {
+    checkLists(topics.length);
+    this.lists = topics.map((topic) => [topic]);
+    return this.routesOfRows();
+  }
+
   newList(key, topics) {
     const list = this.lists.push(topics) - 1;
-    if (list >= UNROUTED) throw new Error(`one batch can name ${UNROUTED} lists of topics`);
+    checkLists(list + 1);
+    if (this.listOf === NONE) this.listOf = new Map();
     this.listOf.set(key, list);
     return list;
   }
@@ -78,6 +93,7 @@ export class Patches {
   finish(derived) {
     const assigns = this.ready;
     for (const image of [AFTER, BEFORE]) {
+      if (this.cells[image] === NONE) continue;
       for (const cells of this.cells[image].values()) {
         const vector = cells.vector();
         // A column without NULLs was set in every row.

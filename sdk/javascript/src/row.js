@@ -16,11 +16,11 @@ export class Row {
   }
 
   get after() {
-    return new Row(this._batch, this.index, this._batch._views.after);
+    return new Row(this._batch, this.index, this._batch._view('after'));
   }
 
   get before() {
-    return new Row(this._batch, this.index, this._batch._views.before);
+    return new Row(this._batch, this.index, this._batch._view('before'));
   }
 
   get(name) {
@@ -81,6 +81,7 @@ export class Row {
 export class Rows {
   constructor(batch) {
     this._batch = batch;
+    this._view = batch._view('own');
     this._next = 0;
     this.done = false;
     this.value = undefined;
@@ -95,7 +96,7 @@ export class Rows {
     const batch = this._batch;
     if (this._next < batch._wire.rows) {
       batch._at = this._next;
-      this.value = new Row(batch, this._next++, batch._views.own);
+      this.value = new Row(batch, this._next++, this._view);
     } else {
       batch._at = undefined;
       this.done = true;

@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from componentize_py_types import Err
-from tidegate_plugin import Derivation, Plan, PluginError
+from tidegate_plugin import Buffers, Derivation, Plan, PluginError
 from tidegate_plugin.guest import transform
 from tidegate_plugin.testing import Tester, delete, insert, snapshot, table, update
 from wit_world.imports import types as wire
@@ -184,6 +184,34 @@ class Columns(unittest.TestCase):
         self.assertEqual((kept.after["region"], kept.after["twice"], kept.after["name"]), ("eu", 2, "ZOÉ"))
         self.assertEqual((kept.before["name"], kept.topics, kept.dropped), (None, ["first"], False))
         self.assertEqual((dropped.dropped, dropped.after["twice"], dropped.after["name"], dropped.topics), (True, None, None, ["rest"]))
+
+    def test_columns_are_read_and_rewritten_as_bytes(self):
+        def process(batch):
+            count, name, flag = batch.buffers("count"), batch.buffers("name"), batch.buffers("flag")
+            self.assertEqual((count.words[::8], count.valid), (b"\xff\7", b""))
+            self.assertEqual((name.data, name.offsets, name.valid), ("zoé".encode(), [0, 4, 4], b"\1\0"))
+            self.assertEqual((flag.data, batch.buffers("flag", "before").valid), (b"\1\0", b"\1\0"))
+            batch.keep(b"\0\7")
+            batch.rewrite_buffers("count", lambda old: old._replace(words=old.words[::-1]))
+            batch.rewrite_buffers("name", lambda old: Buffers(offsets=[0, 1, 2], data=b"ab"))
+            batch.rewrite_buffers("flag", lambda old: old._replace(data=old.data.translate(bytes.maketrans(b"\0\1", b"\1\0"))))
+
+        dropped, kept = run(all_columns, process, [update(ROW, ROW), insert(ROW | {"count": 7, "name": None, "flag": False})])
+        self.assertEqual((dropped.dropped, dropped.after["count"], dropped.before["name"], dropped.before["flag"]), (True, 7 << 56, "a", False))
+        self.assertEqual((kept.dropped, kept.after["count"], kept.after["name"], kept.after["flag"]), (False, 2**64 - 1, None, True))
+        with self.assertRaisesRegex(ValueError, "'own': it is after or before"):
+            run(all_columns, lambda batch: batch.buffers("name", "own"), [insert(ROW)])
+
+    def test_rows_go_to_topics_by_number(self):
+        def process(batch):
+            batch.route_among(["a", "b"], [1, 0])
+            batch.route_among(["b", "c", "b"], b"\2\1")
+
+        found = run(all_columns, process, [insert(ROW)] * 2)
+        self.assertEqual([row.topics for row in found], [["b"], ["c"]])
+        for which, error in ([2], "topic 2 of 2"), ([0, 1], "2 topics for 1 rows"):
+            with self.assertRaisesRegex(ValueError, error):
+                run(all_columns, lambda batch, which=which: batch.route_among(["a", "b"], which), [insert(ROW)])
 
     def test_bitmaps_of_any_number_of_rows(self):
         for rows in (1, 7, 8, 9, 64, 1000):

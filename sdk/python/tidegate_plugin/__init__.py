@@ -6,5 +6,6 @@ from .errors import PluginError
 from .plan import Derivation, Plan
 from .relation import Column, Relation
 from .row import Row
+from .vector import Buffers
 
-__all__ = ["Batch", "Column", "Derivation", "Plan", "PluginError", "Relation", "Row", "log"]
+__all__ = ["Batch", "Buffers", "Column", "Derivation", "Plan", "PluginError", "Relation", "Row", "log"]

@@ -1,6 +1,6 @@
 """A batch of rows of one relation: read it by column or by row; what is to be changed is collected and handed back at the end."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wit_world.exports import transform as wit
@@ -11,7 +11,7 @@ from .kinds import AFTER, BEFORE, DELETE, KINDS, METADATA, OPS, TEXTS, code
 from .outcome import Patches, constant
 from .relation import Relation
 from .row import Row
-from .vector import bit, packed, values
+from .vector import Buffers, bit, buffers, packed, rewritten, values
 
 # Which image of a row: own is after the change, or before it where the row was deleted.
 SIDES = ("own", "after", "before")
@@ -131,8 +131,15 @@ class Batch:
             found = self._metadata[word] = values(self._wire.metadata[at], len(self))
         return found
 
+    def buffers(self, name: str, image: str = "after") -> Buffers | None:
+        """One image of a column as bytes; None: the batch does not have it. Slicing and translating these takes a tenth of what a loop takes."""
+        if image not in ("after", "before"):
+            raise ValueError(f"image {image!r}: it is after or before")
+        found, _ = self._images(name, image)
+        return None if found is None else buffers(found, len(self))
+
     def keep(self, keep: Iterable[Any]) -> None:
-        """One answer a row: those of false are dropped."""
+        """One answer a row (in bytes: a byte a row): those of false are dropped."""
         self._patches.keep(keep)
 
     def route_all(self, *topics: str) -> None:
@@ -142,6 +149,10 @@ class Batch:
     def route_each(self, topics: Iterable[str | None]) -> None:
         """One topic a row; None: it stays."""
         self._patches.route_each(topics)
+
+    def route_among(self, topics: Sequence[str], which: Iterable[int]) -> None:
+        """To one of these topics each: which of them, one number a row (in bytes: a byte a row)."""
+        self._patches.route_among(topics, which)
 
     def set_all(self, name: str, value: Any) -> None:
         """The same value in every row, after the change."""
@@ -165,6 +176,14 @@ class Batch:
             texts = [rewrite(text) for text in old] if not vector.nulls else ["" if text is None else rewrite(text) for text in old]
             made = wire.Vector(kind, vector.nulls, vector.present, packed(texts))
             self._patches.assign(index, image, wit.Values_Each(made))
+
+    def rewrite_buffers(self, name: str, rewrite: Callable[[Buffers], Buffers]) -> None:
+        """Replaces the values of a column in both images, as `buffers` has them. NULL stays NULL and what is absent stays absent."""
+        index, _ = self._bound.column(name)
+        for image in (AFTER, BEFORE):
+            old = self._vectors.get((index, image))
+            if old is not None:
+                self._patches.assign(index, image, wit.Values_Each(rewritten(old, rewrite(buffers(old, len(self))))))
 
     def _derive(self, origin: int, table: str, values: Mapping[str, Any], op: str, before: Mapping[str, Any]) -> None:
         made = self._made.get(table)

@@ -1,7 +1,7 @@
 """The patches that a batch collects, as the host wants them."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from wit_world.exports import transform as wit
@@ -12,6 +12,8 @@ from .vector import Cells, bitmap
 
 # Index that leaves a row's topics as they are.
 UNROUTED = 0xFFFF
+# Any other byte than 0 is true.
+TRUTH = b"\0" + b"\1" * 255
 
 
 class Columns(dict[str, Cells]):
@@ -57,7 +59,7 @@ class Patches:
         self.kept[row] = 0
 
     def keep(self, keep: Iterable[Any]) -> None:
-        kept = bytearray(map(bool, keep))
+        kept = bytearray(keep.translate(TRUTH) if isinstance(keep, bytes | bytearray) else map(bool, keep))
         if len(kept) != self.rows:
             raise ValueError(f"{len(kept)} answers for {self.rows} rows")
         self.kept = kept if self.kept is None else bytearray(a & b for a, b in zip(self.kept, kept))
@@ -76,7 +78,23 @@ class Patches:
         self.routes[row] = self.list_of(topics)
 
     def route_each(self, topics: Iterable[str | None]) -> None:
-        routes = array("H", map(Lists(self).__getitem__, topics))
+        self.route_rows(array("H", map(Lists(self).__getitem__, topics)))
+
+    def route_among(self, topics: Sequence[str], which: Iterable[int]) -> None:
+        if isinstance(which, bytes | bytearray):
+            wide = bytearray(len(which) * 2)
+            wide[::2] = which
+            routes = array("H", wide)
+        else:
+            routes = array("H", list(which))
+        lists = list(map(self.list_of, zip(topics)))
+        if routes and max(routes) >= len(lists):
+            raise ValueError(f"topic {max(routes)} of {len(lists)}")
+        if lists != list(range(len(lists))):
+            routes = array("H", map(lists.__getitem__, routes))
+        self.route_rows(routes)
+
+    def route_rows(self, routes: "array[int]") -> None:
         if len(routes) != self.rows:
             raise ValueError(f"{len(routes)} topics for {self.rows} rows")
         if self.routes is not None:
@@ -95,7 +113,7 @@ class Patches:
         if self.all is not None:
             rest = self.list_of(tuple(self.all))
             self.routes = array("H", [rest if at == UNROUTED else at for at in self.routes])
-        return wit.Routing_ByRow(wit.ByRow([list(topics) for topics in self.lists], self.routes.tobytes()))
+        return wit.Routing_ByRow(wit.ByRow(list(map(list, self.lists)), self.routes.tobytes()))
 
     def finish(self, derived: list[wit.Derived]) -> wit.Outcome:
         assigns = self.ready

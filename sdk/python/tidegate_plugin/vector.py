@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from wit_world.imports.types import Buffer_Bits, Buffer_Packed, Buffer_Words, Varlen, Vector
 
@@ -64,6 +64,41 @@ def values(vector: Vector, rows: int) -> list[Any]:
     if not vector.nulls:
         return found
     return [value if flag else None for value, flag in zip(found, flags(vector.nulls, rows))]
+
+
+class Buffers(NamedTuple):
+    """The bytes of a column, for work on all of it at once."""
+
+    # A byte a row: 0 where it is NULL, or absent, and 1 elsewhere. Empty: no row is either.
+    valid: bytes = b""
+    # 8 bytes a row, little-endian: numbers, dates and times. Empty for other kinds.
+    words: bytes = b""
+    # Where each row's value begins in `data`, and the end of the last: text, decimals, JSON and bytes. Empty for other kinds.
+    offsets: Sequence[int] = ()
+    # The values one after the other, text as UTF-8; of booleans a byte a row, 0 or 1.
+    data: bytes = b""
+
+
+def buffers(vector: Vector, rows: int) -> Buffers:
+    valid = flags(vector.nulls, rows) if vector.nulls else b""
+    data = vector.data
+    if isinstance(data, Buffer_Words):
+        return Buffers(valid, words=data.value)
+    if isinstance(data, Buffer_Bits):
+        return Buffers(valid, data=flags(data.value, rows))
+    return Buffers(valid, offsets=memoryview(data.value.offsets).cast("i").tolist(), data=data.value.data)
+
+
+def rewritten(old: Vector, made: Buffers) -> Vector:
+    """Other values in place of the old ones, as valid as they were. The host checks them."""
+    data: Any
+    if isinstance(old.data, Buffer_Words):
+        data = Buffer_Words(bytes(made.words))
+    elif isinstance(old.data, Buffer_Bits):
+        data = Buffer_Bits(bitmap(bytes(made.data)))
+    else:
+        data = Buffer_Packed(Varlen(array("i", list(made.offsets)).tobytes(), bytes(made.data)))
+    return Vector(old.kind, old.nulls, old.present, data)
 
 
 class Unset:

@@ -68,7 +68,7 @@ docs: ## build the API documentation into target/doc
 plugins: ## build plugins/* into target/plugins/*.wasm
 	scripts/toolchains/rust-wasm.sh plugins
 
-golden: ## build plugins/golden, bench and number in the other languages that have an SDK into target/plugins/*-LANGUAGE.wasm
+golden: ## build those of plugins/* that are there in other languages into target/plugins/*-LANGUAGE.wasm
 	scripts/toolchains/js-wasm.sh plugins
 	scripts/toolchains/python-wasm.sh plugins
 	scripts/toolchains/c-wasm.sh plugins

@@ -105,7 +105,7 @@ pub fn build(language: Language, cache: &Path, folder: &Path, out: &Path) -> Res
     let draft = Draft(cache.join(format!("built-{}.wasm", std::process::id())));
     let mut command = Command::new("bash");
     command.arg(kit.join("scripts/toolchains").join(parts.script)).args([OsStr::new("build"), folder.as_ref(), draft.0.as_ref()]);
-    command.env("PREFIX", cache.join("toolchains").join(parts.sdk));
+    command.env("PREFIX", cache.join("toolchains").join(parts.sdk)).env("WASM_TOOLS", cache.join("toolchains/wasm-tools"));
     if std::env::var_os("CARGO_TARGET_DIR").is_none() {
         command.env("CARGO_TARGET_DIR", folder.canonicalize().map_err(unwritten(folder))?.join("target"));
     }

@@ -8,13 +8,13 @@ PREFIX=$(realpath -m "${PREFIX:-$PROJECT/target/toolchains/wit-bindgen}")
 [ -x "$PREFIX/bin/wit-bindgen" ] || cargo install --quiet --locked --root "$PREFIX" --no-default-features --features c,go "wit-bindgen-cli@$VERSION"
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
 # What only some plugins have is bound apart from the rest, by a world that has nothing else.
-WIT=$scratch/wit; cp -r "$PROJECT/wit/v0.1" "$WIT"
+WIT=$scratch/wit; cp -r "$PROJECT/wit/v0.1" "$WIT"; cp "$PROJECT/wit/outside.wit" "$WIT/"
 echo 'package tidegate:plugin@0.1.0; world remembering { import state; }' > "$WIT/remembering.wit"
 
 # The component type is put in by `wasm-tools component embed`, not by an object file.
 c() {
   local world
-  for world in plugin remembering; do
+  for world in plugin remembering asking; do
     "$PREFIX/bin/wit-bindgen" c --world $world --out-dir "$scratch" "$WIT" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
     cp "$scratch/$world.h" "$PROJECT/sdk/c/bindings/"
     sed '/^\/\/ Ensure that the \*_component_type.o/,$d' "$scratch/$world.c" > "$PROJECT/sdk/c/bindings/$world.c"
@@ -24,13 +24,15 @@ c() {
 # One module holds all: what the generated code imports is beside it, under internal. exports is for components alone.
 go() {
   local to=$PROJECT/sdk/go/internal/bindings name world
-  for world in remembering plugin; do
+  for world in remembering asking plugin; do
     (cd "$scratch" && "$PREFIX/bin/wit-bindgen" go --format=false --world $world --out-dir . "$WIT" > log 2>&1) || { cat "$scratch/log" >&2; exit 1; }
   done
   mkdir -p "$to/exports"
-  for name in types transform host state; do mkdir -p "$to/tidegate_plugin_$name"; cp "$scratch/tidegate_plugin_$name/wit_bindings.go" "$to/tidegate_plugin_$name/"; done
+  for name in tidegate_plugin_{types,transform,host,state} wasi_{clocks_wall_clock,random_random,cli_environment}; do
+    mkdir -p "$to/$name"; cp "$scratch/$name/wit_bindings.go" "$to/$name/"
+  done
   (echo '//go:build wasm'; echo; sed 's/^package main$/package exports/; /^func main() {}$/d' "$scratch/wit_exports.go") > "$to/exports/wit_exports.go"
-  for name in host state; do sed -i '1i //go:build wasm\n' "$to/tidegate_plugin_$name/wit_bindings.go"; done
+  sed -i '1i //go:build wasm\n' "$to"/{tidegate_plugin_host,tidegate_plugin_state,wasi_*}/wit_bindings.go
   sed -i 's#"wit_component/#"tidegate/plugin/internal/bindings/#; s#"go.bytecodealliance.org/pkg/wit/#"tidegate/plugin/internal/wit/#' "$to"/*/*.go
   gofmt -w "$to"
 }

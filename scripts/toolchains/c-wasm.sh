@@ -2,7 +2,7 @@
 # Builds C and C++ plugins over sdk/c into WebAssembly components that import nothing but tidegate:plugin/host.
 # usage: c-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
 #   build compiles FOLDER/*.c, *.cpp less test.*; test compiles all of them for this machine, without WebAssembly, and runs them
-#   plugins builds plugins/{golden,bench,number}/c into target/plugins/{golden,bench,number}-c.wasm
+#   plugins builds plugins/{golden,bench,number,outside}/c into target/plugins/{golden,bench,number,outside}-c.wasm
 # environment: PREFIX (target/toolchains/c-wasm), CC and CXX (the compilers of `test`), CFLAGS (of both)
 # clang, lld, wasi-libc and libc++ come from Debian forky, whatever the host runs: 66 MB, where zig's wheel with the same clang
 # is four times that and compiles its libc first.
@@ -80,7 +80,7 @@ locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; }
 
 case "${1:-}" in
   install) locked_install ;;
-  plugins) locked_install; for plugin in golden bench number; do build "$PROJECT/plugins/$plugin/c" "$PROJECT/target/plugins/$plugin-c.wasm"; done ;;
+  plugins) locked_install; for plugin in golden bench number outside; do build "$PROJECT/plugins/$plugin/c" "$PROJECT/target/plugins/$plugin-c.wasm"; done ;;
   build) locked_install; build "$2" "$3" ;;
   test) unit_test "$2" ;;
   *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;

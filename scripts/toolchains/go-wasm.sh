@@ -2,7 +2,7 @@
 # Builds Go plugins over sdk/go into WebAssembly components that import nothing but tidegate:plugin/host. The compiler is the
 # standard one, 1.25 or later; where the host has none, Debian forky's is unpacked (46 MB, 276 MB on disk).
 # usage: go-wasm.sh install | plugins | build FOLDER OUT.wasm | test FOLDER
-#   plugins builds plugins/{golden,bench,number}/go into target/plugins/{golden,bench,number}-go.wasm; test runs `go test`, without WebAssembly
+#   plugins builds plugins/{golden,bench,number,outside}/go into target/plugins/{golden,bench,number,outside}-go.wasm; test runs `go test`, without WebAssembly
 # environment: PREFIX (target/toolchains/go-wasm: the unpacked compiler)
 # FOLDER has a go.mod that requires tidegate/plugin; a workspace that the script makes says where that is.
 set -euo pipefail
@@ -41,7 +41,7 @@ build() {
 
 case "${1:-}" in
   install) install ;;
-  plugins) install; for plugin in golden bench number; do build "$PROJECT/plugins/$plugin/go" "$PROJECT/target/plugins/$plugin-go.wasm"; done ;;
+  plugins) install; for plugin in golden bench number outside; do build "$PROJECT/plugins/$plugin/go" "$PROJECT/target/plugins/$plugin-go.wasm"; done ;;
   build) install; build "$2" "$3" ;;
   test) install; in_workspace "$2" go test ./... ;;
   *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;

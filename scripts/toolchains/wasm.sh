@@ -3,7 +3,6 @@
 # nothing but tidegate:plugin/host.
 . "$PROJECT/scripts/servers/debs.sh"
 WASM_TOOLS=$(realpath -m "${WASM_TOOLS:-$PROJECT/target/toolchains/wasm-tools}")
-WIT=$PROJECT/wit/v0.1
 
 # wasm_tools_install: wasm-tools, and the stub with the types of `host` in it.
 wasm_tools_install() {
@@ -16,7 +15,7 @@ wasm_tools_install() {
       mv "$WASM_TOOLS/wasm-tools.part" "$WASM_TOOLS/wasm-tools"
     fi
     if [ ! "$WASM_TOOLS/wasi-stub.wasm" -nt "$PROJECT/scripts/toolchains/wasi-stub.wat" ]; then
-      (cat "$WIT/plugin.wit"; echo "world stub { import host; }") > "$WASM_TOOLS/stub.wit"
+      (cat "$PROJECT/wit/v0.1/plugin.wit"; echo "world stub { import host; }") > "$WASM_TOOLS/stub.wit"
       "$WASM_TOOLS/wasm-tools" component embed --world stub "$WASM_TOOLS/stub.wit" "$PROJECT/scripts/toolchains/wasi-stub.wat" -o "$WASM_TOOLS/wasi-stub.part"
       mv "$WASM_TOOLS/wasi-stub.part" "$WASM_TOOLS/wasi-stub.wasm"
     fi
@@ -26,7 +25,8 @@ wasm_tools_install() {
 # component CORE OUT: what a core module exports, as a plugin; of what it may import, the component imports what the module does. An unchanged component
 # keeps its time stamp.
 component() {
-  "$WASM_TOOLS/wasm-tools" component embed --world plugin-with-state "$WIT" "$1" -o "$1.embedded"
+  mkdir -p "$1.wit"; cp "$PROJECT"/wit/v0.1/*.wit "$PROJECT/wit/outside.wit" "$1.wit/"
+  "$WASM_TOOLS/wasm-tools" component embed --world plugin-with-all "$1.wit" "$1" -o "$1.embedded"
   "$WASM_TOOLS/wasm-tools" component new --adapt "wasi_snapshot_preview1=$WASM_TOOLS/wasi-stub.wasm" "$1.embedded" -o "$1.component"
   mkdir -p "$(dirname "$2")"
   cmp -s "$1.component" "$2" || { cp "$1.component" "$2.part.$$"; mv "$2.part.$$" "$2"; }

@@ -401,6 +401,16 @@ typedef struct tg_state_entry {
 // there is one.
 const char *tg_state_scan(tg_str start, uint32_t entries_max, const tg_state_entry **entries, size_t *len);
 
+// ---- What the manifest grants: `allow`. A component that calls one of these imports what it needs, and is refused where that is not granted;
+// docs/security.md says what each gives. Rows that come again after a crash see another time and other numbers than before.
+
+// The time of day, as TG_TIMESTAMP has it: allow = ["clock"].
+int64_t tg_now(void);
+// Random bytes: allow = ["random"].
+void tg_random(void *bytes, size_t len);
+// A variable of the environment: allow = ["env:NAME"]. ptr is NULL if it is not granted.
+tg_str tg_env(const char *name);
+
 #ifdef __cplusplus
 }
 #endif

@@ -73,6 +73,29 @@ fn what_is_granted_works_and_shows_nothing_else() {
     assert_eq!(outcome(json!({"do": "env"}), &[]), "[(\"TIDEGATE_TEST_GRANTED\", \"a value\")] []");
 }
 
+/// The SDKs of C and Go have functions for it; what a plugin does not call is not imported.
+#[test]
+fn what_is_granted_works_in_other_languages() {
+    for language in ["c", "go"] {
+        let path = config(&format!("outside-{language}"), json!({})).path;
+        let plugin = ENGINE.load(&PluginConfig { path, ..outside(json!({}), &[]) }).unwrap_or_else(|e| panic!("{language}: {e}"));
+        let outcome = |what: &str| {
+            let mut batch = batch(&customers(), &ALL, &EMAILS);
+            process(&[plugin.with_config(&json!({ "do": what }))], &mut batch).unwrap_or_else(|e| panic!("{language}: {e}"));
+            texts(&batch.relations[0].after[1])[0].clone().expect("a text")
+        };
+        let seconds: u64 = outcome("clock").parse().expect("seconds");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+        assert!(now.abs_diff(seconds) < 60, "{language}");
+        assert_ne!(outcome("random"), outcome("random"), "{language}");
+        assert_eq!(outcome("env"), "a value alone", "{language}");
+    }
+    let path = config("outside-c", json!({})).path;
+    let ungranted = PluginConfig { path, allow: grants(&ALLOW[1..]), ..outside(json!({}), &[]) };
+    let text = ENGINE.load(&ungranted).expect_err("refused").to_string();
+    assert!(text.contains("wasi:clocks/wall-clock@0.2.0") && text.ends_with("allow = [\"clock\"]"), "{text}");
+}
+
 #[test]
 fn waiting_ends_with_the_call() {
     for deed in ["sleep", "stuck"] {

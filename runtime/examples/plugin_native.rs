@@ -5,12 +5,16 @@
 
 use std::time::{Duration, Instant};
 
-use bench::Bench;
 use tidegate::cases::sample;
 use tidegate::plugin::native::{Linked, Native, answer, wire};
 use tidegate_plugin::Guest;
 use tidegate_plugin::bindings::exports::tidegate::plugin::transform::{self as guest, Guest as _};
 use tidegate_plugin::bindings::tidegate::plugin::types as guest_wire;
+
+#[path = "../../plugins/bench/src/lib.rs"]
+mod bench;
+
+use bench::Bench;
 
 /// How long batches of one size are passed, and how many of them at most.
 const TIME: Duration = Duration::from_millis(300);

@@ -26,6 +26,8 @@ class Bound:
         # Index and kind by name: the columns of the relation, then those added.
         self.columns = {c.name: (at, KINDS.index(c.kind)) for at, c in enumerate(relation.columns)}
         self.columns |= {add.name: (len(relation.columns) + at, add.kind) for at, add in enumerate(plan.adds)}
+        # By column, what `set_all` has set last.
+        self.constants: dict[str, tuple[Any, wire.Vector]] = {}
         self.reads = {r.index: (r.after is not wit.Want.NO, r.before is not wit.Want.NO) for r in plan.reads}
 
     def column(self, name: str) -> tuple[int, int]:
@@ -40,11 +42,21 @@ class Values(dict[str, list[Any]]):
     """The values of one side by column, made when they are first read."""
 
     def __init__(self, batch: "Batch", side: str) -> None:
-        super().__init__()
         self.batch, self.side = batch, side
 
     def __missing__(self, name: str) -> list[Any]:
         found = self[name] = self.batch._read(name, self.side)
+        return found
+
+
+class Views(dict[str, Values]):
+    """The values by side."""
+
+    def __init__(self, batch: "Batch") -> None:
+        self.batch = batch
+
+    def __missing__(self, side: str) -> Values:
+        found = self[side] = Values(self.batch, side)
         return found
 
 
@@ -57,7 +69,7 @@ class Batch:
         self._ops = batch.ops
         self._has_deletes = DELETE in batch.ops
         self._vectors = {(c.index, c.image): c.vector for c in batch.columns}
-        self._values = {side: Values(self, side) for side in SIDES}
+        self._values = Views(self)
         self._metadata: dict[str, list[Any]] = {}
         self._patches = Patches(batch.rows, bound)
         self._made = {f"{d.schema}.{d.table}": Made(d) for d in bound.plan.derives}
@@ -157,7 +169,12 @@ class Batch:
     def set_all(self, name: str, value: Any) -> None:
         """The same value in every row, after the change."""
         index, kind = self._bound.column(name)
-        self._patches.assign(index, AFTER, wit.Values_Constant(constant(kind, name, value)))
+        # Mostly it is the text of the batch before.
+        last, made = self._bound.constants.get(name, (None, None))
+        if made is None or last.__class__ is not str or last != value:
+            made = constant(kind, name, value)
+            self._bound.constants[name] = (value, made)
+        self._patches.assign(index, AFTER, wit.Values_Constant(made))
 
     def set_each(self, name: str, values: Iterable[Any]) -> None:
         """One value a row, after the change; None is NULL."""

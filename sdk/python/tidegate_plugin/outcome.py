@@ -20,7 +20,6 @@ class Columns(dict[str, Cells]):
     """The cells of the columns of one image, made when they are first set."""
 
     def __init__(self, rows: int, bound: Any) -> None:
-        super().__init__()
         self.rows, self.bound = rows, bound
 
     def __missing__(self, name: str) -> Cells:
@@ -87,11 +86,14 @@ class Patches:
             routes = array("H", wide)
         else:
             routes = array("H", list(which))
-        lists = list(map(self.list_of, zip(topics)))
-        if routes and max(routes) >= len(lists):
-            raise ValueError(f"topic {max(routes)} of {len(lists)}")
-        if lists != list(range(len(lists))):
-            routes = array("H", map(lists.__getitem__, routes))
+        if routes and max(routes) >= len(topics):
+            raise ValueError(f"topic {max(routes)} of {len(topics)}")
+        lists = dict(zip(zip(topics), range(len(topics))))
+        if not self.lists and len(lists) == len(topics) < UNROUTED:
+            # The first lists, in the order of the topics.
+            self.lists = lists
+        else:
+            routes = array("H", map([self.list_of((topic,)) for topic in topics].__getitem__, routes))
         self.route_rows(routes)
 
     def route_rows(self, routes: "array[int]") -> None:

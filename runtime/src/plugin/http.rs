@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response};
@@ -24,6 +24,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::io::TokioIo;
@@ -266,10 +267,21 @@ async fn send(
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     parts.uri = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
     let limit = shared.limits.output_bytes_max;
-    let body = Bounded::new(body, limit, deadline, || Error::HttpRequestBodySize(None));
+    let (told, unsent) = oneshot::channel();
+    let mut body = Bounded::new(body, limit, deadline, || Error::HttpRequestBodySize(None));
+    body.told = Some(told);
     let first_by = within(options.and_then(|options| options.first_byte_timeout));
     let answer = timeout_at(first_by, sender.send_request(Request::from_parts(parts, body))).await;
     let answer = answer.map_err(|_| Error::HttpResponseTimeout)??;
+    // A server may answer before it has read the body, of which the rest may be too long all the same.
+    let ended = async {
+        let Ok(mut rest) = unsent.await else { return Ok(()) };
+        while let Some(frame) = rest.frame().await {
+            frame?;
+        }
+        Ok(())
+    };
+    timeout_at(first_by, ended).await.unwrap_or(Err(Error::HttpResponseTimeout))?;
     let limit = shared.limits.memory_bytes_max;
     if answer.body().size_hint().lower() > limit as u64 {
         return Err(Error::HttpResponseBodySize(Some(answer.body().size_hint().lower())));
@@ -283,14 +295,33 @@ async fn send(
 /// A body that ends with an error where it is too long, or takes too long.
 struct Bounded {
     body: WasiBody,
-    left: usize,
+    /// `None`: it was too long.
+    left: Option<usize>,
     end: Pin<Box<Sleep>>,
     too_long: fn() -> Error,
+    /// Told what is left of it when nobody wants it any more; dropped when it is at its end.
+    told: Option<oneshot::Sender<Bounded>>,
+}
+
+impl Drop for Bounded {
+    fn drop(&mut self) {
+        if let Some(told) = self.told.take() {
+            let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            let body = std::mem::replace(&mut self.body, nothing);
+            let _ = told.send(Bounded {
+                body,
+                left: self.left,
+                end: Box::pin(sleep_until(self.end.deadline())),
+                too_long: self.too_long,
+                told: None,
+            });
+        }
+    }
 }
 
 impl Bounded {
     fn new(body: WasiBody, left: usize, deadline: Instant, too_long: fn() -> Error) -> Bounded {
-        Bounded { body, left, end: Box::pin(sleep_until(deadline)), too_long }
+        Bounded { body, left: Some(left), end: Box::pin(sleep_until(deadline)), too_long, told: None }
     }
 }
 
@@ -299,19 +330,18 @@ impl Body for Bounded {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(left) = self.left else { return Poll::Ready(Some(Err((self.too_long)()))) };
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
             ready!(self.end.as_mut().poll(context));
             return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
         };
-        let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
+        let Some(Ok(frame)) = frame else {
+            self.told = None;
+            return Poll::Ready(frame);
+        };
         let length = frame.data_ref().map_or(0, Bytes::len);
-        Poll::Ready(Some(match self.left.checked_sub(length) {
-            Some(left) => {
-                self.left = left;
-                Ok(frame)
-            }
-            None => Err((self.too_long)()),
-        }))
+        self.left = left.checked_sub(length);
+        Poll::Ready(Some(if self.left.is_some() { Ok(frame) } else { Err((self.too_long)()) }))
     }
 
     fn is_end_stream(&self) -> bool {

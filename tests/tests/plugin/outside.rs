@@ -257,6 +257,11 @@ fn time_and_size_of_requests_are_limited() {
         json!({"do": "http", "url": format!("http://{own}/"), "bytes": 5 << 20, "headers": [["content-length", (5 << 20).to_string()]]}),
     );
     assert!(!answer.starts_with("200"), "{answer}");
+    // One that does not say how long it is, to a server that answers at once.
+    let answer = small(json!({"do": "http", "url": format!("http://{own}/"), "bytes": 5 << 20}));
+    assert!(answer.contains("HttpRequestBodySize"), "{answer}");
+    let answer = small(json!({"do": "http", "url": format!("http://{own}/hello"), "bytes": 3 << 20}));
+    assert!(answer.starts_with("200 hello"), "{answer}");
     let answer = small(json!({"do": "http", "url": format!("http://{own}/"), "times": 101}));
     assert_eq!(answer, "ErrorCode::ConnectionLimitReached");
 }
@@ -302,7 +307,7 @@ tables = ["shop.*"]
 path = "{}"
 allow = ["clock", "random", "env:HOME", "http:127.0.0.1:{port}"]
 config = {{ do = "http", url = "http://127.0.0.1:{port}/hello" }}
-http."127.0.0.1:{port}".headers = {{ x-secret = "hunter2" }}
+http."127.0.0.1:{port}".headers = {{ x-secret = "${{env:OUTSIDE_SECRET}}" }}
 
 [sink.out]
 type = "jsonl"
@@ -317,7 +322,8 @@ sink = "out"
         project("target/plugins/outside.wasm").display(),
         port = peer.port,
     ));
-    flow.catch_up();
+    let mut run = flow.start(&["--until", "caught-up"], &[("OUTSIDE_SECRET", "hunter2")]);
+    assert!(run.wait().success(), "{}", run.log());
     let out = std::fs::read_to_string(flow.folder().join("out.jsonl")).expect("the output");
     assert!(out.contains("200 hello (5 bytes)") && !out.contains("hunter2"));
     assert!(peer.log().contains("x-secret: hunter2"));

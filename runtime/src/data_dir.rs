@@ -4,28 +4,33 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Made by chance when the folder is first used. Of a folder that is not there yet, or cannot be written, it is not kept.
 pub fn identity(data_dir: &Path) -> Arc<str> {
-    let path = data_dir.join("identity");
-    let read = || fs::read_to_string(&path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    made_once(&data_dir.join("identity"), 0o644, || format!("{:016x}", RandomState::new().hash_one(data_dir))).into()
+}
+
+/// What a file holds, which is made if it is missing; where that fails, what was made for it.
+pub fn made_once(path: &Path, mode: u32, make: impl FnOnce() -> String) -> String {
+    let read = || fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     if let Some(known) = read() {
-        return known.into();
+        return known;
     }
-    let made = format!("{:016x}", RandomState::new().hash_one(data_dir));
+    let made = make();
     // Whole or not at all: another process may be at it, too.
-    let part = data_dir.join(format!("identity.{made}"));
-    let written = OpenOptions::new().write(true).create_new(true).open(&part).and_then(|mut file| {
+    let part = path.with_extension(format!("{:016x}", RandomState::new().hash_one(&made)));
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part).and_then(|mut file| {
         file.write_all(made.as_bytes())?;
         file.sync_all()
     });
-    let linked = written.and_then(|()| fs::hard_link(&part, &path));
+    let linked = written.and_then(|()| fs::hard_link(&part, path));
     let _ = fs::remove_file(&part);
     match linked {
-        Ok(()) => made.into(),
-        Err(_) => read().unwrap_or(made).into(),
+        Ok(()) => made,
+        Err(_) => read().unwrap_or(made),
     }
 }
 

@@ -20,7 +20,7 @@ use super::error::{Fault, PluginError};
 use super::grants::{self, Access};
 use super::instance::{Guest, Instance};
 use super::log::LogRate;
-use super::versions::Version;
+use super::versions::{self, Version};
 use super::{Limits, PluginConfig, bindings, http, state};
 use crate::manifest::grant::Grant;
 
@@ -45,6 +45,8 @@ const CACHED_MAX: usize = 64;
 pub struct Engine {
     engine: wasmtime::Engine,
     cache: Option<PathBuf>,
+    /// For [`Version`].
+    settings_key: Arc<str>,
 }
 
 impl Engine {
@@ -68,7 +70,7 @@ impl Engine {
             }
         };
         std::thread::Builder::new().name("plugin-clock".into()).spawn(tick).map_err(|e| failed(e.to_string()))?;
-        Ok(Engine { engine, cache: cache.map(Path::to_owned) })
+        Ok(Engine { engine, cache: cache.map(Path::to_owned), settings_key: versions::key(cache).into() })
     }
 
     /// Reads, compiles and checks a plugin. Takes seconds for a large component that is not in the cache.
@@ -110,7 +112,7 @@ impl Engine {
                 name: Arc::clone(name),
                 pre,
                 config: config.config.to_string(),
-                version: Version::new(config, sha256, bytes.len() as u64),
+                version: Version::new(config, &self.settings_key, sha256, bytes.len() as u64),
                 limits: config.limits.clone(),
                 environment,
                 http: http::targets(&config.allow, &config.http)?.into(),

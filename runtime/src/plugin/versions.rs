@@ -1,9 +1,10 @@
 //! What is kept of plugins in `data_dir/plugins`: their components, what ran when, and which one a user went back to.
 //!
 //! `<sha256>.wasm` is a component. `history/<plugin>.jsonl` has an [`Entry`] a line, oldest first; a line that is cut or not
-//! understood is passed over. `history/<plugin>.back` is the JSON of a [`Back`]. Whoever writes holds the lock of `history/lock`.
+//! understood is passed over. `settings-key`: see [`key`]. `history/<plugin>.back` is the JSON of a [`Back`]. Whoever writes holds the lock of `history/lock`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::sha256;
 use super::{Fault, PluginConfig, PluginError};
-use crate::data_dir::write_whole;
+use crate::data_dir::{made_once, write_whole};
 
 /// Entries of a plugin that are kept; older ones go when there are twice as many.
 const ENTRIES_MAX: usize = 500;
@@ -35,17 +36,30 @@ pub struct Version {
 }
 
 impl Version {
-    pub(super) fn new(config: &PluginConfig, sha256: String, bytes: u64) -> Version {
-        Version { sha256, settings: settings(config), bytes }
+    /// `key`: see [`key`].
+    pub(super) fn new(config: &PluginConfig, key: &str, sha256: String, bytes: u64) -> Version {
+        Version { sha256, settings: settings(config, key), bytes }
     }
 }
 
+/// What digests of settings are made with: these may hold secrets, which could be guessed by a digest that anyone can make.
+/// Made by chance, and kept for its owner alone; without a folder, or where it cannot be written, for this process.
+pub(super) fn key(folder: Option<&Path>) -> String {
+    let made = || (0..4).map(|word| format!("{:016x}", RandomState::new().hash_one(word))).collect::<String>();
+    let kept = |folder: &Path| {
+        // If that fails, it cannot be kept.
+        let _ = fs::create_dir_all(folder);
+        made_once(&folder.join("settings-key"), 0o600, made)
+    };
+    folder.map_or_else(made, kept)
+}
+
 /// The first digits of a digest of all settings.
-fn settings(config: &PluginConfig) -> String {
+fn settings(config: &PluginConfig, key: &str) -> String {
     let PluginConfig { name: _, path: _, sha256: _, config, limits, allow, http } = config;
     let headers: Vec<Vec<(&str, &str)>> =
         http.iter().map(|host| host.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()).collect();
-    let mut digest = sha256(format!("{config} {limits:?} {allow:?} {http:?} {headers:?}").as_bytes());
+    let mut digest = sha256(format!("{key} {config} {limits:?} {allow:?} {http:?} {headers:?}").as_bytes());
     digest.truncate(16);
     digest
 }

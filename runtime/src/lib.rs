@@ -27,6 +27,7 @@ pub mod position;
 pub mod prepared;
 #[cfg(test)]
 mod random;
+pub mod request;
 pub mod retry;
 pub mod router;
 pub mod schema;

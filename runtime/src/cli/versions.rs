@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::manifest;
 use crate::manifest::model::Manifest;
 use crate::manifest::nearest::nearest;
-use crate::pipeline::reload::asked::{Asked, Left, Told, What};
+use crate::pipeline::reload::asked::{Asked, Asking, Told, What};
 use crate::plugin::versions::{Cause, Entry, Outcome, Versions, short};
 
 /// How often the answer is looked for,
@@ -80,7 +80,7 @@ fn ask(manifest: &Manifest, versions: &Versions, asked: &Asked) -> Result<Option
         return Ok(None);
     }
     let write = |source| Error::Write { path: manifest.data_dir.join("plugins"), source };
-    let left: Left = asked.leave(&manifest.data_dir).map_err(write)?;
+    let left: Asking = asked.leave(&manifest.data_dir).map_err(write)?;
     let (began, mut looked, mut patient) = (Instant::now(), Instant::now(), true);
     loop {
         if let Some(told) = left.answer() {

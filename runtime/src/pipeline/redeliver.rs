@@ -150,9 +150,7 @@ impl Running {
                 // What is left of it is for the next run.
                 return Ok(());
             }
-            if let Err(error) = left.answer(&outcome) {
-                tracing::warn!("a request about dead letters cannot be answered: {error}");
-            }
+            left.answer(&outcome);
         }
         self.retry(letters, letters.freed_units(), &mut way, layout, stop, &mut Outcome::default()).await?;
         self.status.dead_letters.store(letters.len() as u64, Relaxed);

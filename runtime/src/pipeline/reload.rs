@@ -103,7 +103,8 @@ impl Reloader {
     }
 
     async fn run(mut self, hangup: Arc<Notify>) {
-        asked::clear(&self.shared.manifest.data_dir);
+        // What was asked of an earlier process is done by the start.
+        asked::take(&self.shared.manifest.data_dir);
         // Commands see by it that a process runs. One of them may hold it for a moment.
         let lock = loop {
             match self.shared.versions.lock() {

@@ -1,17 +1,13 @@
-//! Requests to read tables again, which `tidegate snapshot` leaves in `data_dir/requests`: one JSON file each.
-//!
-//! The data folder's store belongs to the process that runs; a file can be left beside it at any time. It is deleted when the cursor
-//! store has what it asks for.
+//! Requests to read tables again, which `tidegate snapshot` leaves in `data_dir/requests`. Each is done with when the cursor store has what it
+//! asks for.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::{CursorError, Store};
-use crate::data_dir::write_whole;
 use crate::manifest::pattern::Patterns;
+use crate::request::{self, Left};
 use crate::source::snapshot::to_read::ToRead;
 use crate::source::{Source, SourceError};
 
@@ -34,26 +30,14 @@ fn folder(data_dir: &Path) -> PathBuf {
 impl Request {
     /// Leaves the request for the process that runs, or the next one.
     pub fn leave(&self, data_dir: &Path) -> std::io::Result<()> {
-        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
-        let path = folder(data_dir).join(format!("{now_us:020}-{}-{}.json", std::process::id(), self.pipeline));
-        write_whole(&path, &serde_json::to_vec(self)?)
+        request::leave(&folder(data_dir), self).map(drop)
     }
 
-    /// Those of a pipeline, oldest first. What cannot be read is told and left where it is.
-    fn of(data_dir: &Path, pipeline: &str) -> Vec<(PathBuf, Request)> {
-        let entries = fs::read_dir(folder(data_dir)).into_iter().flatten().flatten();
-        let mut paths: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
-        paths.sort();
-        let read = |path: PathBuf| match fs::read(&path).map(|bytes| serde_json::from_slice::<Request>(&bytes)) {
-            Ok(Ok(request)) => Some((path, request)),
-            Ok(Err(error)) => {
-                tracing::warn!("{}: not a request: {error}", path.display());
-                None
-            }
-            // Another pipeline was faster.
-            Err(_) => None,
-        };
-        paths.into_iter().filter_map(read).filter(|(_, request)| request.pipeline == pipeline).collect()
+    /// Those of a pipeline, oldest first.
+    fn of(data_dir: &Path, pipeline: &str) -> Vec<(Left, Request)> {
+        let mut all = request::waiting::<Request>(&folder(data_dir));
+        all.retain(|(_, request)| request.pipeline == pipeline);
+        all
     }
 }
 
@@ -75,11 +59,11 @@ pub async fn take_up(
     followed: &Patterns,
 ) -> Result<Vec<ToRead>, RequestError> {
     let mut taken = Vec::new();
-    for (path, request) in Request::of(data_dir, pipeline) {
+    for (left, request) in Request::of(data_dir, pipeline) {
         let asked = match Patterns::parse_tables(&request.tables) {
             Ok(asked) => asked,
             Err(error) => {
-                tracing::warn!("{}: {error}", path.display());
+                tracing::warn!(pipeline, "asked to read tables again: {error}");
                 continue;
             }
         };
@@ -98,7 +82,7 @@ pub async fn take_up(
         tracing::info!(pipeline, tables = reads.len(), "asked to read tables again");
         store.add_reads(pipeline, &reads)?;
         // If that fails, the tables are read once more.
-        let _ = fs::remove_file(&path);
+        left.take();
         taken.extend(reads);
     }
     Ok(taken)
@@ -119,7 +103,6 @@ mod tests {
         let (first, other) = (request("a", Some("id > 5")), request("b", None));
         first.leave(dir.path()).unwrap();
         other.leave(dir.path()).unwrap();
-        fs::write(dir.path().join("requests/0.json"), "{").unwrap();
         let found = |pipeline: &str| Request::of(dir.path(), pipeline).into_iter().map(|(_, r)| r).collect::<Vec<_>>();
         assert_eq!((found("a"), found("b"), found("c")), (vec![first], vec![other], vec![]));
     }

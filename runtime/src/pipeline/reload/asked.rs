@@ -1,17 +1,12 @@
-//! What `tidegate plugin reload` and `rollback` ask of the process that runs: a JSON file each in `data_dir/plugins/asked`, and beside
-//! it the answer. The process takes a file away when it begins with it; whoever asked takes the answer away.
+//! What `tidegate plugin reload` and `rollback` ask of the process that runs, in `data_dir/plugins/asked`. A request is done with when the process
+//! begins with it, or when whoever asked has given up.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::write_whole;
-
-/// An answer that nobody fetched is removed after this time.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(3600);
+use crate::request::{self, Left};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
@@ -57,85 +52,50 @@ pub enum What {
 #[derive(Debug)]
 pub struct Request {
     pub asked: Asked,
-    answer: PathBuf,
+    left: Left,
 }
 
 /// On the way to the process.
-pub struct Left {
-    file: PathBuf,
-}
+pub struct Asking(Left);
 
 fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("plugins/asked")
 }
 
 impl Asked {
-    pub fn leave(&self, data_dir: &Path) -> io::Result<Left> {
-        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
-        let file = folder(data_dir).join(format!("{now_us:020}-{}.json", std::process::id()));
-        write_whole(&file, &serde_json::to_vec(self)?)?;
-        Ok(Left { file })
+    pub fn leave(&self, data_dir: &Path) -> io::Result<Asking> {
+        request::leave(&folder(data_dir), self).map(Asking)
     }
 }
 
-impl Left {
+impl Asking {
     /// True once the process has begun with it.
     pub fn is_taken(&self) -> bool {
-        !self.file.exists()
+        self.0.is_taken()
     }
 
     /// The answer, if it is there.
     pub fn answer(&self) -> Option<Vec<Told>> {
-        let path = self.file.with_extension("answer");
-        let told = serde_json::from_slice(&fs::read(&path).ok()?).ok();
-        let _ = fs::remove_file(path);
-        told
+        self.0.take_answer()
     }
 }
 
-impl Drop for Left {
+impl Drop for Asking {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.file);
+        self.0.take();
     }
 }
 
-/// Takes what was asked, oldest first. What cannot be understood is told and removed.
+/// Takes what was asked, oldest first.
 pub fn take(data_dir: &Path) -> Vec<Request> {
-    let entries = fs::read_dir(folder(data_dir)).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
-    paths.sort();
-    let mut requests = Vec::new();
-    for path in paths {
-        let text = fs::read(&path);
-        if fs::remove_file(&path).is_err() {
-            continue;
-        }
-        match text.map(|text| serde_json::from_slice(&text)) {
-            Ok(Ok(asked)) => requests.push(Request { asked, answer: path.with_extension("answer") }),
-            Ok(Err(error)) => tracing::warn!("{}: not understood: {error}", path.display()),
-            Err(error) => tracing::warn!("{}: {error}", path.display()),
-        }
-    }
-    requests
-}
-
-/// At the start: what was asked of an earlier process is answered by the start, and its answers are old.
-pub fn clear(data_dir: &Path) {
-    for entry in fs::read_dir(folder(data_dir)).into_iter().flatten().flatten() {
-        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
-        let is_answer = entry.path().extension().is_some_and(|e| e == "answer");
-        if !is_answer || age.is_some_and(|age| age > ANSWER_TIME_MAX) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+    let mut all = request::waiting::<Asked>(&folder(data_dir));
+    all.retain(|(left, _)| left.take());
+    all.into_iter().map(|(left, asked)| Request { asked, left }).collect()
 }
 
 impl Request {
     pub fn answer(&self, told: &[Told]) {
-        let written = serde_json::to_vec(told).map_err(io::Error::from).and_then(|text| write_whole(&self.answer, &text));
-        if let Err(error) = written {
-            tracing::warn!("{}: cannot be written: {error}", self.answer.display());
-        }
+        self.left.answer(&told);
     }
 }
 
@@ -149,7 +109,6 @@ mod tests {
         let asked = Asked::Rollback { plugin: "mask".to_owned(), to: None };
         let left = asked.leave(dir.path()).unwrap();
         assert!(!left.is_taken());
-        fs::write(folder(dir.path()).join("0.json"), "{").unwrap();
         let requests = take(dir.path());
         assert_eq!(requests.iter().map(|r| &r.asked).collect::<Vec<_>>(), [&asked]);
         assert!(left.is_taken() && left.answer().is_none());
@@ -168,6 +127,6 @@ mod tests {
         // What is left by somebody who has given up is not done.
         drop(Asked::Reload { plugins: Vec::new() }.leave(dir.path()).unwrap());
         assert!(take(dir.path()).is_empty());
-        assert_eq!(fs::read_dir(folder(dir.path())).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(folder(dir.path())).unwrap().count(), 0);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -189,12 +189,17 @@ async fn run_all<F>(pipelines: impl Iterator<Item = (Arc<PipelineStatus>, F)>) -
 where
     F: Future<Output = Result<(), PipelineError>> + Send + 'static,
 {
+    let pipelines: Vec<_> = pipelines.collect();
+    let left = Arc::new(AtomicUsize::new(pipelines.len()));
     let spawn = |(status, pipeline): (Arc<PipelineStatus>, F)| {
+        let left = Arc::clone(&left);
         let attend = async move {
             let ended = tokio::spawn(pipeline).await.unwrap_or_else(|panic| Err(panic.into()));
+            let is_last = left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1;
             let ended = ended.map_err(|error| named(error, &status.name));
             status.set_state(if ended.is_ok() { State::Stopped } else { State::Failed });
-            if let Err(error) = &ended {
+            // Why the last one stopped is what the process ends with.
+            if let Some(error) = ended.as_ref().err().filter(|_| !is_last) {
                 // One line: the fields follow the message.
                 let error = error.to_string().replace('\n', "; ");
                 tracing::error!(pipeline = status.name, "stopped: {error}");
@@ -203,7 +208,7 @@ where
         };
         tokio::spawn(attend)
     };
-    let attended: Vec<_> = pipelines.map(spawn).collect();
+    let attended: Vec<_> = pipelines.into_iter().map(spawn).collect();
     let mut failures = Vec::new();
     for ended in attended {
         failures.extend(ended.await.expect("nothing here panics").err());

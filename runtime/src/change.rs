@@ -386,6 +386,12 @@ impl Relation {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// True if both say the same of a table, whatever their ids.
+    pub fn is_like(&self, other: &Relation) -> bool {
+        let Relation { id: _, schema, table, columns, key, key_origin } = self;
+        (schema, table, columns, key, key_origin) == (&other.schema, &other.table, &other.columns, &other.key, &other.key_origin)
+    }
+
     /// Where a table of [`Relation::SLOTS`] entries keeps what it knows of the relation, by its id. Ids are dense, so few relations share a
     /// slot; and tables that come and go for ever take no more memory than this.
     #[inline]

@@ -43,7 +43,7 @@ impl Shop {
         assert!(hostile.exists(), "{} is missing: run `make plugins`", hostile.display());
         let pipeline = format!(
             "plugins = [\"hostile\"]\nlanes = 2\ndelivery = \"{}\"\nbatch = {{ rows = 64 }}\non_row_error = \"dead-letter\"\n{more}\n\
-             [plugin.hostile]\npath = \"{}\"\ntime = \"100ms\"\nmemory = \"16MiB\"\nconfig = {{ do = \"{deed}\" }}\n",
+             [plugin.hostile]\npath = \"{}\"\ntime = \"100ms\"\nmemory = \"16MiB\"\noutput = \"1MiB\"\nconfig = {{ do = \"{deed}\" }}\n",
             self.delivery,
             hostile.display()
         );
@@ -91,8 +91,8 @@ fn a_poisoned_row_is_set_aside_alone_and_what_comes_later_waits() {
     let shop = Shop::new("dead_one", servers::shared_postgres(), "at-least-once");
     let rows: String = (1..=300).map(|id| format!("({id}, '{MARKER} {id}', 0),")).collect();
     shop.sql(&format!("INSERT INTO t VALUES {}", rows.trim_end_matches(',')));
-    let deeds = ["trap", "loop", "allocate", "error", "row-error"];
-    let poisoned: BTreeSet<u64> = (0..5).map(|n| 40 * n + 7).collect();
+    let deeds = ["trap", "loop", "allocate", "error", "row-error", "large", "malformed"];
+    let poisoned: BTreeSet<u64> = (0..7).map(|n| 40 * n + 7).collect();
     for (id, deed) in poisoned.iter().zip(deeds) {
         shop.sql(&format!(
             "BEGIN; UPDATE t SET n = 1; UPDATE t SET note = '{deed}! {MARKER}' WHERE id = {id}; UPDATE t SET n = 2; COMMIT"
@@ -103,11 +103,16 @@ fn a_poisoned_row_is_set_aside_alone_and_what_comes_later_waits() {
     assert!(run.wait().success(), "{}", run.log());
     shop.assert_same(&poisoned);
     // As it was in front of its first bad change.
-    assert_eq!(shop.there("SELECT COUNT(*) FROM t WHERE n = 1 AND id IN (7, 47, 87, 127, 167)"), "5");
+    assert_eq!(shop.there("SELECT COUNT(*) FROM t WHERE n = 1 AND id IN (7, 47, 87, 127, 167, 207, 247)"), "7");
     let letters = shop.letters();
     let dead: Vec<&Json> = letters.iter().filter(|letter| letter["why"]["plugin"]["name"] == "hostile").collect();
     // Or more: the next change in the same batch has the text as well.
-    assert!(dead.len() >= 5, "{letters:#?}");
+    assert!(dead.len() >= 7, "{letters:#?}");
+    let whys: Vec<&str> = dead.iter().filter_map(|letter| letter["why"]["plugin"]["message"].as_str()).collect();
+    for part in ["trapped on purpose", "100 ms", "16777216 bytes", "refused on purpose", "bad on purpose", "1048576 bytes", "UTF-8"]
+    {
+        assert!(whys.iter().any(|why| why.contains(part)), "{part}: {whys:#?}");
+    }
     assert!(dead.iter().all(|letter| letter["why"]["plugin"]["sha256"].as_str().is_some_and(|sha256| sha256.len() == 64)));
     assert!(letters.len() > 30 && letters.iter().all(|letter| letter["gtid"].is_string()), "{}", letters.len());
 
@@ -130,7 +135,7 @@ fn a_poisoned_row_is_set_aside_alone_and_what_comes_later_waits() {
     wait_until("the last row has come", || shop.there("SELECT COUNT(*) FROM t WHERE id = 1000") == "1");
     let before = shop.letters().len();
     let (code, out, err) = shop.flow.call(&["dead-letter", "retry", "--all"]);
-    assert!(code == 4 && out.starts_with("0 delivered") && err.contains("5 dead letters failed again"), "{out}{err}");
+    assert!(code == 4 && out.starts_with("0 delivered") && err.contains("7 dead letters failed again"), "{out}{err}");
     assert_eq!(shop.letters().len(), before);
     // The change that is dropped is of the row's text, which later ones bring as well.
     let dropped = shop.command(&["drop", &id]);

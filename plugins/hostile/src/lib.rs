@@ -38,7 +38,7 @@ enum Deed {
     Allocate,
     Error,
     RowError,
-    /// What the text of a row says: `trap!`, `loop!`, `allocate!`, `error!` for the call, `row-error!` for the row.
+    /// What the text of a row says: `trap!`, `loop!`, `allocate!`, `error!`, `large!`, `malformed!` for the call, `row-error!` for the row.
     Marked,
     /// Numbers all rows that are not deletes, from batch to batch, in a column that it adds; what the rows say is let be.
     Count,
@@ -185,7 +185,7 @@ impl Guest for Hostile {
             outcome.assigns = vec![count(batch.rows)?];
         }
         if matches!(deed, Deed::Marked | Deed::CountMarked) {
-            outcome.errors = marked(&batch)?;
+            outcome.errors = marked(&batch, &mut outcome.assigns)?;
         }
         Ok(outcome)
     }
@@ -203,7 +203,7 @@ fn count(rows: u32) -> Result<Assign, String> {
 }
 
 /// Does what the rows say.
-fn marked(batch: &Batch) -> Result<Vec<RowError>, String> {
+fn marked(batch: &Batch, assigns: &mut Vec<Assign>) -> Result<Vec<RowError>, String> {
     let mut errors = Vec::new();
     for column in &batch.columns {
         let Buffer::Packed(Varlen { offsets, data }) = &column.vector.data else { continue };
@@ -216,6 +216,19 @@ fn marked(batch: &Batch) -> Result<Vec<RowError>, String> {
                 b"loop" => Deed::Loop,
                 b"allocate" => Deed::Allocate,
                 b"error" => Deed::Error,
+                // 4 MiB for every row, and half a character.
+                b"large" | b"malformed" => {
+                    let text = if text.starts_with(b"large") { vec![b'x'; 4 << 20] } else { vec![b'a', 0xff] };
+                    let offsets = [0, text.len() as u32].iter().flat_map(|o| o.to_le_bytes()).collect();
+                    let one = Vector {
+                        kind: 4,
+                        nulls: Vec::new(),
+                        present: Vec::new(),
+                        data: Buffer::Packed(Varlen { offsets, data: text }),
+                    };
+                    assigns.push(Assign { index: 1, image: 0, rows: Vec::new(), values: Values::Constant(one) });
+                    continue;
+                }
                 _ => {
                     errors.push(RowError { row, message: "bad on purpose".to_owned() });
                     continue;

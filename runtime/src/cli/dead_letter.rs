@@ -180,7 +180,8 @@ fn ask(action: Action, which: &super::WhichLetters, format: Format) -> Result<()
         }
         None => return Err(no_letters()),
     };
-    if let Some(id) = which.ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
+    let is_there = |id: u64| letters.binary_search_by_key(&id, |letter| letter.id).is_ok();
+    if let Some(id) = which.ids.iter().find(|id| !is_there(**id)) {
         return Err(no_letter(&pipeline.name, *id));
     }
     let ids = (!which.all).then(|| which.ids.clone());

@@ -19,7 +19,7 @@ use crate::change::Relation;
 /// Bytes of letters that are gone, at least, before the file is written anew while the pipeline runs.
 const GONE_BYTES_MAX: u64 = 8 << 20;
 
-/// Relations that are looked for among those of letters before.
+/// Relations that letters share, at most.
 const RELATIONS_MAX: usize = 16;
 
 /// Bytes of letters that are kept, at most.
@@ -69,6 +69,22 @@ enum Record {
     },
 }
 
+/// Most letters are of few relations, which they share.
+#[derive(Debug, Default)]
+struct Relations(Vec<Arc<Relation>>);
+
+impl Relations {
+    fn share(&mut self, letter: &mut Letter) {
+        match self.0.iter().find(|known| known.is_like(&letter.relation)) {
+            Some(known) => letter.relation = Arc::clone(known),
+            None => {
+                self.0.truncate(RELATIONS_MAX - 1);
+                self.0.insert(0, Arc::clone(&letter.relation));
+            }
+        }
+    }
+}
+
 /// Where a letter stands in the file.
 #[derive(Debug)]
 struct Span {
@@ -84,6 +100,7 @@ pub struct LetterFile {
     file: File,
     /// By id.
     spans: BTreeMap<u64, Span>,
+    relations: Relations,
     next: u64,
     size: u64,
     gone_bytes: u64,
@@ -126,8 +143,7 @@ fn scan(path: &Path, file: &File, whole: Option<u64>) -> Result<Scanned, DeadLet
     let mut scanned = Scanned { letters: BTreeMap::new(), next: 1, size: 0, gone_bytes: 0 };
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
-    // Most letters are of few relations, which they share.
-    let mut relations: Vec<Arc<Relation>> = Vec::new();
+    let mut relations = Relations::default();
     for number in 1.. {
         line.clear();
         let read = reader.read_until(b'\n', &mut line);
@@ -146,13 +162,7 @@ fn scan(path: &Path, file: &File, whole: Option<u64>) -> Result<Scanned, DeadLet
                 if whole != Some(letter.id) {
                     (letter.before, letter.after) = (None, None);
                 }
-                match relations.iter().find(|known| **known == letter.relation) {
-                    Some(known) => letter.relation = Arc::clone(known),
-                    None => {
-                        relations.truncate(RELATIONS_MAX - 1);
-                        relations.insert(0, Arc::clone(&letter.relation));
-                    }
-                }
+                relations.share(&mut letter);
                 scanned.letters.insert(letter.id, (*letter, span));
             }
             Record::Gone(ids) => {
@@ -205,7 +215,7 @@ impl LetterFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
             Ok(()) | Err(_) => {}
         }
-        let mut file = LetterFile { path, file, spans, next, size, gone_bytes };
+        let mut file = LetterFile { path, file, spans, relations: Relations::default(), next, size, gone_bytes };
         file.forget_gone()?;
         Ok((file, letters))
     }
@@ -288,9 +298,10 @@ impl LetterFile {
         let mut bytes = vec![0; *len as usize];
         let read = self.file.seek(SeekFrom::Start(*offset)).and_then(|_| self.file.read_exact(&mut bytes));
         read.map_err(|source| DeadLetterError::Read { path: self.path.clone(), source })?;
-        let Some(Record::Letter(letter)) = parse(bytes.trim_ascii_end()) else {
+        let Some(Record::Letter(mut letter)) = parse(bytes.trim_ascii_end()) else {
             return Err(DeadLetterError::Damaged { path: self.path.clone(), line: 0 });
         };
+        self.relations.share(&mut letter);
         Ok(Some(match again.clone() {
             None => *letter,
             Some((why, time, retries)) => Letter { why, time, retries: letter.retries + retries, ..*letter },
@@ -325,7 +336,8 @@ impl LetterFile {
             let file = create(&unfinished).map_err(failed)?;
             file.set_len(0).map_err(failed)?;
             let path = self.path.clone();
-            let mut new = LetterFile { path, file, spans: BTreeMap::new(), next: self.next, size: 0, gone_bytes: 0 };
+            let relations = std::mem::take(&mut self.relations);
+            let mut new = LetterFile { path, file, spans: BTreeMap::new(), relations, next: self.next, size: 0, gone_bytes: 0 };
             new.write_line(&Record::Next(self.next))?;
             let ids: Vec<u64> = self.spans.keys().copied().collect();
             for id in ids {

@@ -131,3 +131,63 @@ fn letters_count_once_at_least_once_into_postgres() {
 fn letters_count_once_exactly_once_into_mysql() {
     counted_once("dead_state_my", servers::shared_mysql(), "exactly-once", 1);
 }
+
+/// A plugin that remembers is replaced while rows flow and letters wait, and gone back from; settings are changed, and the process restarted.
+#[test]
+fn what_plugins_remember_outlives_reload_and_rollback() {
+    let shop = Shop::new("dead_state_reload", servers::shared_postgres(), "at-least-once");
+    shop.target.sql_in("dead_state_reload_t", "ALTER TABLE t ADD version BIGINT, ADD added BIGINT");
+    plugins(&shop, "count-marked", 1);
+    let own = shop.flow.folder().join("number.wasm");
+    let number = fs::read(project("target/plugins/number.wasm")).expect("read the plugin");
+    // A section that means nothing makes another component of it.
+    let version = |n: u8| [&number[..], &[0, 3, 1, b'x', n]].concat();
+    let replace = |bytes: &[u8]| {
+        fs::write(own.with_extension("new"), bytes).expect("write");
+        fs::rename(own.with_extension("new"), &own).expect("rename");
+    };
+    replace(&version(1));
+    let manifest = |shop: &Shop| {
+        let manifest = shop.flow.manifest();
+        shop.flow
+            .write(&manifest.replace(&project("target/plugins/number.wasm").display().to_string(), &own.display().to_string()));
+    };
+    manifest(&shop);
+    let mut random = Random::new(7);
+    let mut run = shop.flow.start(&[], &[]);
+    let last = std::cell::Cell::new(1000);
+    let flow = |random: &mut Random| {
+        write(&shop, random, 25, true);
+        last.set(last.get() + 1);
+        shop.sql(&format!("INSERT INTO t VALUES ({}, 'last', 1)", last.get()));
+        let arrived = format!("SELECT COUNT(*) FROM t WHERE id = {}", last.get());
+        wait_until("the last row has come", || shop.there(&arrived) == "1");
+    };
+    let command = |arguments: &[&str], expected: &str| {
+        let (code, out, err) = shop.flow.call(arguments);
+        assert!(code == 0 && out.contains(expected), "{arguments:?}: {code} {out}{err}");
+    };
+    flow(&mut random);
+    replace(&version(2));
+    command(&["plugin", "reload", "number"], "");
+    flow(&mut random);
+    command(&["plugin", "rollback", "number"], "swapped");
+    flow(&mut random);
+    assert!(!shop.letters().is_empty());
+    shop.flow.write(&shop.flow.manifest().replace("[plugin.number]\n", "[plugin.number]\nstate = \"6MiB\"\n"));
+    run.signal("HUP");
+    flow(&mut random);
+    run.kill();
+    let mut run = shop.flow.start(&[], &[]);
+    flow(&mut random);
+    // The letters pass what runs now.
+    plugins(&shop, "count", 1);
+    manifest(&shop);
+    wait_until("all letters are delivered", || shop.flow.call(&["dead-letter", "retry", "--all"]).0 == 0);
+    run.signal("TERM");
+    assert!(run.wait().success(), "{}", run.log());
+    shop.flow.catch_up();
+    assert_eq!(shop.letters(), Vec::<Json>::new());
+    assert_numbers(&shop, &BTreeSet::new());
+    assert_eq!(shop.there("SELECT COUNT(*) FROM t"), shop.there("SELECT COUNT(DISTINCT added) FROM t"));
+}

@@ -8,6 +8,8 @@ mod bench;
 mod cases;
 #[path = "plugin/derived.rs"]
 mod derived;
+#[path = "plugin/hostile.rs"]
+mod hostile;
 #[path = "plugin/outside.rs"]
 mod outside;
 #[path = "plugin/record.rs"]
@@ -219,6 +221,8 @@ fn a_crashed_instance_stays_dead_and_a_new_chain_works() {
 fn malformed_plans_and_outcomes_say_what_is_wrong() {
     let cases = [
         ("read-beyond", "read of column 2 of a table of 2 columns"),
+        ("read-twice", "column `email` twice"),
+        ("metadata-twice", "row metadata of one code twice"),
         ("drop-key", "drop of key column `id`"),
         ("add-twice", "two columns with the name `added`"),
         ("unknown-kind", "kind code 200 of added column `added`"),
@@ -237,11 +241,13 @@ fn malformed_plans_and_outcomes_say_what_is_wrong() {
         ("list-beyond", "routing: row 0: list 0 of 0"),
         ("short-routes", "routing: `rows` of 4 bytes for 4 rows, which take 8"),
         ("empty-topic", "routing: a topic name of 0 bytes"),
+        ("many-topics", "routing: 101 topics for one row; 100 are allowed"),
         ("error-beyond", "errors: row 4 of 4"),
         ("short-ops", "ops: 1 for 4 rows"),
         ("op-beyond", "ops: row 0: operation code 4"),
         ("short-nulls", "assigns[0]: `nulls`: a bitmap of 4 bytes for 4 rows, which take 1"),
-        ("large-constant", "assigns[0]: a constant that takes more than 67108864 bytes in 4 rows"),
+        ("large-constant", "assigns[0]: a constant takes 83886080 bytes in 4 rows, 67108864 of `output` are left"),
+        ("many-constants", "assigns[5]: a constant takes 12582912 bytes in 4 rows, 4194304 of `output` are left"),
         ("overlap", "it holds more than 67108864 bytes"),
         ("derive-twice", "two derived tables `made.rows`"),
         ("derive-key-beyond", "derived table `made.rows`: a key of the columns [2] of 2"),
@@ -255,7 +261,8 @@ fn malformed_plans_and_outcomes_say_what_is_wrong() {
         ("derived-delete-without-key", "derived[0]: row 1 of made.rows is not inserted, and the table has no key to find it by"),
         ("derived-column-beyond", "derived[0]: column 2 of 2"),
         ("derived-twice", "derived[0]: column `id`: given twice"),
-        ("derived-bomb", "derived[0]: 1048576 rows of 4096 columns take more than 67108864 bytes"),
+        ("derived-bomb", "derived[0]: 1048576 rows of 4096 columns take 34359738368 bytes, 67108864 of `output` are left"),
+        ("derived-bombs", "derived[2]: 1000 rows of 4096 columns take 32768000 bytes, 1572864 of `output` are left"),
     ];
     for (deed, expected) in cases {
         let text = error_of(deed, "process").to_string();

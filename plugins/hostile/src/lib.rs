@@ -52,8 +52,12 @@ enum Deed {
     Overlap,
     /// 20 MiB, the same for every row.
     LargeConstant,
+    /// 3 MiB, the same for every row, in six columns.
+    ManyConstants,
     // Plans.
     ReadBeyond,
+    ReadTwice,
+    MetadataTwice,
     DropKey,
     AddTwice,
     UnknownKind,
@@ -73,6 +77,7 @@ enum Deed {
     ListBeyond,
     ShortRoutes,
     EmptyTopic,
+    ManyTopics,
     ErrorBeyond,
     ShortOps,
     OpBeyond,
@@ -91,6 +96,8 @@ enum Deed {
     DerivedColumnBeyond,
     DerivedTwice,
     DerivedBomb,
+    /// The same, in small parts.
+    DerivedBombs,
 }
 
 thread_local! {
@@ -160,13 +167,17 @@ impl Guest for Hostile {
                 Deed::Count | Deed::CountMarked => vec![0, 1, 3],
                 _ => vec![0, 1, 2, 3],
             },
-            reads: vec![Read { index: if deed == Deed::ReadBeyond { columns } else { 1 }, after: Want::Yes, before: Want::No }],
-            metadata: Vec::new(),
+            reads: {
+                let read = Read { index: if deed == Deed::ReadBeyond { columns } else { 1 }, after: Want::Yes, before: Want::No };
+                vec![read; if deed == Deed::ReadTwice { 2 } else { 1 }]
+            },
+            metadata: if deed == Deed::MetadataTwice { vec![1, 0, 1] } else { Vec::new() },
             layout: TextLayout::Packed,
             adds: match deed {
                 Deed::AddTwice => vec![add(1), add(1)],
                 Deed::UnknownKind => vec![add(200)],
                 Deed::Count | Deed::CountMarked => vec![add(1)],
+                Deed::ManyConstants => (0..6).map(|at| addition(&format!("added{at}"), 4)).collect(),
                 _ => Vec::new(),
             },
             drops: if deed == Deed::DropKey { vec![0] } else { Vec::new() },
@@ -250,12 +261,12 @@ fn addition(name: &str, kind: u8) -> Addition {
 /// made.rows (id int64, key; name text), unless the deed is about it.
 fn derivations(deed: Deed) -> Vec<Derivation> {
     let columns = match deed {
-        Deed::DerivedBomb => (0..4096).map(|at| addition(&at.to_string(), 1)).collect(),
+        Deed::DerivedBomb | Deed::DerivedBombs => (0..4096).map(|at| addition(&at.to_string(), 1)).collect(),
         _ => vec![addition("id", 1), addition("name", 4)],
     };
     let key = match deed {
         Deed::DeriveKeyBeyond => vec![2],
-        Deed::DerivedDeleteWithoutKey | Deed::DerivedBomb => Vec::new(),
+        Deed::DerivedDeleteWithoutKey | Deed::DerivedBomb | Deed::DerivedBombs => Vec::new(),
         _ => vec![0],
     };
     let table = if deed == Deed::DeriveWithoutName { "" } else { "rows" }.to_owned();
@@ -287,6 +298,7 @@ fn derived(deed: Deed, rows: usize) -> Vec<Derived> {
         Deed::DerivedColumnBeyond => made(&[0, 1], vec![Column { index: 2, ..all }]),
         Deed::DerivedTwice => made(&[0, 1], vec![all.clone(), all]),
         Deed::DerivedBomb => made(&vec![0; 1 << 20], Vec::new()),
+        Deed::DerivedBombs => return vec![made(&[0; 1000], Vec::new()); 3],
         _ => return Vec::new(),
     }]
 }
@@ -328,6 +340,15 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
             });
             outcome.assigns = vec![Assign { index: 1, image: 0, rows: Vec::new(), values: Values::Constant(vector(4, text)) }];
         }
+        Deed::ManyConstants => {
+            let text = Buffer::Packed(Varlen {
+                offsets: [0, 3 << 20].iter().flat_map(|o: &u32| o.to_le_bytes()).collect(),
+                data: vec![b'x'; 3 << 20],
+            });
+            let one =
+                |at: u16| Assign { index: 2 + at, image: 0, rows: Vec::new(), values: Values::Constant(vector(4, text.clone())) };
+            outcome.assigns = (0..6).map(one).collect();
+        }
         Deed::ShortKeep => outcome.keep = vec![0xff; rows.div_ceil(8) + 1],
         Deed::ShortWords => outcome.assigns = vec![assign(0, 0, vector(1, words(rows - 1)))],
         Deed::WrongKind => outcome.assigns = vec![assign(0, 0, vector(2, words(rows)))],
@@ -350,6 +371,7 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
         Deed::ListBeyond => outcome.routing = by_row(Vec::new(), rows * 2),
         Deed::ShortRoutes => outcome.routing = by_row(vec![vec!["a".to_owned()]], rows),
         Deed::EmptyTopic => outcome.routing = Routing::All(vec![String::new()]),
+        Deed::ManyTopics => outcome.routing = Routing::All(vec!["a".to_owned(); 101]),
         Deed::ErrorBeyond => outcome.errors = vec![RowError { row: rows as u32, message: String::new() }],
         Deed::ShortOps => outcome.ops = vec![0],
         Deed::OpBeyond => outcome.ops = vec![4; rows],

@@ -392,7 +392,7 @@ impl Reloader {
         tracing::warn!(plugin = name, "not reloaded, the version that runs goes on: {why}");
         let (versions, path, told) = (self.shared.versions.clone(), config.path.clone(), refused(name, &why));
         let note = move || -> Result<(), String> {
-            let sha256 = std::fs::read(&path).ok().map(|bytes| versions::digest(&bytes));
+            let sha256 = versions::read(&path).ok().map(|read| versions::digest(&read.bytes));
             versions.note(&told.plugin, &Entry { sha256, why: told.why, ..Entry::new(Outcome::Refused, cause, None) });
             Ok(())
         };

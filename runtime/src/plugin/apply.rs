@@ -5,13 +5,15 @@ use std::sync::Arc;
 use super::bindings::exports::tidegate::plugin::transform::{Assign, Outcome, Routing, RowError as WireRowError, Values};
 use super::derive;
 use super::error::Fault;
-use super::instance::{MESSAGE_BYTES_MAX, truncate};
+use super::instance::{MESSAGE_BYTES_MAX, tame};
 use super::plan::{Image, Plan};
 use super::vector::{self, bitmap_of};
 use crate::change::{Column, KeyOrigin, Op, Rows, Topics};
 
 /// Bytes of a topic name; Kafka allows 249, paths and URLs more.
 const TOPIC_BYTES_MAX: usize = 1024;
+/// Topics that one row may go to.
+const TOPICS_MAX: usize = 100;
 /// The index that leaves a row's topics as they are.
 const UNROUTED: u16 = u16::MAX;
 
@@ -64,8 +66,9 @@ pub(super) struct Applied {
     pub derived: Vec<Rows>,
 }
 
-/// Applies an outcome. A column that a constant fills has at most `bytes_max` bytes of values.
+/// Applies an outcome. What it holds more than once when it is applied (constants, columns that derived rows lack) has room in `bytes_max` bytes.
 pub(super) fn apply(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, outcome: Outcome, bytes_max: usize) -> Result<Applied, Fault> {
+    let mut room = bytes_max;
     let Outcome { keep, ops, assigns, routing, errors, derived, attributes } = outcome;
     if let Some(attribute) = attributes.first() {
         return Err(malformed("attributes", format!("{:?} is not known to this version of tidegate", attribute.name)));
@@ -76,12 +79,12 @@ pub(super) fn apply(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, outcome: Outc
         change_ops(plan, rows, seen, &ops)?;
     }
     for (i, assign) in assigns.into_iter().enumerate() {
-        self::assign(plan, rows, seen, assign, bytes_max).map_err(|e| malformed(&format!("assigns[{i}]"), e))?;
+        self::assign(plan, rows, seen, assign, &mut room).map_err(|e| malformed(&format!("assigns[{i}]"), e))?;
     }
     let errors = row_errors(errors, seen)?;
     route(rows, seen, keep, routing, &errors)?;
     change_columns(plan, rows)?;
-    let derived = derive::rows(&plan.derives, derived, seen, &rows.ids, &errors, bytes_max)?;
+    let derived = derive::rows(&plan.derives, derived, seen, &rows.ids, &errors, room)?;
     Ok(Applied { errors, derived })
 }
 
@@ -132,7 +135,7 @@ fn change_ops(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, codes: &[u8]) -> Re
     Ok(())
 }
 
-fn assign(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, assign: Assign, bytes_max: usize) -> Result<(), String> {
+fn assign(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, assign: Assign, room: &mut usize) -> Result<(), String> {
     let index = usize::from(assign.index);
     let kind = *plan.kinds.get(index).ok_or_else(|| format!("column {index} of {}", plan.kinds.len()))?;
     let image = Image::from_code(assign.image).ok_or_else(|| format!("image code {}", assign.image))?;
@@ -141,8 +144,11 @@ fn assign(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, assign: Assign, bytes_m
         Values::Constant(vector) => (vector, true),
     };
     let patch = vector::column(vector, kind, if is_constant { 1 } else { seen.len })?;
-    if is_constant && vector::bytes(&patch, kind).saturating_mul(seen.len) > bytes_max {
-        return Err(format!("a constant that takes more than {bytes_max} bytes in {} rows", seen.len));
+    if is_constant {
+        let bytes = vector::bytes(&patch, kind).saturating_mul(seen.len);
+        *room = room
+            .checked_sub(bytes)
+            .ok_or_else(|| format!("a constant takes {bytes} bytes in {} rows, {room} of `output` are left", seen.len))?;
     }
     let set =
         if assign.rows.is_empty() { None } else { Some(bitmap_of(assign.rows, seen.len).map_err(|e| format!("`rows`: {e}"))?) };
@@ -175,7 +181,7 @@ fn row_errors(errors: Vec<WireRowError>, seen: &Seen<'_>) -> Result<Vec<(usize, 
     }
     let row = |mut error: WireRowError| match error.row as usize {
         guest if guest < seen.len => {
-            truncate(&mut error.message, MESSAGE_BYTES_MAX);
+            tame(&mut error.message, MESSAGE_BYTES_MAX);
             Ok((seen.row(guest), error.message))
         }
         guest => Err(malformed("errors", format!("row {guest} of {}", seen.len))),
@@ -234,6 +240,10 @@ fn route(rows: &mut Rows, seen: &Seen<'_>, keep: Vec<u8>, routing: Routing, erro
 }
 
 fn add_list(topics: &mut Topics, list: Vec<String>) -> Result<u16, Fault> {
+    // The rows are listed for each of them.
+    if list.len() > TOPICS_MAX {
+        return Err(malformed("routing", format!("{} topics for one row; {TOPICS_MAX} are allowed", list.len())));
+    }
     for topic in &list {
         if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
             return Err(malformed("routing", format!("a topic name of {} bytes; 1 to {TOPIC_BYTES_MAX} are allowed", topic.len())));

@@ -73,18 +73,18 @@ pub(super) fn distinct(columns: Vec<ColumnDef>) -> Result<Vec<ColumnDef>, String
     Ok(columns)
 }
 
-/// The rows that a guest made of a batch whose rows have `ids`; those of rows with an error go nowhere. The columns of one table
-/// have room in `bytes_max` bytes.
+/// The rows that a guest made of a batch whose rows have `ids`; those of rows with an error go nowhere. Their columns have
+/// room in `room` bytes.
 pub(super) fn rows(
     relations: &[Arc<Relation>],
     derived: Vec<Derived>,
     seen: &Seen<'_>,
     ids: &[RowId],
     errors: &[(usize, String)],
-    bytes_max: usize,
+    mut room: usize,
 ) -> Result<Vec<Rows>, Fault> {
     let one = |(i, derived)| {
-        rows_of(relations, derived, seen, ids, errors, bytes_max).map_err(|e| Fault::Malformed(format!("derived[{i}]: {e}")))
+        rows_of(relations, derived, seen, ids, errors, &mut room).map_err(|e| Fault::Malformed(format!("derived[{i}]: {e}")))
     };
     derived.into_iter().enumerate().map(one).collect()
 }
@@ -95,7 +95,7 @@ fn rows_of(
     seen: &Seen<'_>,
     ids: &[RowId],
     errors: &[(usize, String)],
-    bytes_max: usize,
+    room: &mut usize,
 ) -> Result<Rows, String> {
     let Derived { derivation, origins, ops, columns } = derived;
     let relation = relations.get(usize::from(derivation));
@@ -104,9 +104,10 @@ fn rows_of(
     if origins.len() != len * 4 {
         return Err(format!("`origins` of {} bytes for {len} rows, which take {}", origins.len(), len * 4));
     }
-    if (len * 8).saturating_mul(relation.columns.len()) > bytes_max {
-        return Err(format!("{len} rows of {} columns take more than {bytes_max} bytes", relation.columns.len()));
-    }
+    let bytes = (len * 8).saturating_mul(relation.columns.len());
+    *room = room.checked_sub(bytes).ok_or_else(|| {
+        format!("{len} rows of {} columns take {bytes} bytes, {room} of `output` are left", relation.columns.len())
+    })?;
     let mut origin_rows = Vec::with_capacity(len);
     let mut last = 0;
     for (i, origin) in origins.chunks_exact(4).enumerate() {

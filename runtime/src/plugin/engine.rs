@@ -21,7 +21,7 @@ use super::grants::{self, Access};
 use super::instance::{Guest, Instance};
 use super::log::LogRate;
 use super::versions::{self, Version};
-use super::{Limits, PluginConfig, bindings, http, state};
+use super::{Limits, PluginConfig, bindings, http, shape, state};
 use crate::manifest::grant::Grant;
 
 /// How often deadlines are looked at.
@@ -76,8 +76,8 @@ impl Engine {
     /// Reads, compiles and checks a plugin. Takes seconds for a large component that is not in the cache.
     pub fn load(&self, config: &PluginConfig) -> Result<Plugin, PluginError> {
         let path = &config.path;
-        match std::fs::read(path) {
-            Ok(bytes) => self.load_bytes(config, &bytes),
+        match versions::read(path) {
+            Ok(read) => self.load_bytes(config, &read.bytes),
             Err(source) => {
                 let fault = Fault::Read { path: path.clone(), source };
                 Err(PluginError { plugin: config.name.as_str().into(), relation: None, fault })
@@ -163,19 +163,26 @@ impl Engine {
 
     /// `sha256`: of the bytes.
     pub(super) fn component(&self, bytes: &[u8], sha256: &str) -> wasmtime::Result<Component> {
-        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes) };
+        let Some(cache) = &self.cache else { return self.compile(bytes) };
         let mut hasher = DefaultHasher::new();
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
         let file = cache.join(format!("{sha256}-{:016x}.cwasm", hasher.finish()));
         if let Some(component) = self.cached(&file) {
             return Ok(component);
         }
-        let component = Component::from_binary(&self.engine, bytes)?;
+        let component = self.compile(bytes)?;
         // The cache only saves time: a full disk must not keep a plugin from running.
         if let Err(error) = store(cache, &file, &component.serialize()?) {
             tracing::warn!("cannot keep compiled code in {}: {error}", file.display());
         }
         Ok(component)
+    }
+
+    fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        match shape::refusal(bytes) {
+            Some(reason) => Err(wasmtime::Error::msg(reason)),
+            None => Component::from_binary(&self.engine, bytes),
+        }
     }
 
     fn cached(&self, file: &Path) -> Option<Component> {
@@ -204,9 +211,14 @@ pub(super) fn imports(engine: &wasmtime::Engine, component: &Component) -> Vec<S
 
 /// Why a file that cannot be compiled is no plugin.
 pub(super) fn refusal(path: &Path, bytes: &[u8], error: &wasmtime::Error) -> Fault {
-    let reason = match bytes.get(4..8) {
-        Some(&[1, 0, 0, 0]) => "it is a core module, not a component".to_owned(),
-        _ => format!("{error:#}"),
+    let reason = match bytes {
+        [] => "it is empty".to_owned(),
+        _ if !bytes.starts_with(b"\0asm") => "it is no WebAssembly at all".to_owned(),
+        [_, _, _, _, 1, 0, 0, 0, ..] => "it is a core module, not a component".to_owned(),
+        _ => match format!("{error:#}") {
+            error if error.contains("out of bounds") || error.contains("unexpected end") => format!("it is cut off: {error}"),
+            error => error,
+        },
     };
     Fault::NotAPlugin { path: path.to_owned(), reason }
 }
@@ -219,8 +231,13 @@ fn store(folder: &Path, file: &Path, code: &[u8]) -> std::io::Result<()> {
     builder.recursive(true).create(folder)?;
     prune(folder)?;
     let draft = file.with_extension(format!("{}.draft", std::process::id()));
-    std::fs::write(&draft, [MAGIC.as_slice(), &Sha256::digest(code), code].concat())?;
-    std::fs::rename(&draft, file)
+    let written = std::fs::write(&draft, [MAGIC.as_slice(), &Sha256::digest(code), code].concat());
+    let kept = written.and_then(|()| std::fs::rename(&draft, file));
+    if kept.is_err() {
+        // On a full disk a part of it would take the room that letters and cursors need.
+        let _ = std::fs::remove_file(&draft);
+    }
+    kept
 }
 
 /// Removes the oldest files, so that at most [`CACHED_MAX`] are there after the next one.

@@ -203,7 +203,7 @@ impl Requests {
     fn refuse(&self, request: &Request<WasiBody>, reason: &str) {
         if self.shared.log.admits() {
             let mut host = request.uri().authority().map_or_else(String::new, |authority| authority.as_str().to_owned());
-            super::instance::truncate(&mut host, 100);
+            super::instance::tame(&mut host, 100);
             tracing::warn!(plugin = &*self.shared.name, "a request to `{}` was refused: {reason}", host.escape_debug());
         }
     }

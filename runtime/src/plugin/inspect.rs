@@ -9,6 +9,7 @@ use super::engine::{Engine, hex, imports, refusal};
 use super::error::{Fault, PluginError};
 use super::grants::{Access, access};
 use super::plan::{Image, Plan};
+use super::versions;
 
 /// What a file says of itself.
 #[derive(Clone, Debug)]
@@ -30,7 +31,8 @@ impl Engine {
     pub fn inspect(&self, path: &Path) -> Result<Inspected, PluginError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let fail = |fault| PluginError { plugin: (&*name).into(), relation: None, fault };
-        let bytes = std::fs::read(path).map_err(|source| fail(Fault::Read { path: path.to_owned(), source }))?;
+        let versions::Read { bytes, .. } =
+            versions::read(path).map_err(|source| fail(Fault::Read { path: path.to_owned(), source }))?;
         let sha256 = hex(&Sha256::digest(&bytes));
         let component = self.component(&bytes, &sha256).map_err(|e| fail(refusal(path, &bytes, &e)))?;
         let ty = component.component_type();

@@ -14,13 +14,15 @@ use super::bindings::{self, exports::tidegate::plugin::transform as wit, tidegat
 use super::engine::{Plugin, Shared, TICK, TRANSFORM};
 use super::error::{Fault, PluginError};
 use super::grants::Granted;
-use super::memory::Limits;
+use super::memory::{Limits, TooLarge};
 use super::state::State;
 
 /// Bytes of one log entry that are passed on.
 const LOG_BYTES_MAX: usize = 4096;
 /// Entries that an error repeats.
 const LOG_TAIL_MAX: usize = 10;
+/// Bytes of a crash that an error shows: names of functions are the guest's, and may have any length.
+const TRAP_BYTES_MAX: usize = 8 << 10;
 /// Bytes of a guest's message that an error shows.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1000;
 
@@ -43,9 +45,11 @@ impl Guest {
 
 impl host::Host for Guest {
     fn log(&mut self, level: host::Level, mut message: String) {
-        truncate(&mut message, LOG_BYTES_MAX);
+        tame(&mut message, LOG_BYTES_MAX);
         if self.shared.log.admits() {
             let plugin = &*self.shared.name;
+            // A line of its own would look like one of another writer.
+            let message = message.replace('\n', "\n    ");
             match level {
                 host::Level::Debug => tracing::debug!(plugin, "{message}"),
                 host::Level::Info => tracing::info!(plugin, "{message}"),
@@ -62,11 +66,17 @@ impl host::Host for Guest {
 
 impl types::Host for Guest {}
 
-/// Cut at a character boundary, with a mark.
-pub(super) fn truncate(text: &mut String, bytes_max: usize) {
+/// What a guest wrote, for logs and errors: cut at a character boundary, with a mark, and without what moves a terminal's cursor.
+pub(super) fn tame(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
         text.truncate(text.floor_char_boundary(bytes_max));
         text.push('…');
+        // It may be kept, and all that the guest wrote with it.
+        text.shrink_to_fit();
+    }
+    let moves = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(moves) {
+        *text = text.chars().map(|c| if moves(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
     }
 }
 
@@ -262,7 +272,7 @@ fn ticks(time: Duration) -> u64 {
 }
 
 fn short(mut message: String) -> String {
-    truncate(&mut message, MESSAGE_BYTES_MAX);
+    tame(&mut message, MESSAGE_BYTES_MAX);
     message
 }
 
@@ -275,7 +285,10 @@ fn fault(error: &wasmtime::Error, call: &'static str, store: &Store<Guest>, shar
     let cause = error.root_cause().to_string();
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => Fault::Deadline { call, limit: shared.limits.call_time_max, log },
-        None if cause.contains("forcing trap when growing memory") || cause.contains("memory minimum size") => {
+        None if error.is::<TooLarge>()
+            || cause.contains("forcing trap when growing memory")
+            || cause.contains("memory minimum size") =>
+        {
             Fault::Memory { call, limit: shared.limits.memory_bytes_max, log }
         }
         None if cause.contains("fuel allocated for hostcalls") => {
@@ -286,8 +299,25 @@ fn fault(error: &wasmtime::Error, call: &'static str, store: &Store<Guest>, shar
             if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
                 let _ = write!(trap, "\n{backtrace}");
             }
+            tame(&mut trap, TRAP_BYTES_MAX);
             trap.push_str(&log);
             Fault::Trap { call, trap }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_writes_is_tamed() {
+        let mut text = format!("é\u{1b}[2J\r{}", "x".repeat(1 << 20));
+        tame(&mut text, 12);
+        assert_eq!(text, "é\u{fffd}[2J\u{fffd}xxxxx…");
+        assert!(text.capacity() < 100, "{}", text.capacity());
+        let mut text = "line 1\n\tline 2".to_owned();
+        tame(&mut text, 100);
+        assert_eq!(text, "line 1\n\tline 2");
     }
 }

@@ -26,6 +26,7 @@ mod memory;
 pub mod native;
 mod plan;
 mod reach;
+mod shape;
 mod state;
 mod vector;
 pub mod versions;

@@ -1,5 +1,6 @@
 //! What a plugin wants of one relation: its plan, checked, and the relation that comes out.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::bindings::exports::tidegate::plugin::transform::{self as wit, TextLayout, Want};
@@ -10,7 +11,7 @@ use super::instance::Instance;
 use crate::change::{ColumnDef, Kind, Op, Relation, SourceType};
 
 /// Which image a column is of. The discriminants are the image codes of the plugin interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(super) enum Image {
     After = 0,
@@ -135,8 +136,16 @@ impl Plan {
                 }
             }
         }
+        // Each is made for every batch.
+        let mut seen = HashSet::new();
+        if let Some(twice) = reads.iter().find(|read| !seen.insert((read.index, read.image))) {
+            return Err(format!("column `{}` twice", input.columns[twice.index].name));
+        }
         let metadata = plan.metadata.iter().map(|&code| Metadata::from_code(code).ok_or_else(|| format!("metadata code {code}")));
-        let metadata = metadata.collect::<Result<_, _>>()?;
+        let metadata = metadata.collect::<Result<Vec<Metadata>, String>>()?;
+        if metadata.iter().enumerate().any(|(at, code)| metadata[..at].contains(code)) {
+            return Err("row metadata of one code twice".to_owned());
+        }
 
         let mut kinds: Vec<Kind> = input.columns.iter().map(ColumnDef::kind).collect();
         let mut columns = input.columns.clone();

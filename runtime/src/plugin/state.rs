@@ -4,7 +4,8 @@
 //! change is undone if the batch fails, or if rows of it become dead letters afterwards; what a batch that succeeded changed is taken by the
 //! lane, and is durable no sooner than the cursor passes that batch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,10 +40,10 @@ struct Entries {
     entries: BTreeMap<Bytes, Bytes>,
     bytes: usize,
     bytes_max: usize,
-    /// What the calls that are not kept yet have changed, as it was before, in order.
-    undo: Vec<(Bytes, Option<Bytes>)>,
+    /// What the calls that are not kept yet have changed, as it was before: no more than the state itself holds, however often it is changed.
+    undo: BTreeMap<Bytes, Option<Bytes>>,
     /// The same of those that are kept, until it is taken.
-    kept: Vec<(Bytes, Option<Bytes>)>,
+    kept: BTreeMap<Bytes, Option<Bytes>>,
 }
 
 impl State {
@@ -67,7 +68,7 @@ impl State {
     /// The calls failed.
     pub(super) fn undo(&self) {
         let mut entries = self.lock();
-        while let Some((key, value)) = entries.undo.pop() {
+        for (key, value) in std::mem::take(&mut entries.undo) {
             entries.insert(key, value);
         }
     }
@@ -75,15 +76,26 @@ impl State {
     /// The calls succeeded.
     pub(super) fn keep(&self) {
         let mut entries = self.lock();
-        let mut undo = std::mem::take(&mut entries.undo);
-        entries.kept.append(&mut undo);
+        let Entries { entries, undo, kept, .. } = &mut *entries;
+        for (key, before) in std::mem::take(undo) {
+            let is_gone = !entries.contains_key(&key);
+            match kept.entry(key) {
+                Entry::Vacant(none) => {
+                    none.insert(before);
+                }
+                Entry::Occupied(first) if is_gone && first.get().is_none() => {
+                    first.remove();
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
     }
 
     /// They did, and count for nothing: all since [`State::take_changes`] was called last.
     pub(super) fn revert(&self) {
         self.undo();
         let mut entries = self.lock();
-        while let Some((key, value)) = entries.kept.pop() {
+        for (key, value) in std::mem::take(&mut entries.kept) {
             entries.insert(key, value);
         }
     }
@@ -91,8 +103,8 @@ impl State {
     /// What was changed since the last call.
     pub(super) fn take_changes(&self, plugin: &Arc<str>, to: &mut Vec<StateChange>) {
         let mut entries = self.lock();
-        let changed: BTreeSet<Bytes> = std::mem::take(&mut entries.kept).into_iter().map(|(key, _)| key).collect();
-        to.extend(changed.into_iter().map(|key| {
+        let changed = std::mem::take(&mut entries.kept);
+        to.extend(changed.into_keys().map(|key| {
             let value = entries.entries.get(&key).cloned();
             StateChange { plugin: Arc::clone(plugin), key, value }
         }));
@@ -123,19 +135,31 @@ impl Entries {
                 return Err(Refusal::ValueLength);
             }
         }
-        let (began, had) = (self.undo.len(), self.bytes);
+        let had = self.bytes;
+        let takes_away = changes.iter().any(|change| change.value.is_none());
+        let mut done: Vec<(Bytes, Option<Bytes>)> = Vec::with_capacity(changes.len());
         for change in changes {
             let key: Bytes = change.key.into();
             let before = self.insert(key.clone(), change.value.map(Into::into));
-            self.undo.push((key, before));
+            done.push((key, before));
         }
         // One that was beyond its limit already may shrink.
         if self.bytes > self.bytes_max && self.bytes > had {
-            while self.undo.len() > began {
-                let Some((key, value)) = self.undo.pop() else { break };
+            while let Some((key, value)) = done.pop() {
                 self.insert(key, value);
             }
             return Err(Refusal::Full);
+        }
+        for (key, before) in &mut done {
+            if !self.undo.contains_key(key) {
+                self.undo.insert(key.clone(), before.take());
+            }
+        }
+        // What the calls have made and taken away again leaves nothing to undo.
+        for (key, _) in done.iter().filter(|_| takes_away) {
+            if self.undo.get(key).is_some_and(Option::is_none) && !self.entries.contains_key(key) {
+                self.undo.remove(key);
+            }
         }
         Ok(())
     }
@@ -220,19 +244,43 @@ mod tests {
         assert_eq!(state.lock().scan(b"c", 10).len(), 0);
     }
 
+    #[test]
+    fn what_can_be_undone_takes_no_more_than_the_state() {
+        let state = State::new(1 << 20);
+        let put = |key: &[u8], value: Option<&[u8]>| state.lock().put(vec![change(key, value)]).unwrap();
+        put(b"k", Some(b"before"));
+        state.keep();
+        for n in 0..1000u32 {
+            put(b"k", Some(&[7; 1000]));
+            put(&n.to_le_bytes(), Some(&[7; 1000]));
+            put(&n.to_le_bytes(), None);
+        }
+        put(b"gone", None);
+        assert_eq!(state.lock().undo.len(), 1);
+        state.undo();
+        assert_eq!(state.lock().get(&[b"k".to_vec()], 100), Ok(vec![Some(b"before".to_vec())]));
+    }
+
     proptest! {
         /// What is undone or reverted leaves no trace, and what is taken makes of the old map the new one.
         #[test]
         fn batches_are_kept_or_undone(batches in proptest::collection::vec(
-            (0..3, proptest::collection::vec((0u8..6, proptest::option::of(0u8..9)), 0..8)), 0..20)
+            (0..3, any::<bool>(), proptest::collection::vec((0u8..6, proptest::option::of(0u8..9)), 0..8)), 0..20)
         ) {
             let state = State::new(1 << 20);
             let (mut model, mut stored) = (BTreeMap::new(), BTreeMap::new());
-            for (end, changes) in batches {
+            for (end, at_once, changes) in batches {
+                let mut calls = Vec::new();
                 for (key, value) in &changes {
                     let length = value.map(usize::from);
                     let bytes = length.map(|length| vec![*key; length]);
-                    state.lock().put(vec![change(&[*key], bytes.as_deref())]).unwrap();
+                    calls.push(change(&[*key], bytes.as_deref()));
+                    if !at_once {
+                        state.lock().put(std::mem::take(&mut calls)).unwrap();
+                        if end != 1 && key % 2 == 0 {
+                            state.keep();
+                        }
+                    }
                     if end == 0 {
                         match bytes {
                             Some(bytes) => drop(model.insert(vec![*key], bytes)),
@@ -240,6 +288,7 @@ mod tests {
                         }
                     }
                 }
+                state.lock().put(calls).unwrap();
                 match end {
                     0 => state.keep(),
                     1 => state.undo(),

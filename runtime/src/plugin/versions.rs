@@ -21,6 +21,8 @@ const ENTRIES_MAX: usize = 500;
 const COMPONENTS_MAX: usize = 5;
 /// A younger one may be about to run.
 const PRUNED_AFTER: Duration = Duration::from_secs(600);
+/// Far above what toolchains make: one with an interpreter and its libraries has some tens of MiB.
+const COMPONENT_BYTES_MAX: u64 = 512 << 20;
 /// Times that a file is read that is replaced meanwhile.
 const READS_MAX: usize = 20;
 
@@ -185,7 +187,16 @@ pub struct Read {
 pub fn read(path: &Path) -> io::Result<Read> {
     let mut tries = 0;
     loop {
-        let stamp = Stamp::of(path)?;
+        let metadata = fs::metadata(path)?;
+        // A pipe or a device may have no end, or never begin.
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is a folder, a pipe or a device, and not a file"));
+        }
+        if metadata.len() > COMPONENT_BYTES_MAX {
+            let reason = format!("it has {} bytes, and a component at most {COMPONENT_BYTES_MAX}", metadata.len());
+            return Err(io::Error::other(reason));
+        }
+        let stamp = Stamp::from(&metadata);
         let bytes = fs::read(path)?;
         if Stamp::of(path).is_ok_and(|now| now == stamp) && bytes.len() as u64 == stamp.length {
             return Ok(Read { bytes, stamp });
@@ -393,7 +404,7 @@ impl Versions {
     pub fn stands(&self, config: &PluginConfig) -> Option<Back> {
         let back = self.back(&config.name)?;
         let is_pinned = config.sha256.as_ref().is_some_and(|pin| *pin != back.to);
-        (!is_pinned && sha256(&fs::read(&config.path).ok()?) == back.file).then_some(back)
+        (!is_pinned && sha256(&read(&config.path).ok()?.bytes) == back.file).then_some(back)
     }
 
     pub fn back(&self, plugin: &str) -> Option<Back> {

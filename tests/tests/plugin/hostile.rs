@@ -1,0 +1,36 @@
+//! Files that are no plugins, and are not meant to be.
+
+use std::fs::{self, File};
+use std::process::Command;
+
+use super::*;
+
+#[test]
+fn files_that_never_end_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| dir.path().join(name);
+    let made = Command::new("mkfifo").arg(at("pipe.wasm")).status().expect("mkfifo");
+    assert!(made.success());
+    std::os::unix::fs::symlink("/dev/zero", at("zero.wasm")).expect("a link");
+    fs::create_dir(at("folder.wasm")).expect("a folder");
+    File::create(at("huge.wasm")).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+    fs::write(at("empty.wasm"), b"").expect("a file");
+    fs::write(at("text.wasm"), b"text").expect("a file");
+    let whole = fs::read(project("target/plugins/mask.wasm")).expect("a component");
+    fs::write(at("cut.wasm"), &whole[..whole.len() / 2]).expect("a file");
+    for (name, reason) in [
+        ("pipe", "not a file"),
+        ("zero", "not a file"),
+        ("folder", "not a file"),
+        ("huge", "1099511627776 bytes"),
+        ("empty", "is not a plugin: it is empty"),
+        ("text", "is not a plugin: it is no WebAssembly at all"),
+        ("cut", "is not a plugin: it is cut off"),
+    ] {
+        let path = at(&format!("{name}.wasm"));
+        let error = ENGINE.load(&PluginConfig { path: path.clone(), ..config("mask", json!({})) }).expect_err(name).to_string();
+        assert!(error.contains(reason) && error.contains(&path.display().to_string()), "{error}");
+        let error = ENGINE.inspect(&path).expect_err(name).to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}

@@ -208,7 +208,7 @@ def plugins(part):
         "## Plugins\n\nFilter by one column, mask one, add one, route by one (`plugins/bench`), on updates of 6 columns: nanoseconds a row by the size of"
         " batches (`tidegate plugin bench`). Native is the Rust plugin, the same source, linked into a program instead of being a component"
         " (`runtime/examples/plugin_native.rs`): the same batches, the same SDK, the same checking and taking over of its answer, and no boundary to hand the rows"
-        " over, which is not counted. Row by row is how native code would mostly be written, column by column the least that it can take: hence both ratios, at 256"
+        " over, which is not counted. Row by row is how native code would mostly be written, column by column about the least that it can take: hence both ratios, at 256"
         " rows. Medians of"
         f" {part['rounds']} rounds. Boundary: the share, at 256 rows, of handing the columns over and of checking and taking over the answer. {about(part)}\n"
         f"{rows(table)}\n{rows(few)}"

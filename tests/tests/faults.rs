@@ -12,6 +12,7 @@ mod check;
 mod disk;
 mod failover;
 mod gtid_mode;
+mod hostile;
 mod memory;
 mod network;
 mod opening;

@@ -1,4 +1,4 @@
-//! Misbehaves as its config says, `{ "do": "trap", "in": "process" }`: what the tests of the host need.
+//! Misbehaves as its config says, `{ "do": "trap", "in": "process" }`: what the tests of the host and `bench/run` need.
 
 use serde::Deserialize;
 use std::cell::Cell;
@@ -14,6 +14,9 @@ struct Config {
     r#do: Deed,
     #[serde(default = "process")]
     r#in: Call,
+    /// Only if some row's text has `!` in it.
+    #[serde(default)]
+    marked: bool,
 }
 
 fn process() -> Call {
@@ -33,6 +36,8 @@ enum Call {
 enum Deed {
     Nothing,
     Trap,
+    /// In one call of eight, by what its rows are and how many calls there were.
+    TrapAtRandom,
     Loop,
     Recurse,
     Allocate,
@@ -48,6 +53,10 @@ enum Deed {
     LogFlood,
     /// A million keys, as far as they are taken; then it goes on.
     StateFlood,
+    /// Sets all keys that are taken and removes them, and those that never were, again and again with other names.
+    StateChurn,
+    /// Sets one key to 64 KiB, 2000 times.
+    StateRewrite,
     /// The same 16 MiB in 64 assignments.
     Overlap,
     /// 20 MiB, the same for every row.
@@ -104,6 +113,8 @@ thread_local! {
     static CONFIG: Cell<(Deed, Call)> = const { Cell::new((Deed::Nothing, Call::Process)) };
     /// Of the relation that was bound last.
     static COLUMNS: Cell<u16> = const { Cell::new(0) };
+    static MARKED: Cell<bool> = const { Cell::new(false) };
+    static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// What can be done in every call.
@@ -136,6 +147,18 @@ fn misbehave(call: Call) -> Result<(), String> {
             let is_taken = |i: u32| state::set(i.to_le_bytes(), vec![7; 1024]).is_ok();
             if (0..1_000_000).all(is_taken) { Err("there was no limit".to_owned()) } else { Ok(()) }
         }
+        Deed::StateChurn => {
+            for time in 0..20_u32 {
+                let key = |at: u32| [time.to_le_bytes(), at.to_le_bytes()].concat().repeat(128);
+                let taken = (0..1_000_000).take_while(|at| state::set(key(*at), [7]).is_ok()).count() as u32;
+                (0..taken * 2).for_each(|at| _ = state::remove(key(at)));
+            }
+            Ok(())
+        }
+        Deed::StateRewrite => {
+            (0..2000).for_each(|_| _ = state::set([1], vec![7; 64 << 10]));
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -151,6 +174,7 @@ impl Guest for Hostile {
     fn configure(config: String) -> Result<(), String> {
         let config: Config = serde_json::from_str(&config).map_err(|e| e.to_string())?;
         CONFIG.set((config.r#do, config.r#in));
+        MARKED.set(config.marked);
         tidegate_plugin::log::install_panic_hook();
         misbehave(Call::Configure)
     }
@@ -189,6 +213,12 @@ impl Guest for Hostile {
 
     /// Column 0 is int64 and the key, column 1 text.
     fn process(_: u32, batch: Batch) -> Result<Outcome, String> {
+        if MARKED.get() && !texts(&batch).contains(&b'!') {
+            return Ok(outcome(Deed::Nothing, batch.rows as usize));
+        }
+        if CONFIG.get().0 == Deed::TrapAtRandom && is_unlucky(&batch) {
+            panic!("trapped on purpose");
+        }
         misbehave(Call::Process)?;
         let deed = CONFIG.get().0;
         let mut outcome = outcome(deed, batch.rows as usize);
@@ -211,6 +241,24 @@ fn count(rows: u32) -> Result<Assign, String> {
     let words = Buffer::Words((last + 1..=next).flat_map(i64::to_le_bytes).collect());
     let numbers = Vector { kind: 1, nulls: Vec::new(), present: Vec::new(), data: words };
     Ok(Assign { index: COLUMNS.get(), image: 0, rows: Vec::new(), values: Values::Each(numbers) })
+}
+
+/// Of all rows of column 1, one after the other.
+fn texts(batch: &Batch) -> &[u8] {
+    let of = |column: &Column| matches!(&column.vector.data, Buffer::Packed(_));
+    match batch.columns.iter().find(|column| of(column)).map(|column| &column.vector.data) {
+        Some(Buffer::Packed(Varlen { data, .. })) => data,
+        _ => &[],
+    }
+}
+
+/// FNV-1a over the rows and the number of the call.
+fn is_unlucky(batch: &Batch) -> bool {
+    let calls = CALLS.get() + 1;
+    CALLS.set(calls);
+    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hashed = texts(batch).iter().chain(&calls.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, hash);
+    hashed >> 61 == 0
 }
 
 /// Does what the rows say.

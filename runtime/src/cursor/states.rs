@@ -12,7 +12,7 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 
 use super::{CursorError, Store, open_error};
 use crate::dead_letter::Place;
-use crate::lane::remembered::{Remembered, StateEntry, StateKey};
+use crate::lane::remembered::{Change, Remembered, StateEntry, StateKey};
 use crate::position::Position;
 use crate::sink::Mark;
 
@@ -134,7 +134,7 @@ pub(super) fn put(
     pipeline: &str,
     remembered: &Remembered,
 ) -> Result<(), ConflictableTransactionError<()>> {
-    for ((plugin, lane, key), value) in &remembered.entries {
+    for ((plugin, lane, key), Change { value, .. }) in &remembered.entries {
         let key = [pipeline.as_bytes(), &[0], plugin.as_bytes(), &[0], &lane.to_be_bytes(), key].concat();
         match value {
             Some(value) => states.insert(key, &**value)?,
@@ -179,11 +179,17 @@ mod tests {
             partial: None,
             number: 0,
         };
-        let change =
-            |key: &[u8], value: Option<&[u8]>| StateChange { plugin: "p".into(), key: key.into(), value: value.map(Into::into) };
+        let change = |key: &[u8], value: Option<&[u8]>, was_there| {
+            let value = value.map(Into::into);
+            StateChange { plugin: "p".into(), key: key.into(), value, was_there }
+        };
         let mut remembered = Remembered::default();
-        remembered.add(mark(1), vec![change(b"\0k", Some(b"1")), change(b"gone", Some(b"2"))]);
-        remembered.add(mark(1), vec![change(b"gone", None)]);
+        remembered.add(mark(1), vec![change(b"gone", Some(b"2"), false)]);
+        store.commit_settled("a", position.clone(), &BTreeMap::new(), &remembered).unwrap();
+        let mut remembered = Remembered::default();
+        remembered.add(mark(1), vec![change(b"\0k", Some(b"1"), false), change(b"never", Some(b"2"), false)]);
+        remembered.add(mark(1), vec![change(b"gone", None, true), change(b"never", None, true)]);
+        assert_eq!(remembered.entries.len(), 2);
         store.commit_settled("a", position.clone(), &BTreeMap::new(), &remembered).unwrap();
         store.commit_settled("ab", position.clone(), &BTreeMap::new(), &remembered).unwrap();
         drop(store);

@@ -5,6 +5,7 @@
 //! those behind it pass its plugins again, so that a state counts each row once, wherever it was killed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::change::{Batch, RowId, Slice};
@@ -24,8 +25,17 @@ pub type StateEntry = (StateKey, Box<[u8]>);
 pub struct Remembered {
     /// By lane.
     pub marks: BTreeMap<u32, Mark>,
+    /// What was never written and is gone is not among them: a plugin may change its mind as often as it likes.
+    pub entries: BTreeMap<StateKey, Change>,
+}
+
+/// What becomes of an entry that is written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change {
     /// `None`: it is gone.
-    pub entries: BTreeMap<StateKey, Option<Box<[u8]>>>,
+    pub value: Option<Box<[u8]>>,
+    /// It is there as it was last written.
+    is_written: bool,
 }
 
 impl Remembered {
@@ -38,7 +48,17 @@ impl Remembered {
 
     /// The lane stands where it stood, and its plugins have changed this for dead letters.
     pub fn add_letters(&mut self, lane: u32, changes: Vec<StateChange>) {
-        self.entries.extend(changes.into_iter().map(|change| ((change.plugin, lane, change.key), change.value)));
+        for StateChange { plugin, key, value, was_there } in changes {
+            match self.entries.entry((plugin, lane, key)) {
+                Entry::Occupied(entry) if value.is_none() && !entry.get().is_written => {
+                    entry.remove();
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().value = value,
+                Entry::Vacant(entry) => {
+                    entry.insert(Change { value, is_written: was_there });
+                }
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -36,7 +36,8 @@ impl Recalled {
 
 fn restore(entries: &[StateEntry], lane: u32, chain: &mut Chain) {
     for ((plugin, _, key), value) in entries.iter().filter(|((_, of, _), _)| *of == lane) {
-        chain.restore(StateChange { plugin: Arc::clone(plugin), key: key.clone(), value: Some(value.clone()) });
+        let (plugin, key, value) = (Arc::clone(plugin), key.clone(), Some(value.clone()));
+        chain.restore(StateChange { plugin, key, value, was_there: true });
     }
 }
 

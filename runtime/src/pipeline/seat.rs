@@ -132,7 +132,7 @@ impl Seat {
 
     /// Without plugins there is nothing to process.
     pub fn chain(&self) -> Result<Option<Chain>, PluginError> {
-        chain(&self.plugins())
+        aside(|| chain(&self.plugins()))
     }
 
     /// A round begins at `position`, with what was to take its place.
@@ -298,7 +298,7 @@ impl Seat {
             let mut before: Vec<bool> = (0..width).map(|c| whole || relation.key.contains(&(c as u16))).collect();
             if let Some(chain) = &mut chain {
                 let relation = Arc::new(relation.clone());
-                let bound = chain.bind(&relation)?;
+                let bound = aside(|| chain.bind(&relation))?;
                 before.iter_mut().zip(bound.reads_before).for_each(|(wanted, read)| *wanted |= read);
                 seat.meet(relation);
             }
@@ -312,6 +312,11 @@ impl Seat {
             state.relations.push(relation);
         }
     }
+}
+
+/// Guests may compute for as long as their time limit: other tasks of this thread go on elsewhere meanwhile.
+pub fn aside<T>(call: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(call)
 }
 
 pub fn chain(plugins: &[Plugin]) -> Result<Option<Chain>, PluginError> {

@@ -29,6 +29,8 @@ pub struct StateChange {
     pub plugin: Arc<str>,
     pub key: Box<[u8]>,
     pub value: Option<Box<[u8]>>,
+    /// There was such an entry after the changes before this one.
+    pub was_there: bool,
 }
 
 /// The state of a plugin in a lane. Its chain and its instance hold it.
@@ -104,9 +106,9 @@ impl State {
     pub(super) fn take_changes(&self, plugin: &Arc<str>, to: &mut Vec<StateChange>) {
         let mut entries = self.lock();
         let changed = std::mem::take(&mut entries.kept);
-        to.extend(changed.into_keys().map(|key| {
+        to.extend(changed.into_iter().map(|(key, before)| {
             let value = entries.entries.get(&key).cloned();
-            StateChange { plugin: Arc::clone(plugin), key, value }
+            StateChange { plugin: Arc::clone(plugin), key, value, was_there: before.is_some() }
         }));
     }
 }

@@ -25,7 +25,7 @@ fn bound() -> u64 {
 }
 
 /// The most memory that a process has had so far, in bytes.
-fn most_memory(pid: u32) -> u64 {
+pub(super) fn most_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("read the process's status");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024

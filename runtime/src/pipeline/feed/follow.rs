@@ -12,6 +12,7 @@ use crate::alteration::{Alteration, TableChange};
 use crate::change::Relation;
 use crate::manifest::pattern::Patterns;
 use crate::pipeline::PipelineError;
+use crate::pipeline::seat::aside;
 use crate::plugin::Chain;
 use crate::schema::ddl::Name;
 use crate::schema::follow::{self, Again, Following};
@@ -194,7 +195,7 @@ impl Reading {
         for relation in relations {
             // A plugin is bound once for each id.
             let relation = Arc::new(Relation { id: Relation::next_id(), ..Relation::clone(&relation) });
-            if chain.bind(&relation)?.is_transformed {
+            if aside(|| chain.bind(&relation))?.is_transformed {
                 return Ok(Some(relation.to_string()));
             }
         }

@@ -19,6 +19,8 @@ SNAPSHOT_BYTES_MAX = 150e6
 UNREAD_COLUMNS_MAX = 1.1
 # Goals of plugins: loading a Rust component, compiled before and not, in ms; a hundred pipelines with one each, in seconds and bytes.
 LOAD_MS_MAX = (10.0, 300.0)
+# Of a pipeline beside a hostile plugin, to that beside an honest one: rows a second, and p99.
+HOSTILE = (0.95, 2.0)
 START_SECONDS_MAX, START_BYTES_MAX = 3.0, 300e6
 
 INTRODUCTION = """# Benchmarks
@@ -52,7 +54,7 @@ def document(results):
     for name, title in DRAINED.items():
         if name in results:
             parts.append(drain(title, name, results[name]))
-    for name, section in (("zstd", zstd), ("mariadb", mariadb), ("switching", switching), ("snapshot", snapshot), ("apply", applied), ("latency", latency), ("plugins", plugins), ("memory", memory), ("allocations", allocations)):
+    for name, section in (("zstd", zstd), ("mariadb", mariadb), ("switching", switching), ("snapshot", snapshot), ("apply", applied), ("latency", latency), ("plugins", plugins), ("hostile", hostile), ("memory", memory), ("allocations", allocations)):
         if name in results:
             parts.append(section(results[name]))
     parts.append(HOW)
@@ -212,6 +214,22 @@ def plugins(part):
         " rows. Medians of"
         f" {part['rounds']} rounds. Boundary: the share, at 256 rows, of handing the columns over and of checking and taking over the answer. {about(part)}\n"
         f"{rows(table)}\n{rows(few)}"
+    )
+
+
+def hostile(part):
+    rate, p99 = HOSTILE
+    table = [["the plugin beside it", "rows/s of the backlog", "ratio", "p50", "p99", "ratio of p99", "peak", "cores", "goal"]]
+    for mode, of in part["modes"].items():
+        goal = "" if mode == "nothing" else f"rows/s {verdict(of['drained_ratio'], rate, less_is_better=False)}; p99 {verdict(of['p99_ratio'], p99)}"
+        figures = [f"{of['drained'] / 1e3:,.0f} k", f"{of['drained_ratio']:.2f}", f"{of['p50']:.1f} ms", f"{of['p99']:.1f} ms", f"{of['p99_ratio']:.2f}"]
+        table.append([mode, *figures, megabytes(of["peak"]), f"{of['cores']:.2f}", goal])
+    return (
+        "## Beside a hostile plugin\n\nTwo pipelines of one process on one table: one writes lines of JSON, which another process reads and counts; the other has"
+        " `plugins/hostile`, which does what the first column says whenever a row with a mark is among those of a call, and sets aside what it fails at. First"
+        f" a backlog of {part['backlog']:,} rows, in which one of 64 has a mark, then {part['rows_a_second']} one-row transactions a second, one of four, for 6 s:"
+        " from the INSERT that is sent to the line that is read. Every row must arrive, or the bench stops. Ratios are to the plugin that does nothing, in the same"
+        f" round; medians of {part['rounds']} rounds; cores and peak are those of the whole process. Load average over five minutes: {part['load']:.1f}. {about(part)}\n{rows(table)}"
     )
 
 

@@ -3,7 +3,6 @@
 //! One task a lane. Batches come in source order over a bounded channel and settle in that order. What a [`SinkError`] means for
 //! the lane is decided here, in one `match`.
 
-use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,24 +12,23 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::bonds::Bonds;
-use super::dead::{DeadLetters, FAILED_MAX};
+use super::dead::DeadLetters;
 use super::order::SourceOrder;
 use super::remembered::{Remembered, Written};
 use super::sample::Sample;
 use crate::ack::{AckTracker, Token};
 use crate::change::{Batch, RowId, Slice};
-use crate::dead_letter::{self, DeadLetterError, Place, Why};
+use crate::dead_letter::{DeadLetterError, Place};
 use crate::failpoint;
 use crate::manifest::model::Ordering;
 use crate::metrics::{PipelineStatus, State};
-use crate::plugin::{Chain, DIVIDING_TIME_MAX, FAILURES_MAX, Find, PluginError, RowError, StateChange};
+use crate::plugin::{Chain, PluginError, RowError, StateChange};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::{Router, UnroutedError};
 use crate::sink::{Delivery, Mark, Partial, SinkError, Writer};
 
-/// How often a batch passes plugins that remember, while rows of it become letters.
-const PASSES_MAX: usize = 100;
+mod letters;
 
 /// What a lane is sent.
 #[derive(Debug)]
@@ -286,119 +284,6 @@ impl Worker {
         if parts.last().is_some_and(|part| part.commit) {
             self.settle();
             self.resume = batch.resume;
-        }
-        Ok(())
-    }
-
-    /// Passes a batch through the plugins. Rows that they cannot process are letters, or end the lane.
-    ///
-    /// Where plugins remember, the rest of the batch passes them again then: they have seen the letters' later changes of the same keys, which
-    /// wait and pass them when they are retried, and remember nothing of those.
-    fn transform(&mut self, batch: &mut Batch) -> Result<(), LaneError> {
-        if self.chain.is_some() {
-            self.sample.offer(batch);
-        }
-        for _ in 0..PASSES_MAX {
-            if !self.pass(batch)? || !self.forgets(batch) {
-                return Ok(());
-            }
-        }
-        Err(LaneError::Hopeless {
-            what: format!(
-                "plugins that remember reported other rows of a batch as errors each time that they were given the rest of it, {PASSES_MAX} times"
-            ),
-        })
-    }
-
-    /// Some plugin remembers something: what comes out of a row depends on those before it.
-    fn remembers(&self) -> bool {
-        self.chain.as_ref().is_some_and(Chain::keeps_state)
-    }
-
-    /// Rows of the batch have become letters: it is as it was read again, without them, and so is what the plugins remember. False: they
-    /// remember nothing.
-    fn forgets(&mut self, batch: &mut Batch) -> bool {
-        let (Some(chain), Some(dead)) = (self.chain.as_mut().filter(|chain| chain.keeps_state()), &mut self.dead) else {
-            return false;
-        };
-        chain.revert();
-        dead.restore(batch);
-        true
-    }
-
-    /// True if rows have become letters.
-    fn pass(&mut self, batch: &mut Batch) -> Result<bool, LaneError> {
-        let buries = self.buries();
-        let Some(chain) = &mut self.chain else { return Ok(false) };
-        let errors = chain.process_dividing(batch, if buries { Find::All } else { Find::First }).map_err(|error| {
-            if !buries || !error.is_of_rows() {
-                return LaneError::Plugin(error);
-            }
-            let seconds = DIVIDING_TIME_MAX.as_secs();
-            LaneError::Hopeless {
-                what: format!(
-                    "{}\nit fails for so many rows of one batch that they were not told apart with {FAILURES_MAX} tries in {seconds} s",
-                    error.to_string().split("\nhint: ").next().unwrap_or_default()
-                ),
-            }
-        })?;
-        let Some(dead) = self.dead.as_mut().filter(|dead| dead.buries()) else {
-            return match errors.into_iter().next() {
-                Some(error) => {
-                    let place = dead_letter::place(batch, error.id).map(Box::new);
-                    Err(LaneError::Row { place, error: Box::new(error) })
-                }
-                None => Ok(false),
-            };
-        };
-        let why = |error: RowError| {
-            let sha256 = chain.sha256(&error.plugin).unwrap_or_default().into();
-            (error.id, Why::Plugin { name: error.plugin, sha256, message: error.message })
-        };
-        let letters = dead.count();
-        dead.bury(&errors.into_iter().map(why).collect())?;
-        Ok(dead.count() > letters)
-    }
-
-    /// Rows that nobody can take become letters.
-    fn buries(&self) -> bool {
-        self.dead.as_ref().is_some_and(DeadLetters::buries)
-    }
-
-    /// How many rows of the batch are letters.
-    fn letters(&self) -> usize {
-        self.dead.as_ref().map_or(0, DeadLetters::count)
-    }
-
-    /// A sink can never take a row.
-    fn refuse(&mut self, id: RowId, sink: String, reason: String) -> Result<(), LaneError> {
-        let Some(dead) = &mut self.dead else { return Ok(()) };
-        let before = dead.count();
-        dead.bury(&HashMap::from([(id, Why::Sink { name: sink.clone(), message: reason.clone() })]))?;
-        if dead.count() == before {
-            // It would be refused for ever.
-            return Err(LaneError::Hopeless {
-                what: format!("sink `{sink}`: it refuses a row that is not in the batch: {reason}"),
-            });
-        }
-        let is_slow = dead.refused();
-        self.one_by_one |= is_slow && !self.remembers();
-        Ok(())
-    }
-
-    /// The batch is done, as far as letters go.
-    fn end_letters(&mut self, rows: usize) -> Result<(), LaneError> {
-        let Some(dead) = &mut self.dead else { return Ok(()) };
-        self.status.dead_letters.store(dead.held() as u64, std::sync::atomic::Ordering::Relaxed);
-        if dead.count() > 0 {
-            tracing::debug!(lane = self.lane, letters = dead.count(), "changes became dead letters, or wait behind one");
-        }
-        if !dead.end(rows) {
-            return Err(LaneError::Hopeless {
-                what: format!(
-                    "more than {FAILED_MAX} changes of a lane became dead letters, one after the other, and no other came through"
-                ),
-            });
         }
         Ok(())
     }

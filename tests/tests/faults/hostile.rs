@@ -27,7 +27,7 @@ const DEEDS: [(&str, Option<&str>); 12] = [
     ("allocate", Some("memory")),
     ("offsets-beyond", Some("offsets up to 3")),
     ("overlap", Some("it holds more than")),
-    ("derived-bomb", Some("take more than")),
+    ("derived-bomb", Some("of `output` are left")),
     ("log-flood", None),
     ("state-flood", None),
     ("state-churn", None),

@@ -130,7 +130,7 @@ fn settings(plugin: &Path, manifest: Option<&Path>) -> Result<PluginConfig, Erro
 
 /// A plugin's engine; what it compiles is kept.
 pub(super) fn engine() -> Result<Engine, Error> {
-    Ok(Engine::new(cache().map(|cache| cache.join("plugins")).as_deref())?)
+    Ok(Engine::for_authors(cache().map(|cache| cache.join("plugins")).as_deref())?)
 }
 
 /// Tests, and builds where there are sources, whenever something has changed.

@@ -26,7 +26,7 @@ use crate::sink::{BeforeNeed, Delivery, Finding, Mark, Sink, SinkError, Writer};
 /// Takes `count` changes of the tables that the plugin is bound to. Fewer, if the source has no more.
 pub(super) fn record(manifest: &Manifest, component: &Path, count: usize, is_masked: bool) -> Result<CaseFile, Error> {
     let (pipeline, plugin) = uses(manifest, component)?[0];
-    let engine = Engine::new(None)?;
+    let engine = Engine::for_authors(None)?;
     let loaded = engine.load(&plugin.load_config())?;
     let (enough, stop) = watch::channel(false);
     let chain = Mutex::new(Chain::new(&[loaded])?);

@@ -51,13 +51,25 @@ pub struct Engine {
 
 impl Engine {
     /// `cache`: the folder for compiled code; made if it is missing. `None`: compile at every start.
+    ///
+    /// Where a plugin crashes is told by its functions: their files and lines stand in the component's debug information, and reading that
+    /// takes what its author wants it to take.
     pub fn new(cache: Option<&Path>) -> Result<Engine, PluginError> {
+        Engine::with(cache, WasmBacktraceDetails::Disable)
+    }
+
+    /// The same for those who write plugins: files and lines are told, too.
+    pub fn for_authors(cache: Option<&Path>) -> Result<Engine, PluginError> {
+        Engine::with(cache, WasmBacktraceDetails::Enable)
+    }
+
+    fn with(cache: Option<&Path>, details: WasmBacktraceDetails) -> Result<Engine, PluginError> {
         let failed = |reason: String| PluginError { plugin: "*".into(), relation: None, fault: Fault::Engine(reason) };
         let mut config = Config::new();
         // Without it a call costs a third (docs of the plugin stage in ARCHITECTURE.md have the figures); guests are synchronous.
         config.concurrency_support(false);
         config.epoch_interruption(true);
-        config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+        config.wasm_backtrace_details(details);
         config.wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX));
         config.cranelift_opt_level(OptLevel::Speed);
         let engine = wasmtime::Engine::new(&config).map_err(|e| failed(format!("{e:#}")))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::dump::Dump;
-use super::server::{Server, mysql_set};
+use super::server::{Server, Settings, mysql_set};
 use crate::position::Position;
 use crate::source::binlog::query::{self, Query};
 use crate::source::feed::{Produced, Stop};
@@ -21,7 +21,8 @@ impl Server {
         match start {
             Start::Now => {
                 let now = self.now(&settings).await?;
-                if settings.has_gtids() && !settings.mariadb { self.exact(now).await } else { Ok(now) }
+                let is_exact = settings.mariadb || !settings.has_gtids() || self.is_quiet(&settings, &now).await?;
+                if is_exact { Ok(now) } else { self.exact(now).await }
             }
             Start::Position(position) => Ok(position.clone()),
             Start::Earliest => {
@@ -73,6 +74,12 @@ impl Server {
         }
     }
 
+    /// True if no transaction was on its way into the set when the server stood `here`: what is logged and not in it yet owns its GTID.
+    async fn is_quiet(&self, settings: &Settings, here: &Position) -> Result<bool, Failure> {
+        let owned = self.query("SELECT @@GLOBAL.gtid_owned").await?;
+        Ok(owned.first().is_some_and(|row| row.at(0) == Some("")) && self.now(settings).await?.gtids == here.gtids)
+    }
+
     /// The same set, with the place of the first transaction that is not in it. A server says its set first and then how long its binlog
     /// is, and logs a transaction before it takes its GTID into the set: what lies between would count as read.
     async fn exact(self: &Arc<Self>, position: Position) -> Result<Position, Failure> {
@@ -87,9 +94,8 @@ impl Server {
                         }
                     }
                 }
-                Produced::Idle => {}
                 Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::End => return Ok(position),
+                Produced::Idle | Produced::End => return Ok(position),
             }
         }
     }

@@ -6,6 +6,6 @@ PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd); . "$PROJECT/scripts/to
 PROBE=$PROJECT/runtime/src/plugin/bench/probe
 wasm_tools_install
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
-"$WASM_TOOLS/wasm-tools" component embed --world plugin "$WIT" "$PROBE.wat" -o "$scratch/embedded"
+"$WASM_TOOLS/wasm-tools" component embed --world plugin "$PROJECT/wit/v0.1/plugin.wit" "$PROBE.wat" -o "$scratch/embedded"
 "$WASM_TOOLS/wasm-tools" component new "$scratch/embedded" -o "$scratch/component"
 "$WASM_TOOLS/wasm-tools" strip --all "$scratch/component" -o "${1:-$PROBE.wasm}"

@@ -307,8 +307,9 @@ fn compiled_code_is_cached_and_a_damaged_file_is_made_again() {
     let engine = Engine::new(Some(folder.path())).expect("an engine");
     let mask = config("mask", json!({"columns": ["email"]}));
     let file = |folder: &Path| {
-        let mut files = std::fs::read_dir(folder).expect("the cache");
-        let file = files.next().expect("a file").expect("a file").path();
+        let files = std::fs::read_dir(folder).expect("the cache").map(|file| file.expect("a file").path());
+        let mut files = files.filter(|file| file.extension().is_some_and(|extension| extension == "cwasm"));
+        let file = files.next().expect("a file");
         assert!(files.next().is_none(), "one file a component");
         file
     };

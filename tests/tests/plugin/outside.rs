@@ -244,7 +244,7 @@ fn time_and_size_of_requests_are_limited() {
         let limits = Limits {
             memory_bytes_max: 8 << 20,
             output_bytes_max: 4 << 20,
-            call_time_max: Duration::from_secs(20),
+            call_time_max: Duration::from_secs(60),
             ..Limits::default()
         };
         tried(&PluginConfig { limits, ..config }).unwrap_or_else(|e| panic!("{e}"))

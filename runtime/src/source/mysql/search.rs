@@ -13,6 +13,8 @@ use crate::source::{Boundary, Failure, Segment, Start};
 
 /// Seconds by which a server's clock may be set back without a search by time missing a transaction.
 const CLOCK_STEP_MAX: i64 = 3600;
+/// A server that has a GTID on its way into the set, and says so many times, once a second, that nothing follows, has logged nothing of it.
+const IDLES_MAX: u32 = 10;
 
 impl Server {
     /// Where a first start begins.
@@ -22,7 +24,7 @@ impl Server {
             Start::Now => {
                 let now = self.now(&settings).await?;
                 let is_exact = settings.mariadb || !settings.has_gtids() || self.is_quiet(&settings, &now).await?;
-                if is_exact { Ok(now) } else { self.exact(now).await }
+                if is_exact { Ok(now) } else { self.exact(&settings, now).await }
             }
             Start::Position(position) => Ok(position.clone()),
             Start::Earliest => {
@@ -82,9 +84,10 @@ impl Server {
 
     /// The same set, with the place of the first transaction that is not in it. A server says its set first and then how long its binlog
     /// is, and logs a transaction before it takes its GTID into the set: what lies between would count as read.
-    async fn exact(self: &Arc<Self>, position: Position) -> Result<Position, Failure> {
+    async fn exact(self: &Arc<Self>, settings: &Settings, position: Position) -> Result<Position, Failure> {
         let slot = self.searches.fetch_add(1, Ordering::Relaxed);
         let mut dump = Dump::new(self.clone(), Resume::at(position.clone()), slot).until_end();
+        let mut idles = 0;
         loop {
             match dump.next().await? {
                 Produced::Entries(entries) => {
@@ -94,8 +97,15 @@ impl Server {
                         }
                     }
                 }
+                // It says so, too, while it passes over what is in the set.
+                Produced::Idle => {
+                    idles += 1;
+                    if idles == IDLES_MAX || self.is_quiet(settings, &position).await? {
+                        return Ok(position);
+                    }
+                }
                 Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::Idle | Produced::End => return Ok(position),
+                Produced::End => return Ok(position),
             }
         }
     }

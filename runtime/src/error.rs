@@ -130,7 +130,7 @@ fn place_of(error: &PipelineError) -> Place {
         PipelineError::Read { .. } | PipelineError::Source(_) | PipelineError::Decode(_) | PipelineError::Batch(_) => Place::Source,
         PipelineError::Plugin(_)
         | PipelineError::Lane(LaneError::Plugin(_) | LaneError::Row { .. } | LaneError::Hopeless { .. }) => Place::Plugin,
-        PipelineError::Lane(LaneError::Unrouted(_)) | PipelineError::State { .. } => Place::Manifest,
+        PipelineError::Lane(LaneError::Unrouted(_) | LaneError::Thread(_)) | PipelineError::State { .. } => Place::Manifest,
         PipelineError::Sink { .. } | PipelineError::Marks(_) => Place::Sink,
         PipelineError::Lane(LaneError::Sink { .. } | LaneError::TransactionLost { .. }) => Place::Sink,
         PipelineError::Cursor(_)

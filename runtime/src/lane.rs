@@ -16,6 +16,7 @@ pub mod order;
 pub mod remembered;
 pub mod sample;
 pub mod skip;
+pub mod thread;
 pub mod touched;
 pub mod worker;
 

@@ -21,6 +21,7 @@ use crate::lane::dead::DeadLetters;
 use crate::lane::order::SourceOrder;
 use crate::lane::remembered::Remembered;
 use crate::lane::skip::MarksError;
+use crate::lane::thread;
 use crate::lane::worker::{LaneError, Target, Worker};
 use crate::manifest::model::{self, Manifest, OnDdl, OnRowError, Ordering, WithoutKey};
 use crate::metrics::{PipelineStatus, State};
@@ -365,7 +366,7 @@ impl Running {
                 marks: AtomicU64::new(RandomState::new().hash_one(lane)),
                 one_by_one: false,
             };
-            worker.spawn(receiver, &mut lanes, given_up.clone());
+            thread::spawn(worker, receiver, &mut lanes, given_up.clone());
         }
         self.status.begin_again();
         self.status.set_state(State::Running);

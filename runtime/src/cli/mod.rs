@@ -481,8 +481,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Threads for what blocks, at most. Each lane with plugins has one for as long as it runs (256 lanes a pipeline), and reading files and
-/// keeping cursors want one now and then: were there too few, whoever came last would wait for good.
+/// Threads for what blocks, at most. Whoever reads files has one for as long as it reads, and guests that are bound and cursors that are kept
+/// want one now and then: were there too few, whoever came last would wait for good.
 const BLOCKING_THREADS_MAX: usize = 1 << 16;
 
 /// The runtime that commands with connections run in.

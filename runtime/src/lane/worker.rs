@@ -7,9 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
 
 use super::bonds::Bonds;
 use super::dead::DeadLetters;
@@ -22,7 +20,7 @@ use crate::dead_letter::{DeadLetterError, Place};
 use crate::failpoint;
 use crate::manifest::model::Ordering;
 use crate::metrics::{PipelineStatus, State};
-use crate::plugin::{Chain, PluginError, RowError, StateChange};
+use crate::plugin::{self, Chain, PluginError, RowError, StateChange};
 use crate::position::{Position, Progress};
 use crate::retry::Backoff;
 use crate::router::{Router, UnroutedError};
@@ -73,6 +71,8 @@ pub enum LaneError {
     /// The target lost a transaction that was open over several batches: the pipeline reads it again from its beginning.
     #[error("sink `{sink}`: a transaction in the making was lost")]
     TransactionLost { sink: String, unfold: bool },
+    #[error("cannot start the thread of a lane: {0}\nhint: allow more threads (`ulimit -u`), or lower `lanes`")]
+    Thread(std::io::Error),
     /// The pipeline is stopping, and the sink is away, or waits for rows that will not be read any more.
     #[error("stopped before everything was written")]
     Stopped,
@@ -150,26 +150,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Begins to work. A guest may compute for as long as its time limit: a lane with plugins has a thread of its own, so that no
-    /// other task waits for it. `given_up`: ends the lane when its sender is dropped.
-    pub fn spawn(self, work: mpsc::Receiver<Work>, lanes: &mut JoinSet<Result<(), LaneError>>, mut given_up: watch::Receiver<()>) {
-        if self.chain.is_none() {
-            lanes.spawn(self.run(work));
-            return;
-        }
-        let runtime = Handle::current();
-        lanes.spawn_blocking(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    done = self.run(work) => done,
-                    _ = given_up.changed() => Err(LaneError::Stopped),
-                }
-            })
-        });
-    }
-
-    /// Works until the channel is closed and empty.
-    async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LaneError> {
+    /// Works until the channel is closed and empty, or the thread is to be replaced.
+    pub(super) async fn run(&mut self, work: &mut mpsc::Receiver<Work>) -> Result<Ended, LaneError> {
         while let Some(work) = work.recv().await {
             match work {
                 Work::Batch(batch, token) => {
@@ -185,9 +167,12 @@ impl Worker {
                 Work::Mark(resume) => self.write_mark(resume).await?,
                 Work::Plugins(new) => self.take_plugins(*new),
             }
+            if plugin::is_rested() {
+                return Ok(Ended::GaveWay);
+            }
         }
         self.order.end(self.lane);
-        Ok(())
+        Ok(Ended::Closed)
     }
 
     fn take_plugins(&mut self, new: NewPlugins) {
@@ -515,6 +500,15 @@ impl Worker {
             number: self.marks.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
         }
     }
+}
+
+/// Why a lane has stopped working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// There is no more work.
+    Closed,
+    /// A guest has made the thread give way: the lane goes on with another one.
+    GaveWay,
 }
 
 /// The rows of a batch that are one target transaction, or, without `commit`, the beginning of one.

@@ -84,7 +84,7 @@ impl Tasks {
     pub(super) async fn end(&mut self) {
         self.read.abort();
         self.give_up = None;
-        self.lanes.shutdown().await;
+        while self.lanes.join_next().await.is_some() {}
     }
 }
 

@@ -5,16 +5,17 @@
 //! do not fail this costs one copy of their ids: columns are shared.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::chain::Chain;
 use super::error::{Fault, PluginError, RowError};
+use super::give_way::{Spent, give_way};
 use super::instance::Instance;
 use crate::change::{Batch, Rows, Transaction};
 
 /// Pieces of one batch that may fail,
 pub const FAILURES_MAX: usize = 1000;
-/// and how long dividing one batch may take. Beyond either, the plugin is taken to fail whatever it is given.
+/// and how long dividing one batch may take (see [`Spent`]). Beyond either, the plugin is taken to fail whatever it is given.
 pub const DIVIDING_TIME_MAX: Duration = Duration::from_secs(60);
 /// The same where one row is looked for, to name it.
 pub const NAMING_TIME_MAX: Duration = Duration::from_secs(10);
@@ -30,7 +31,10 @@ pub enum Find {
 
 struct Budget {
     failures: usize,
-    end: Instant,
+    spent: Spent,
+    time_max: Duration,
+    /// A plugin may wait for something outside.
+    waits: bool,
 }
 
 impl Chain {
@@ -53,8 +57,10 @@ impl Chain {
                     errors.append(&mut made.errors);
                 }
                 Err(error) if error.is_of_rows() => {
-                    let time = if find == Find::All { DIVIDING_TIME_MAX } else { NAMING_TIME_MAX };
-                    let budget = budget.get_or_insert_with(|| Budget { failures: 0, end: Instant::now() + time });
+                    give_way();
+                    let time_max = if find == Find::All { DIVIDING_TIME_MAX } else { NAMING_TIME_MAX };
+                    let waits = self.instances.iter().any(Instance::waits);
+                    let budget = budget.get_or_insert_with(|| Budget { failures: 0, spent: Spent::begin(), time_max, waits });
                     self.renew()?;
                     let mut pieces = Pieces { rows: &whole, transactions: &batch.transactions, find, budget };
                     pieces.divide(self, error, (&mut done, &mut derived, &mut errors))?;
@@ -112,6 +118,7 @@ impl Pieces<'_> {
                     errors.append(&mut made.errors);
                 }
                 Err(error) if error.is_of_rows() => {
+                    give_way();
                     chain.renew()?;
                     self.fail(range, error, &mut left, errors)?;
                 }
@@ -133,7 +140,8 @@ impl Pieces<'_> {
         errors: &mut Vec<RowError>,
     ) -> Result<Option<PluginError>, PluginError> {
         self.budget.failures += 1;
-        if self.budget.failures > FAILURES_MAX || Instant::now() > self.budget.end {
+        let Budget { failures, spent, time_max, waits } = &*self.budget;
+        if *failures > FAILURES_MAX || spent.time(*waits) > *time_max {
             return Err(error);
         }
         if range.len() == 1 {

@@ -11,8 +11,9 @@ use wasmtime::error::Context;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::{self, exports::tidegate::plugin::transform as wit, tidegate::plugin::host, tidegate::plugin::types};
-use super::engine::{Plugin, Shared, TICK, TRANSFORM};
+use super::engine::{Plugin, Shared, TRANSFORM};
 use super::error::{Fault, PluginError};
+use super::give_way::Stopwatch;
 use super::grants::Granted;
 use super::memory::{Limits, TooLarge};
 use super::state::State;
@@ -30,6 +31,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1000;
 pub(super) struct Guest {
     shared: Arc<Shared>,
     limits: Limits,
+    stopwatch: Stopwatch,
     pub(super) granted: Granted,
     /// During `process`, if the plugin has one.
     pub(super) state: Option<State>,
@@ -136,13 +138,15 @@ impl Instance {
     fn start(shared: &Arc<Shared>) -> Result<Instance, Fault> {
         let seat = Seat::take(shared)?;
         let limits = Limits::new(shared.limits.memory_bytes_max);
-        let granted = Granted::new(shared);
-        let guest = Guest { shared: Arc::clone(shared), limits, granted, state: None, tail: VecDeque::new() };
+        let (granted, stopwatch) = (Granted::new(shared), Stopwatch::default());
+        let guest = Guest { shared: Arc::clone(shared), limits, stopwatch, granted, state: None, tail: VecDeque::new() };
         let mut store = Store::new(shared.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         // What an answer may make the host allocate: lists can overlap in the guest's memory.
         store.set_hostcall_fuel(shared.limits.output_bytes_max);
-        store.set_epoch_deadline(ticks(shared.limits.call_time_max));
+        let waits = shared.waits;
+        store.epoch_deadline_callback(move |mut guest| Ok(guest.data_mut().stopwatch.look(waits)));
+        begin(&mut store, shared);
         let exports = if shared.waits {
             let instantiate = shared.pre.instance_pre().instantiate_async(&mut store);
             waiting(shared.limits.call_time_max, instantiate).map(Exports::Waiting)
@@ -153,6 +157,11 @@ impl Instance {
             Ok(exports) => Ok(Instance { seat, state: None, alive: Some((store, exports)) }),
             Err(error) => Err(fault(&error, "start", &store, shared)),
         }
+    }
+
+    /// It may wait for something outside.
+    pub(super) fn waits(&self) -> bool {
+        self.seat.0.waits
     }
 
     /// False: it has crashed.
@@ -228,7 +237,7 @@ impl Instance {
     {
         let shared = &self.seat.0;
         let (store, exports) = self.alive.as_mut().ok_or(Fault::Dead)?;
-        store.set_epoch_deadline(ticks(shared.limits.call_time_max));
+        begin(store, shared);
         store.data_mut().granted.begin();
         let answer = match exports {
             Exports::Direct(guest) => direct(store, guest.tidegate_plugin_transform(), params),
@@ -266,9 +275,10 @@ fn waiting<T>(time_max: Duration, call: impl Future<Output = wasmtime::Result<T>
     }
 }
 
-/// One tick more than the time, for the one that is running.
-fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX / 2).saturating_add(1)
+/// The time of a call.
+fn begin(store: &mut Store<Guest>, shared: &Shared) {
+    let ticks = store.data_mut().stopwatch.begin(shared.limits.call_time_max);
+    store.set_epoch_deadline(ticks);
 }
 
 fn short(mut message: String) -> String {

@@ -107,11 +107,26 @@ fn guests_that_compute_hold_up_nobody() {
         wait_until(&format!("`{name}` is refused"), || run.log().lines().any(refused));
     }
     let log = run.log();
+    // Guests of batches have made their threads give way, and no other thread has.
+    wait_until("the computing lanes give way", || given_way(run.pid()).len() == 4 * 2);
+    assert!(given_way(run.pid()).iter().all(|name| name == "lane"));
     // All the others still compute.
     assert_eq!(log.matches("stopped: ").count(), 2, "{log}");
     assert_eq!(BTreeSet::from_iter(ids(&flow, "good")), BTreeSet::from_iter(0..250));
     assert!(run.is_running());
     assert_discreet(&flow);
+}
+
+/// Names of the threads that have given way.
+fn given_way(pid: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of the process");
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    // proc_pid_stat(5): the name in parentheses, and `nice` as the 17th field behind it.
+    let lowest = |stat: String| {
+        let (name, fields) = stat.split_once('(')?.1.rsplit_once(')')?;
+        (fields.split_whitespace().nth(16) == Some("15")).then(|| name.to_owned())
+    };
+    stats.filter_map(lowest).collect()
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

@@ -1,5 +1,5 @@
 //! Guests that compute for long, or fail as a whole, give way: their thread goes on with a low priority, so that whoever else wants its core has
-//! it. They lose nothing where a core is free.
+//! it. They lose nothing where a core is free. Those that used up their time have only what nobody wants.
 //!
 //! Nobody without special rights can raise a priority again. So only threads do this that belong to a lane alone, which goes on with another
 //! one when its guests have done neither for a while.
@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use rustix::process::setpriority_process;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 
@@ -15,45 +14,84 @@ use super::engine::TICK;
 
 /// Beside one other thread, three percent of a core (weights of the kernel's scheduler: 36 to 1024): others hardly feel it, and it gets on.
 const NICE: i32 = 15;
+/// It keeps a core for so long when another thread wakes up. By itself the kernel (since 6.12; those before pass over this) would have that one
+/// wait for the end of a slice of some milliseconds.
+#[cfg(target_os = "linux")]
+const SLICE: Duration = Duration::from_micros(100);
 /// For so long a thread goes on with it after the last reason.
 const REST: Duration = Duration::from_secs(1);
 /// How often a call that takes long is looked at, and what it may compute before it gives way.
 const LOOK: Duration = Duration::from_millis(30);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Thread {
-    /// Also runs what has nothing to do with guests.
-    Shared,
-    OfLane,
-    /// Last at this time.
-    GaveWay(Instant),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Priority {
+    Low,
+    /// Only what nobody else wants. Whoever waits for a lock that the thread holds may have to wait for that, too: it is for guests that compute
+    /// without end, which hold none.
+    Idle,
 }
 
 thread_local! {
-    static THREAD: Cell<Thread> = const { Cell::new(Thread::Shared) };
+    /// The thread does nothing but run a lane.
+    static IS_OF_LANE: Cell<bool> = const { Cell::new(false) };
+    /// The priority that it has, and when there was a reason last.
+    static GAVE_WAY: Cell<Option<(Priority, Instant)>> = const { Cell::new(None) };
 }
 
 /// The calling thread ends soon after it has given way.
 pub fn may_give_way() {
-    THREAD.set(Thread::OfLane);
+    IS_OF_LANE.set(true);
 }
 
 /// The calling thread has given way, and for no reason of late: it is to be replaced.
 pub fn is_rested() -> bool {
-    matches!(THREAD.get(), Thread::GaveWay(last) if last.elapsed() >= REST)
+    GAVE_WAY.get().is_some_and(|(_, last)| last.elapsed() >= REST)
 }
 
 fn has_given_way() -> bool {
-    matches!(THREAD.get(), Thread::GaveWay(_))
+    GAVE_WAY.get().is_some()
 }
 
 pub(super) fn give_way() {
-    match THREAD.get() {
-        Thread::Shared => {}
-        // Of the calling thread alone, on Linux. Where it fails, the guest takes its share as before.
-        Thread::OfLane if setpriority_process(None, NICE).is_err() => {}
-        Thread::OfLane | Thread::GaveWay(_) => THREAD.set(Thread::GaveWay(Instant::now())),
+    lower_to(Priority::Low);
+}
+
+fn lower_to(priority: Priority) {
+    if !IS_OF_LANE.get() {
+        return;
     }
+    let so_far = GAVE_WAY.get().map(|(priority, _)| priority);
+    // Where it cannot be done, the guest takes its share as before.
+    if so_far >= Some(priority) || set_priority(priority) {
+        GAVE_WAY.set(Some((so_far.map_or(priority, |so_far| so_far.max(priority)), Instant::now())));
+    }
+}
+
+/// Of the calling thread alone: sched_setattr(2), and sched(7). False: it cannot be done.
+#[cfg(target_os = "linux")]
+fn set_priority(priority: Priority) -> bool {
+    let policy = match priority {
+        Priority::Low => libc::SCHED_OTHER,
+        Priority::Idle => libc::SCHED_IDLE,
+    };
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: policy as u32,
+        sched_flags: 0,
+        sched_nice: NICE,
+        sched_priority: 0,
+        sched_runtime: SLICE.as_nanos() as u64,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: it reads as many bytes as `size` says.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) == 0 }
+}
+
+/// Elsewhere priorities are those of processes.
+#[cfg(not(target_os = "linux"))]
+fn set_priority(_: Priority) -> bool {
+    false
 }
 
 /// How long a lane's guests have been at something. Where they have given way, what others had of the core meanwhile does not count, unless they
@@ -116,7 +154,10 @@ impl Stopwatch {
         (look.at, look.computed) = (at, computed);
         self.looked = Some(look);
         match look.end.saturating_duration_since(at) {
-            Duration::ZERO => UpdateDeadline::Interrupt,
+            Duration::ZERO => {
+                lower_to(Priority::Idle);
+                UpdateDeadline::Interrupt
+            }
             left => UpdateDeadline::Continue(ticks(LOOK.min(left))),
         }
     }

@@ -13,7 +13,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use super::bindings::{self, exports::tidegate::plugin::transform as wit, tidegate::plugin::host, tidegate::plugin::types};
 use super::engine::{Plugin, Shared, TRANSFORM};
 use super::error::{Fault, PluginError};
-use super::give_way::Stopwatch;
+use super::give_way::{Stopwatch, give_way};
 use super::grants::Granted;
 use super::memory::{Limits, TooLarge};
 use super::state::State;
@@ -26,6 +26,8 @@ const LOG_TAIL_MAX: usize = 10;
 const TRAP_BYTES_MAX: usize = 8 << 10;
 /// Bytes of a guest's message that an error shows.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1000;
+/// So many log entries that `log_rate` leaves out are a reason to give way.
+const FLOOD: u64 = 1000;
 
 /// What belongs to a store: the host's side of one instance.
 pub(super) struct Guest {
@@ -37,6 +39,7 @@ pub(super) struct Guest {
     pub(super) state: Option<State>,
     /// The last log entries, for errors.
     tail: VecDeque<String>,
+    entries_left_out: u64,
 }
 
 impl Guest {
@@ -57,6 +60,11 @@ impl host::Host for Guest {
                 host::Level::Info => tracing::info!(plugin, "{message}"),
                 host::Level::Warn => tracing::warn!(plugin, "{message}"),
                 host::Level::Error => tracing::error!(plugin, "{message}"),
+            }
+        } else {
+            self.entries_left_out += 1;
+            if self.entries_left_out.is_multiple_of(FLOOD) {
+                give_way();
             }
         }
         if self.tail.len() == LOG_TAIL_MAX {
@@ -139,7 +147,7 @@ impl Instance {
         let seat = Seat::take(shared)?;
         let limits = Limits::new(shared.limits.memory_bytes_max);
         let (granted, stopwatch) = (Granted::new(shared), Stopwatch::default());
-        let guest = Guest { shared: Arc::clone(shared), limits, stopwatch, granted, state: None, tail: VecDeque::new() };
+        let guest = Guest { shared: Arc::clone(shared), limits, stopwatch, granted, state: None, tail: VecDeque::new(), entries_left_out: 0 };
         let mut store = Store::new(shared.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         // What an answer may make the host allocate: lists can overlap in the guest's memory.

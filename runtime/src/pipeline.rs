@@ -7,7 +7,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -258,8 +257,7 @@ impl Unopened {
 
 impl Running {
     async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
-        let fresh = || Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-        let mut backoff = fresh();
+        let mut backoff = Backoff::default();
         let mut unfold = false;
         let letters = self.letters()?;
         let until = match self.until_caught_up {
@@ -286,7 +284,7 @@ impl Running {
                     unfold = next;
                     if self.status.rows_settled.load(std::sync::atomic::Ordering::Relaxed) > settled {
                         // The sinks were there in between.
-                        backoff = fresh();
+                        backoff = Backoff::default();
                     }
                     if unless_told(&stop, tokio::time::sleep(backoff.next_delay())).await.is_none() {
                         return Ok(());

@@ -11,6 +11,13 @@ pub struct Backoff {
     tries: u32,
 }
 
+/// For servers that are away: from 100 ms to 10 s.
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
+    }
+}
+
 impl Backoff {
     pub fn new(first: Duration, max: Duration) -> Backoff {
         Backoff { next: first, max, tries: 0 }

@@ -404,7 +404,7 @@ impl Worker {
 
     /// One delivery, tried again while the target is away.
     async fn attempt(&mut self, target: usize, delivery: &Delivery<'_>, how: Attempt) -> Result<(), LaneError> {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
+        let mut backoff = Backoff::default();
         let buries = self.buries();
         loop {
             let Target { name, place, writer } = &mut self.targets[target];

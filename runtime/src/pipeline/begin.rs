@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::patience::{patiently, source_backoff, unless_told};
+use super::patience::{patiently, unless_told};
 use super::recall::Recalled;
 use super::{PipelineError, Running};
 use crate::cursor::CursorError;
@@ -15,6 +15,7 @@ use crate::lane::skip::Skip;
 use crate::manifest::model::{Delivery, OnDdl, Ordering};
 use crate::position::Position;
 use crate::prepared::Prepared;
+use crate::retry::Backoff;
 use crate::schema::followed::Followed;
 use crate::schema::history::{History, HistoryError};
 use crate::sink::{Mark, SinkError};
@@ -246,7 +247,7 @@ impl Running {
             let whole = self.pipeline.ddl == OnDdl::Follow;
             History::open(kept, Arc::clone(&self.source), followed.clone(), position, whole)
         };
-        let mut backoff = source_backoff();
+        let mut backoff = Backoff::default();
         loop {
             let Some(opened) = unless_told(stop, open()).await else { return Ok(None) };
             match opened {

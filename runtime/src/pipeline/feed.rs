@@ -43,8 +43,6 @@ pub const LANE_DEPTH: usize = 2;
 const FLOOD_BYTES: usize = 64 * 1024;
 /// so long it is waited for, before what there is leaves.
 const QUIET: Duration = Duration::from_millis(1);
-/// While one lane is full, how often the others are looked at.
-const FULL_LANE_LOOK: Duration = Duration::from_millis(5);
 /// How often an idle lane's mark follows the position (where marks are kept).
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -21,7 +21,7 @@ impl Running {
         stop: &watch::Receiver<bool>,
         ask: impl Fn() -> F,
     ) -> Result<Option<T>, PipelineError> {
-        let mut backoff = sink_backoff();
+        let mut backoff = Backoff::default();
         loop {
             let silent = |_| Err(SinkError::Retry(format!("no answer within {} s", SINK_ANSWER_TIME_MAX.as_secs())));
             match tokio::time::timeout(SINK_ANSWER_TIME_MAX, ask()).await.unwrap_or_else(silent) {
@@ -43,7 +43,7 @@ impl Running {
         stop: &watch::Receiver<bool>,
         work: impl Fn() -> F,
     ) -> Result<Option<T>, SinkError> {
-        let mut backoff = sink_backoff();
+        let mut backoff = Backoff::default();
         loop {
             match unless_told(stop, work()).await {
                 None => return Ok(None),
@@ -59,13 +59,7 @@ impl Running {
     }
 
     /// A sink is away: says so, and waits before it is tried again. False: told to stop.
-    pub(super) async fn wait_for_sink(
-        &self,
-        name: &str,
-        reason: &str,
-        backoff: &mut Backoff,
-        stop: &watch::Receiver<bool>,
-    ) -> bool {
+    async fn wait_for_sink(&self, name: &str, reason: &str, backoff: &mut Backoff, stop: &watch::Receiver<bool>) -> bool {
         if backoff.tries() == 0 {
             tracing::warn!(sink = name, reason, "sink is away; trying again");
         }
@@ -84,17 +78,9 @@ pub(super) async fn unless_told<T>(stop: &watch::Receiver<bool>, future: impl Fu
     }
 }
 
-pub(super) fn sink_backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
-}
-
-pub(super) fn source_backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
-}
-
 /// Asks a source until it answers; only what trying again cannot mend is an error.
 pub(super) async fn patiently<T, F: Future<Output = Result<T, SourceError>>>(ask: impl Fn() -> F) -> Result<T, SourceError> {
-    let mut backoff = source_backoff();
+    let mut backoff = Backoff::default();
     loop {
         match ask().await {
             Err(SourceError::Transient { name, error }) => {

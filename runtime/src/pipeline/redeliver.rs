@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::patience::{sink_backoff, unless_told};
+use super::patience::unless_told;
 use super::{PipelineError, Running};
 use crate::alteration::TableChange;
 use crate::change::{Batch, RowId};
@@ -28,6 +28,7 @@ use crate::lane::remembered::Remembered;
 use crate::lane::worker::Target;
 use crate::manifest::model::{OnRowError, Ordering};
 use crate::plugin::{Chain, Find, StateChange};
+use crate::retry::Backoff;
 use crate::router::Router;
 use crate::sink::{Delivery, SinkError};
 
@@ -292,7 +293,7 @@ impl Running {
         for slices in routed.slices.into_iter().skip(*target) {
             let Target { name, writer, .. } = &mut way.targets[*target];
             let delivery = Delivery { slices, transactions: &batch.transactions, mark: None, commit: true };
-            let mut backoff = sink_backoff();
+            let mut backoff = Backoff::default();
             loop {
                 let mut written = writer.write(&delivery).await;
                 if matches!(written, Err(SinkError::Conflict(_))) {

@@ -147,7 +147,15 @@ impl Instance {
         let seat = Seat::take(shared)?;
         let limits = Limits::new(shared.limits.memory_bytes_max);
         let (granted, stopwatch) = (Granted::new(shared), Stopwatch::default());
-        let guest = Guest { shared: Arc::clone(shared), limits, stopwatch, granted, state: None, tail: VecDeque::new(), entries_left_out: 0 };
+        let guest = Guest {
+            shared: Arc::clone(shared),
+            limits,
+            stopwatch,
+            granted,
+            state: None,
+            tail: VecDeque::new(),
+            entries_left_out: 0,
+        };
         let mut store = Store::new(shared.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         // What an answer may make the host allocate: lists can overlap in the guest's memory.

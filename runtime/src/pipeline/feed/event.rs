@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::{Due, Ended, Reading};
 use crate::failpoint;
 use crate::pipeline::PipelineError;
-use crate::pipeline::patience::{source_backoff, unless_told};
+use crate::pipeline::patience::unless_told;
 use crate::position::{Progress, file_number};
 use crate::prepared::{PreparedError, Replay};
+use crate::retry::Backoff;
 use crate::schema::ddl::Change;
 use crate::schema::history::{self, Applied, Ddl, HistoryError};
 use crate::source::binlog::decode::Step;
@@ -61,7 +62,7 @@ impl Reading {
     ) -> Result<Option<Option<TableInfo>>, PipelineError> {
         let offset = segment.events[index].offset;
         let here = (file_number(&segment.file).unwrap_or_default(), offset);
-        let mut backoff = source_backoff();
+        let mut backoff = Backoff::default();
         loop {
             let history = &mut self.feed.history;
             let asked = async {

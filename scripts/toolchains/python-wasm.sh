@@ -13,6 +13,7 @@ install() {
     || { echo "missing: Python 3.11 or later, with venv" >&2; echo "hint: as root: apt-get install python3-venv" >&2; exit 1; }
   cmp -s "$SDK/requirements.txt" "$PREFIX/requirements.txt" && return
   rm -rf "$PREFIX/venv"
+  echo "getting componentize-py from PyPI, once: 17 MB" >&2
   python3 -m venv "$PREFIX/venv"
   "$PREFIX/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$SDK/requirements.txt" >&2
   cp "$SDK/requirements.txt" "$PREFIX/requirements.txt"

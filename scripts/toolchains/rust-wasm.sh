@@ -20,6 +20,8 @@ rustc_path() {
 }
 
 install() {
+  command -v cargo > /dev/null && command -v rustc > /dev/null \
+    || { echo "missing: Rust, with cargo" >&2; echo "hint: https://rustup.rs installs it" >&2; exit 1; }
   rustc_path > /dev/null && return
   if [ "${RUST_WASM:-}" != debian ]; then
     timeout 20 rustup target add "$TARGET" >&2 && has_target && return

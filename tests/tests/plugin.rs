@@ -14,6 +14,8 @@ mod hostile;
 mod outside;
 #[path = "plugin/record.rs"]
 mod record;
+#[path = "plugin/seen.rs"]
+mod seen;
 #[path = "plugin/settings.rs"]
 mod settings;
 
@@ -321,22 +323,6 @@ fn compiled_code_is_cached_and_a_damaged_file_is_made_again() {
         engine.load(&mask).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(std::fs::read(file(folder.path())).expect("read").len(), good.len());
     }
-}
-
-#[test]
-fn what_is_no_plugin_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let refused = |bytes: &[u8]| {
-        let path = folder.path().join("p.wasm");
-        std::fs::write(&path, bytes).expect("write");
-        let config = PluginConfig { path, ..config("mask", json!({})) };
-        ENGINE.load(&config).expect_err("refused").to_string()
-    };
-    assert!(refused(b"").contains("is not a plugin"));
-    assert!(refused(b"\0asm\x01\0\0\0").contains("it is a core module, not a component"));
-    assert!(refused(b"\0asm\x0d\0\x01\0").contains("does not export `tidegate:plugin/transform@0.1.0`"));
-    let missing = PluginConfig { path: folder.path().join("none.wasm"), ..config("mask", json!({})) };
-    assert!(ENGINE.load(&missing).expect_err("refused").to_string().contains("cannot read"));
 }
 
 #[test]

@@ -309,7 +309,7 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
-    /// Make a folder with a plugin to start from.
+    /// Make a folder with a plugin to start from, a case that it passes, and a manifest that runs it.
     New {
         /// The plugin's name, and the folder's: letters, digits, `-` and `_`.
         #[arg(value_parser = plugin::parse_name)]
@@ -376,14 +376,14 @@ enum PluginCommand {
     },
     /// Have the process that runs load plugins again: the manifest's sections and the files. Waits until it is done.
     Reload {
-        /// The plugins; the default is all.
+        /// Their names in the manifest; the default is all.
         plugins: Vec<String>,
         #[command(flatten)]
         manifest: ManifestArg,
     },
     /// Go back to an earlier component of a plugin, until its file is another one, or `tidegate plugin reload`.
     Rollback {
-        /// The plugin.
+        /// Its name in the manifest.
         plugin: String,
         /// The component: the first digits of its digest, as `tidegate plugin history` shows them. Default: the one before.
         #[arg(long, value_name = "DIGEST")]
@@ -396,7 +396,7 @@ enum PluginCommand {
     State(StateCommand),
     /// Which versions of plugins ran when, from which position on, and which were refused.
     History {
-        /// The plugin; the default is all.
+        /// Its name in the manifest; the default is all.
         plugin: Option<String>,
         #[command(flatten)]
         manifest: ManifestArg,
@@ -412,7 +412,7 @@ enum StateCommand {
     },
     /// Let plugins forget it.
     Clear {
-        /// The plugin; the default is all.
+        /// Its name in the manifest; the default is all.
         plugin: Option<String>,
         /// In this pipeline only.
         #[arg(long, value_name = "NAME")]

@@ -61,7 +61,8 @@ fn new(name: &str, language: Language, format: Format) -> Result<(), Error> {
     kit::start(language, name, &folder).map_err(|source| Error::Write { path: folder, source })?;
     screen::print_result(&match format {
         Format::Text => format!(
-            "{name}/ has a plugin that masks columns, and a case that it passes. Next:\n  tidegate plugin build {name}\n  tidegate plugin test {name}\n"
+            "{name}/ has a plugin that masks columns, a case that it passes, and a manifest that runs it. Next:\n  tidegate plugin build {name}\n  \
+             tidegate plugin test {name}\n  tidegate run {name}/tidegate.toml --until caught-up\n"
         ),
         Format::Json => format!("{}\n", json!({ "folder": name })),
     })
@@ -158,7 +159,7 @@ fn record(plugin: &Path, cases: &[PathBuf], count: usize, is_masked: bool, manif
     if path.exists() {
         return Err(Error::Exists(path));
     }
-    let file = record::record(&manifest::load(manifest)?, plugin, count, is_masked)?;
+    let file = record::record(&engine()?, &manifest::load(manifest)?, plugin, count, is_masked)?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
     }

@@ -24,9 +24,14 @@ use crate::plugin::{Chain, Engine};
 use crate::sink::{BeforeNeed, Delivery, Finding, Mark, Sink, SinkError, Writer};
 
 /// Takes `count` changes of the tables that the plugin is bound to. Fewer, if the source has no more.
-pub(super) fn record(manifest: &Manifest, component: &Path, count: usize, is_masked: bool) -> Result<CaseFile, Error> {
+pub(super) fn record(
+    engine: &Engine,
+    manifest: &Manifest,
+    component: &Path,
+    count: usize,
+    is_masked: bool,
+) -> Result<CaseFile, Error> {
     let (pipeline, plugin) = uses(manifest, component)?[0];
-    let engine = Engine::for_authors(None)?;
     let loaded = engine.load(&plugin.load_config())?;
     let (enough, stop) = watch::channel(false);
     let chain = Mutex::new(Chain::new(&[loaded])?);

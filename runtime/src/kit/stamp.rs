@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::MANIFEST;
 use sha2::{Digest, Sha256};
 use wasm_encoder::{ComponentSection, CustomSection, ProducersField, ProducersSection};
 
@@ -32,7 +33,7 @@ fn look(folder: &Path, found: &mut Vec<PathBuf>) {
             continue;
         }
         if !path.is_dir() {
-            found.extend((!name.ends_with(".wasm")).then_some(path));
+            found.extend((!name.ends_with(".wasm") && name != MANIFEST).then_some(path));
         } else if !path.is_symlink() && !MADE.contains(&&*name) {
             look(&path, found);
         }
@@ -80,7 +81,7 @@ mod tests {
         write("src/lib.rs", "one");
         let first = id("a");
         // What tools make, what is tested with, and what is hidden.
-        for name in ["target/x", "mask.wasm", "cases/a.json", ".git/HEAD"] {
+        for name in ["target/x", "mask.wasm", "cases/a.json", ".git/HEAD", "tidegate.toml"] {
             write(name, "other");
         }
         assert_eq!(first, id("a"));

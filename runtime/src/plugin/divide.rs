@@ -172,6 +172,7 @@ impl PluginError {
             | Fault::Digest { .. }
             | Fault::NotKept { .. }
             | Fault::NotAPlugin { .. }
+            | Fault::OtherVersion { .. }
             | Fault::RefusedImports { .. }
             | Fault::Variable { .. }
             | Fault::Http { .. }

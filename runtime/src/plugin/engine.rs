@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
@@ -36,6 +36,12 @@ const HEAD: usize = MAGIC.len() + 32;
 
 /// Frames of a crashed guest that an error shows.
 const FRAMES_MAX: usize = 12;
+
+/// Compiling one of that size may take some tenths of a second, and one of megabytes many seconds: whoever waits is told for what.
+const LARGE_BYTES_MIN: usize = 32 * 1024;
+
+/// Exports of a component that is no plugin that an error shows.
+const EXPORTS_MAX: usize = 3;
 
 /// The most files of compiled code that are kept.
 const CACHED_MAX: usize = 64;
@@ -110,8 +116,9 @@ impl Engine {
             return Err(Fault::Digest { path: path.clone(), expected: expected.clone(), found: sha256.clone() });
         }
         let refuse = |reason: String| Fault::NotAPlugin { path: path.clone(), reason };
-        let component = self.component(bytes, &sha256).map_err(|e| refusal(path, bytes, &e))?;
-        self.check_interface(&component, path, &config.allow)?;
+        let component = self.component(name, path, bytes, &sha256)?;
+        self.check_export(&component, path)?;
+        self.check_imports(&component, &config.allow)?;
         let environment = grants::environment(&config.allow)?;
         let mut linker = Linker::<Guest>::new(&self.engine);
         bindings::PluginWithState::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)
@@ -136,17 +143,24 @@ impl Engine {
         })
     }
 
-    /// Names every import that the plugin does not have, and a wit version that this host does not speak.
-    fn check_interface(&self, component: &Component, path: &Path, allow: &[Grant]) -> Result<(), Fault> {
+    /// That it is a plugin, of a version that this host speaks.
+    pub(super) fn check_export(&self, component: &Component, path: &Path) -> Result<(), Fault> {
         let ty = component.component_type();
         let exports: Vec<&str> = ty.exports(&self.engine).map(|(name, _)| name).collect();
-        if !exports.contains(&TRANSFORM) {
-            let reason = match exports.iter().find(|name| name.starts_with(PACKAGE)) {
-                Some(other) => format!("it exports `{other}`, this version of tidegate speaks `{TRANSFORM}`"),
-                None => format!("it does not export `{TRANSFORM}`"),
-            };
-            return Err(Fault::NotAPlugin { path: path.to_owned(), reason });
+        if exports.contains(&TRANSFORM) {
+            return Ok(());
         }
+        let path = path.to_owned();
+        if let Some(found) = exports.iter().find(|name| name.starts_with(PACKAGE)) {
+            return Err(Fault::OtherVersion { path, found: (*found).to_owned() });
+        }
+        let found: Vec<String> = exports.iter().take(EXPORTS_MAX).map(|name| format!("`{name}`")).collect();
+        let found = if found.is_empty() { "nor anything else".to_owned() } else { format!("but {}", found.join(", ")) };
+        Err(Fault::NotAPlugin { path, reason: format!("it does not export `{TRANSFORM}`, {found}") })
+    }
+
+    /// Names every import that the plugin may not have.
+    fn check_imports(&self, component: &Component, allow: &[Grant]) -> Result<(), Fault> {
         let (mut refused, mut givers, mut is_never) = (Vec::new(), Vec::new(), false);
         for import in imports(&self.engine, component) {
             match grants::access(&import, allow) {
@@ -173,28 +187,38 @@ impl Engine {
         &self.engine
     }
 
-    /// `sha256`: of the bytes.
-    pub(super) fn component(&self, bytes: &[u8], sha256: &str) -> wasmtime::Result<Component> {
-        let Some(cache) = &self.cache else { return self.compile(bytes) };
-        let mut hasher = DefaultHasher::new();
-        self.engine.precompile_compatibility_hash().hash(&mut hasher);
-        let file = cache.join(format!("{sha256}-{:016x}.cwasm", hasher.finish()));
-        if let Some(component) = self.cached(&file) {
+    /// Compiled, or taken from the cache. `sha256`: of the bytes.
+    pub(super) fn component(&self, plugin: &str, path: &Path, bytes: &[u8], sha256: &str) -> Result<Component, Fault> {
+        let refused = |reason: String| Fault::NotAPlugin { path: path.to_owned(), reason };
+        let kept_in = self.cache.as_ref().map(|cache| {
+            let mut hasher = DefaultHasher::new();
+            self.engine.precompile_compatibility_hash().hash(&mut hasher);
+            (cache, cache.join(format!("{sha256}-{:016x}.cwasm", hasher.finish())))
+        });
+        if let Some(component) = kept_in.as_ref().and_then(|(_, file)| self.cached(file)) {
             return Ok(component);
         }
-        let component = self.compile(bytes)?;
-        // The cache only saves time: a full disk must not keep a plugin from running.
-        if let Err(error) = store(cache, &file, &component.serialize()?) {
-            tracing::warn!("cannot keep compiled code in {}: {error}", file.display());
+        if let Some(reason) = shape::refusal(bytes) {
+            return Err(refused(reason));
+        }
+        let (is_large, began) = (bytes.len() >= LARGE_BYTES_MIN, Instant::now());
+        if is_large {
+            let (file, kib) = (path.display(), bytes.len().div_ceil(1024));
+            let once = if kept_in.is_some() { ": the next start finds it done" } else { "" };
+            tracing::info!(plugin, %file, kib, "compiling the plugin{once}");
+        }
+        let component = Component::from_binary(&self.engine, bytes).map_err(|e| refused(format!("{e:#}")))?;
+        if let Some((cache, file)) = kept_in {
+            let kept = component.serialize().map_err(std::io::Error::other).and_then(|code| store(cache, &file, &code));
+            // The cache only saves time: a full disk must not keep a plugin from running.
+            if let Err(error) = kept {
+                tracing::warn!("cannot keep compiled code in {}: {error}", file.display());
+            }
+        }
+        if is_large {
+            tracing::info!(plugin, ms = began.elapsed().as_millis() as u64, "compiled");
         }
         Ok(component)
-    }
-
-    fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
-        match shape::refusal(bytes) {
-            Some(reason) => Err(wasmtime::Error::msg(reason)),
-            None => Component::from_binary(&self.engine, bytes),
-        }
     }
 
     fn cached(&self, file: &Path) -> Option<Component> {
@@ -219,20 +243,6 @@ pub(super) fn imports(engine: &wasmtime::Engine, component: &Component) -> Vec<S
         _ => true,
     };
     component.component_type().imports(engine).filter(|(_, item)| works(&item.ty)).map(|(name, _)| name.to_owned()).collect()
-}
-
-/// Why a file that cannot be compiled is no plugin.
-pub(super) fn refusal(path: &Path, bytes: &[u8], error: &wasmtime::Error) -> Fault {
-    let reason = match bytes {
-        [] => "it is empty".to_owned(),
-        _ if !bytes.starts_with(b"\0asm") => "it is no WebAssembly at all".to_owned(),
-        [_, _, _, _, 1, 0, 0, 0, ..] => "it is a core module, not a component".to_owned(),
-        _ => match format!("{error:#}") {
-            error if error.contains("out of bounds") || error.contains("unexpected end") => format!("it is cut off: {error}"),
-            error => error,
-        },
-    };
-    Fault::NotAPlugin { path: path.to_owned(), reason }
 }
 
 /// Written beside and renamed, so that a reader never sees half a file.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::engine::TRANSFORM;
 use crate::change::{Relation, RowId};
 
 /// The shape of every message: ``plugin `mask`, shop.customers: what\nhint: how to mend it``.
@@ -43,6 +44,12 @@ pub enum Fault {
     NotKept { sha256: String },
     #[error("{} is not a plugin: {reason}\nhint: build it as a WebAssembly component against wit/v0.1 (`tidegate plugin build`)", path.display())]
     NotAPlugin { path: PathBuf, reason: String },
+    /// Of the interface.
+    #[error(
+        "{} exports `{found}`, and this version of tidegate speaks `{TRANSFORM}`\nhint: run it with a tidegate that speaks that version, or \
+         build it against wit/v0.1 (`tidegate plugin build`)", path.display()
+    )]
+    OtherVersion { path: PathBuf, found: String },
     /// The hint says what would grant them, if anything does.
     #[error("imports {imports}, which the sandbox does not have\nhint: {hint}")]
     RefusedImports { imports: String, hint: String },

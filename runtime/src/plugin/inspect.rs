@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use wasmparser::{BinaryReader, KnownCustom, Parser, Payload};
 
-use super::engine::{Engine, hex, imports, refusal};
+use super::engine::{Engine, hex, imports};
 use super::error::{Fault, PluginError};
 use super::grants::{Access, access};
 use super::plan::{Image, Plan};
@@ -27,14 +27,15 @@ pub struct Inspected {
 }
 
 impl Engine {
-    /// Reads a component, one that could not be loaded as well.
+    /// Reads a plugin, one whose imports nobody has granted as well.
     pub fn inspect(&self, path: &Path) -> Result<Inspected, PluginError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let fail = |fault| PluginError { plugin: (&*name).into(), relation: None, fault };
         let versions::Read { bytes, .. } =
             versions::read(path).map_err(|source| fail(Fault::Read { path: path.to_owned(), source }))?;
         let sha256 = hex(&Sha256::digest(&bytes));
-        let component = self.component(&bytes, &sha256).map_err(|e| fail(refusal(path, &bytes, &e)))?;
+        let component = self.component(&name, path, &bytes, &sha256).map_err(fail)?;
+        self.check_export(&component, path).map_err(fail)?;
         let ty = component.component_type();
         let with_access = |name: String| {
             let access = access(&name, &[]);

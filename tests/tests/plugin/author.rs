@@ -4,10 +4,19 @@ use std::fs;
 
 use serde_json::{Value as Json, json};
 use tidegate_tests::flow::Flow;
+use tidegate_tests::project;
 
 #[test]
 fn a_plugin_in_rust() {
-    author("rust", "src/lib.rs", ("***", "+++"));
+    let flow = author("rust", "src/lib.rs", ("***", "+++"));
+    // The manifest that it begins with leads from the demo's binlog into SQLite.
+    let manifest = flow.folder().join("hide-it/tidegate.toml");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    assert!(text.contains("\"../examples/"), "{text}");
+    fs::write(&manifest, text.replace("../examples", &project("examples").display().to_string())).expect("write");
+    let (code, stdout, stderr) = flow.call(&["run", "hide-it/tidegate.toml", "--until", "caught-up"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(flow.folder().join("hide-it/target/shop.sqlite").is_file());
 }
 
 #[test]
@@ -36,7 +45,7 @@ fn a_plugin_in_c() {
 }
 
 /// From nothing to a plugin that passes its case; then it is changed, and the case says what differs.
-fn author(language: &str, file: &str, (from, to): (&str, &str)) {
+fn author(language: &str, file: &str, (from, to): (&str, &str)) -> Flow {
     let flow = Flow::new("");
     let done = |arguments: &[&str]| {
         let (code, stdout, stderr) = flow.call(&[&["plugin"], arguments].concat());
@@ -69,6 +78,7 @@ fn author(language: &str, file: &str, (from, to): (&str, &str)) {
     assert_ne!(id(&inspected), id(&rebuilt), "other sources");
     let (code, stdout, _) = flow.call(&["plugin", "test", "hide-it"]);
     assert!(code == 4 && stdout.contains("+++"), "{stdout}");
+    flow
 }
 
 #[test]

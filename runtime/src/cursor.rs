@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sled::Transactional;
@@ -24,6 +24,9 @@ pub mod states;
 const FORMAT: u32 = 1;
 /// sled's page cache; cursors are tiny.
 const CACHE_BYTES: u64 = 1 << 20;
+/// How long a command may have the store before whoever has it counts as a process that stays.
+const OTHERS_TIME_MAX: Duration = Duration::from_secs(2);
+const OTHERS_LOOK: Duration = Duration::from_millis(20);
 
 /// Where a pipeline stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +82,17 @@ pub struct Store {
 }
 
 impl Store {
+    /// As [`Store::open`], for the process that stays: a command that looks into the store has it for a moment.
+    pub fn open_patiently(data_dir: &Path) -> Result<Store, CursorError> {
+        let end = Instant::now() + OTHERS_TIME_MAX;
+        loop {
+            match Store::open(data_dir) {
+                Err(CursorError::Locked(_)) if Instant::now() < end => std::thread::sleep(OTHERS_LOOK),
+                opened => return opened,
+            }
+        }
+    }
+
     /// Opens (or makes) the store under `data_dir`.
     pub fn open(data_dir: &Path) -> Result<Store, CursorError> {
         let path = data_dir.join("cursors");
@@ -316,8 +330,13 @@ mod tests {
         store.commit("a", position(4)).unwrap();
         store.commit("a", position(99)).unwrap();
         assert!(matches!(Store::open(dir.path()), Err(CursorError::Locked(_))));
-        drop(store);
-        let store = Store::open(dir.path()).unwrap();
+        assert!(matches!(Store::open_patiently(dir.path()), Err(CursorError::Locked(_))));
+        let command = std::thread::spawn(move || {
+            std::thread::sleep(OTHERS_TIME_MAX / 4);
+            drop(store);
+        });
+        let store = Store::open_patiently(dir.path()).unwrap();
+        command.join().unwrap();
         assert_eq!(store.get("a").unwrap().unwrap().position, position(99));
         assert!(store.remove("a").unwrap());
         assert!(!store.remove("a").unwrap());

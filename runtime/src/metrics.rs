@@ -107,6 +107,11 @@ impl PipelineStatus {
         *lock(&self.position) = Some(position);
     }
 
+    /// The flushed cursor.
+    pub fn position(&self) -> Option<Position> {
+        lock(&self.position).clone()
+    }
+
     /// `None`: no tables are being read.
     pub fn set_tables(&self, tables: Option<TablesRead>) {
         *lock(&self.tables) = tables;
@@ -138,7 +143,7 @@ impl PipelineStatus {
                 (false, t) => Some((now_us - t).max(0) as f64 / 1e6),
             },
             lag_bytes: (behind != u64::MAX).then_some(behind),
-            position: lock(&self.position).clone(),
+            position: self.position(),
         }
     }
 }

@@ -154,7 +154,7 @@ impl Run {
     /// Opens the cursor store and the plugin engine. The rest is opened by each pipeline for itself, so that what is away or wrong holds up
     /// nobody else.
     pub fn open(manifest: &Manifest, options: &Options) -> Result<Run, PipelineError> {
-        let store = Store::open(&manifest.data_dir)?;
+        let store = Store::open_patiently(&manifest.data_dir)?;
         let shared = Arc::new(Shared::new(manifest)?);
         let chosen = |p: &&Arc<model::Pipeline>| options.pipelines.is_empty() || options.pipelines.contains(&p.name);
         let unopened = |pipeline: &Arc<model::Pipeline>| Unopened {
@@ -202,7 +202,8 @@ where
             if let Some(error) = ended.as_ref().err().filter(|_| !is_last) {
                 // One line: the fields follow the message.
                 let error = error.to_string().replace('\n', "; ");
-                tracing::error!(pipeline = status.name, "stopped: {error}");
+                let cursor = status.position().map(|position| position.to_string());
+                tracing::error!(pipeline = status.name, cursor, "stopped: {error}");
             }
             ended.map_err(|error| (status.name.clone(), error))
         };

@@ -416,7 +416,7 @@ impl Worker {
                 Ok(()) => {
                     if backoff.tries() > 0 {
                         self.status.set_state(State::Running);
-                        tracing::info!(sink = name, lane = self.lane, "sink is back");
+                        tracing::info!(sink = name, lane = self.lane, position = %self.resume, "sink is back");
                     }
                     return Ok(());
                 }
@@ -425,7 +425,7 @@ impl Worker {
                 }
                 Err(SinkError::Retry(reason)) => {
                     if backoff.tries() == 0 {
-                        tracing::warn!(sink = name, lane = self.lane, reason, "sink is away; trying again");
+                        tracing::warn!(sink = name, lane = self.lane, position = %self.resume, reason, "sink is away; trying again");
                     }
                     self.status.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     self.status.set_state(State::Waiting(place.clone()));

@@ -227,7 +227,7 @@ impl Running {
         }
     }
 
-    /// Letters through the plugins and to the sinks, once. `None`: told to stop while a sink is away.
+    /// Letters through the plugins and to the sinks, once. `None`: told to stop while a sink is away, or letters fail.
     async fn deliver(&self, letters: &[(u64, Letter)], layout: u32, way: &mut Way, stop: &watch::Receiver<bool>) -> Option<Tried> {
         let mut tried = Tried::default();
         if way.lane.layout != layout && way.chain.as_ref().is_some_and(Chain::keeps_state) {
@@ -245,7 +245,7 @@ impl Running {
             let indexes: Vec<usize> = range.clone().filter(goes).collect();
             let Some(&only) = indexes.first() else { continue };
             let some: Vec<&Letter> = indexes.iter().map(|index| &letters[*index].1).collect();
-            let why = match transformed(&some, way.chain.as_mut()) {
+            let why = match transformed(&some, way.chain.as_mut(), &|| *stop.borrow()) {
                 Ok((batch, errors)) if errors.is_empty() => self.write_letters(&batch, &mut target, way, stop).await?.err(),
                 Ok((_, errors)) => {
                     for (id, why) in errors {
@@ -257,6 +257,8 @@ impl Running {
                     way.revert();
                     continue;
                 }
+                // They were not told apart, or nobody waits for it.
+                Err(_) if *stop.borrow() => return None,
                 Err(why) => Some(why),
             };
             let Some(why) = why else {
@@ -353,13 +355,17 @@ pub(super) enum Waiting {
 }
 
 /// The letters as a batch that has passed the plugins, and what these cannot process. `Err`: none of them passes.
-fn transformed(letters: &[&Letter], chain: Option<&mut Chain>) -> Result<(Batch, Vec<(RowId, Why)>), Why> {
+fn transformed(
+    letters: &[&Letter],
+    chain: Option<&mut Chain>,
+    stops: &dyn Fn() -> bool,
+) -> Result<(Batch, Vec<(RowId, Why)>), Why> {
     let damaged = |message: String| Why::Sink { name: "dead-letter".to_owned(), message };
     let batch = dead_letter::batch(letters.iter().copied()).map_err(damaged)?;
     let mut batch = batch.ok_or_else(|| damaged("the letter is empty".to_owned()))?;
     let Some(chain) = chain else { return Ok((batch, Vec::new())) };
     // A guest may compute for as long as its time limit.
-    let passed = tokio::task::block_in_place(|| chain.process_dividing(&mut batch, Find::All));
+    let passed = tokio::task::block_in_place(|| chain.process_dividing(&mut batch, Find::All, stops));
     let why =
         |name: Arc<str>, message: String| Why::Plugin { sha256: chain.sha256(&name).unwrap_or_default().into(), name, message };
     match passed {

@@ -20,6 +20,9 @@ pub const DIVIDING_TIME_MAX: Duration = Duration::from_secs(60);
 /// The same where one row is looked for, to name it.
 pub const NAMING_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// The same, by the clock, once the pipeline is to stop: what is not settled is read again at the next start.
+const STOPPING_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Find {
@@ -29,22 +32,36 @@ pub enum Find {
     All,
 }
 
-struct Budget {
+struct Budget<'a> {
     failures: usize,
     spent: Spent,
     time_max: Duration,
     /// A plugin may wait for something outside.
     waits: bool,
+    stops: &'a dyn Fn() -> bool,
+}
+
+impl Budget<'_> {
+    fn is_spent(&self) -> bool {
+        self.failures > FAILURES_MAX
+            || self.spent.time(self.waits) > self.time_max
+            || (self.spent.time(true) > STOPPING_TIME_MAX && (self.stops)())
+    }
 }
 
 impl Chain {
     /// As [`Chain::process`]; rows that make a plugin fail as a whole are found and are among the errors. An `Err` is of no row, or of more
-    /// than could be told apart.
-    pub fn process_dividing(&mut self, batch: &mut Batch, find: Find) -> Result<Vec<RowError>, PluginError> {
+    /// than could be told apart, also because `stops` says that the pipeline is to stop.
+    pub fn process_dividing(
+        &mut self,
+        batch: &mut Batch,
+        find: Find,
+        stops: &dyn Fn() -> bool,
+    ) -> Result<Vec<RowError>, PluginError> {
         let mut errors = Vec::new();
         let mut done = Vec::with_capacity(batch.relations.len());
         let mut derived = Vec::new();
-        let mut budget: Option<Budget> = None;
+        let mut budget: Option<Budget<'_>> = None;
         for mut rows in std::mem::take(&mut batch.relations) {
             if rows.is_empty() {
                 continue;
@@ -60,7 +77,8 @@ impl Chain {
                     give_way();
                     let time_max = if find == Find::All { DIVIDING_TIME_MAX } else { NAMING_TIME_MAX };
                     let waits = self.instances.iter().any(Instance::waits);
-                    let budget = budget.get_or_insert_with(|| Budget { failures: 0, spent: Spent::begin(), time_max, waits });
+                    let fresh = || Budget { failures: 0, spent: Spent::begin(), time_max, waits, stops };
+                    let budget = budget.get_or_insert_with(fresh);
                     self.renew()?;
                     let mut pieces = Pieces { rows: &whole, transactions: &batch.transactions, find, budget };
                     pieces.divide(self, error, (&mut done, &mut derived, &mut errors))?;
@@ -88,14 +106,14 @@ impl Chain {
 }
 
 /// The rows of one relation, some of which fail.
-struct Pieces<'a> {
+struct Pieces<'a, 'b> {
     rows: &'a Rows,
     transactions: &'a [Transaction],
     find: Find,
-    budget: &'a mut Budget,
+    budget: &'a mut Budget<'b>,
 }
 
-impl Pieces<'_> {
+impl Pieces<'_, '_> {
     /// `error`: of all rows at once. What comes out is appended to: rows, derived rows, errors.
     fn divide(
         &mut self,
@@ -140,8 +158,7 @@ impl Pieces<'_> {
         errors: &mut Vec<RowError>,
     ) -> Result<Option<PluginError>, PluginError> {
         self.budget.failures += 1;
-        let Budget { failures, spent, time_max, waits } = &*self.budget;
-        if *failures > FAILURES_MAX || spent.time(*waits) > *time_max {
+        if self.budget.is_spent() {
             return Err(error);
         }
         if range.len() == 1 {

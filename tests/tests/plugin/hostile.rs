@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::process::Command;
 
+use tidegate::plugin::Find;
+
 use super::*;
 
 #[test]
@@ -33,4 +35,18 @@ fn files_that_never_end_are_refused() {
         let error = ENGINE.inspect(&path).expect_err(name).to_string();
         assert!(error.contains(reason), "{error}");
     }
+}
+
+/// 32 rows, each of which computes until it is stopped: looking for all of them would take half a minute.
+#[test]
+fn nobody_waits_for_rows_to_be_told_apart_once_the_pipeline_is_to_stop() {
+    let mut hostile = config("hostile", json!({ "do": "loop" }));
+    hostile.limits.call_time_max = Duration::from_millis(500);
+    let mut chain = Chain::new(&[ENGINE.load(&hostile).unwrap_or_else(|e| panic!("{e}"))]).expect("an instance");
+    let mut batch = batch(&customers(), &[Op::Insert; 32], &["x@x"; 32]);
+    let began = Instant::now();
+    let error = chain.process_dividing(&mut batch, Find::All, &|| true).expect_err("not told apart");
+    assert!(matches!(error.fault, Fault::Deadline { .. }), "{error}");
+    let took = began.elapsed();
+    assert!((2..15).contains(&took.as_secs()), "{took:?}");
 }

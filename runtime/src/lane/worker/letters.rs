@@ -51,7 +51,11 @@ impl Worker {
     fn pass(&mut self, batch: &mut Batch) -> Result<bool, LaneError> {
         let buries = self.buries();
         let Some(chain) = &mut self.chain else { return Ok(false) };
-        let errors = chain.process_dividing(batch, if buries { Find::All } else { Find::First }).map_err(|error| {
+        let stops = || *self.stop.borrow();
+        let errors = chain.process_dividing(batch, if buries { Find::All } else { Find::First }, &stops).map_err(|error| {
+            if error.is_of_rows() && stops() {
+                return LaneError::Stopped;
+            }
             if !buries || !error.is_of_rows() {
                 return LaneError::Plugin(error);
             }

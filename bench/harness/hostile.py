@@ -23,7 +23,7 @@ MODES = (
     "state-churn", "state-rewrite",
 )  # fmt: skip
 HARMLESS = "nothing"
-BACKLOG = 400_000
+BACKLOG = 1_600_000
 ROWS_A_SECOND = 500
 SECONDS = 6
 # Rows before this are not counted.

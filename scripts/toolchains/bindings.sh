@@ -24,6 +24,8 @@ c() {
 # One module holds all: what the generated code imports is beside it, under internal. exports is for components alone.
 go() {
   local to=$PROJECT/sdk/go/internal/bindings name world
+  # By its own name a list of operations would be copied item by item.
+  sed -i 's/list<op>/list<u8>/' "$WIT/plugin.wit"
   for world in remembering asking plugin; do
     (cd "$scratch" && "$PREFIX/bin/wit-bindgen" go --format=false --world $world --out-dir . "$WIT" > log 2>&1) || { cat "$scratch/log" >&2; exit 1; }
   done
@@ -35,6 +37,8 @@ go() {
   sed -i '1i //go:build wasm\n' "$to"/{tidegate_plugin_host,tidegate_plugin_state,wasi_*}/wit_bindings.go
   sed -i 's#"wit_component/#"tidegate/plugin/internal/bindings/#; s#"go.bytecodealliance.org/pkg/wit/#"tidegate/plugin/internal/wit/#' "$to"/*/*.go
   gofmt -w "$to"
+  # runtime.Pinner is ours, too: it is faster.
+  sed -i 's#^\t"runtime"$#\t"tidegate/plugin/internal/wit/runtime"#' "$to"/*/*.go
 }
 
 case "${1:-}" in

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -31,35 +32,45 @@ const (
 
 // Batch of rows of one relation: read it by column or by row; what is to be changed is collected and handed back at the end.
 type Batch struct {
-	bound    *bound
-	rows     int
-	ops      []uint8
-	images   [2][]*vector // by column; nil: not passed
-	metadata []*vector
+	bound      *bound
+	rows       int
+	ops        []uint8
+	hasDeletes bool
+	images     [2][]*vector // by column; nil: not passed
+	metadata   []vector
 
 	outcome transform.Outcome
 	cells   [2][]*cells // by column
 	order   []*cells
 	lists   [][]string
 	routed  names
-	single  map[string]uint16
+	single  map[string]uint16 // nil while there are few lists
 	several map[[2]uint16]uint16
-	ofRow   []uint16 // nil until the first row is routed
+	ofRow   []byte // a uint16 a row; nil until the first row is routed
 	all     []string
 	made    []made
 }
 
 func newBatch(b *bound, wire types.Batch) *Batch {
-	batch := &Batch{bound: b, rows: int(wire.Rows), ops: wire.Ops, made: make([]made, len(b.derives))}
+	batch := &Batch{bound: b, rows: int(wire.Rows), ops: wire.Ops, hasDeletes: bytes.IndexByte(wire.Ops, byte(Delete)) >= 0}
+	columns := len(b.columns)
+	images, set := make([]*vector, columns*2), make([]*cells, columns*2)
 	for image := range batch.images {
-		batch.images[image] = make([]*vector, len(b.columns))
-		batch.cells[image] = make([]*cells, len(b.columns))
+		batch.images[image] = images[image*columns : (image+1)*columns]
+		batch.cells[image] = set[image*columns : (image+1)*columns]
 	}
-	for _, c := range wire.Columns {
-		batch.images[c.Image][c.Index] = vectorOf(c.Vector)
+	vectors := make([]vector, len(wire.Columns)+len(wire.Metadata))
+	for i := range wire.Columns {
+		c := &wire.Columns[i]
+		vectors[i] = vectorOf(&c.Vector)
+		batch.images[c.Image][c.Index] = &vectors[i]
 	}
-	for _, m := range wire.Metadata {
-		batch.metadata = append(batch.metadata, vectorOf(m))
+	batch.metadata = vectors[len(wire.Columns):]
+	for i := range wire.Metadata {
+		batch.metadata[i] = vectorOf(&wire.Metadata[i])
+	}
+	if len(b.derives) > 0 {
+		batch.made = make([]made, len(b.derives))
 	}
 	return batch
 }
@@ -120,7 +131,15 @@ func (b *Batch) imagesOf(side Side, name string) (images, *Column) {
 	case Before:
 		after = before
 	}
-	return images{b.ops, after, before}, column
+	return b.imagesFrom(after, before), column
+}
+
+func (b *Batch) imagesFrom(after, before *vector) images {
+	found := images{b.ops, after, before, nil}
+	if after != nil && after.nulls == nil && (after == before || !b.hasDeletes) {
+		found.whole = after
+	}
+	return found
 }
 
 // typed are those of a column whose kind fits.
@@ -177,7 +196,7 @@ func (b *Batch) metadataOf(metadata Metadata, fits bool) images {
 	if at < 0 || !fits {
 		panic(fmt.Sprintf("the plan does not read the metadata %d, or it is of another type", metadata))
 	}
-	return images{b.ops, b.metadata[at], b.metadata[at]}
+	return b.imagesFrom(&b.metadata[at], &b.metadata[at])
 }
 
 // Keep drops the rows for which keep says false.
@@ -202,11 +221,17 @@ func (b *Batch) drop(row int) {
 // SetAll sets the same value in every row, after the change. nil is NULL.
 func (b *Batch) SetAll(column string, value any) {
 	at, c := b.column(column)
-	one := newCells(uint16(at), imageAfter, c.Kind, 1)
-	if !one.set(0, value) {
-		wrongKind(b.bound.relation.Table, c, value)
+	last := &b.bound.constants[at]
+	text, isText := value.(string)
+	// Mostly it is the text of the batch before.
+	if !isText || !last.isMade || last.text != text {
+		one := newCells(uint16(at), imageAfter, c.Kind, 1)
+		if !one.set(0, value) {
+			wrongKind(b.bound.relation.Table, c, value)
+		}
+		*last = constant{text, isText, transform.MakeValuesConstant(one.vector())}
 	}
-	b.outcome.Assigns = append(b.outcome.Assigns, transform.Assign{Index: uint16(at), Values: transform.MakeValuesConstant(one.vector())})
+	b.outcome.Assigns = append(b.outcome.Assigns, transform.Assign{Index: uint16(at), Values: last.values})
 }
 
 // RewriteText replaces the texts of a column in both images, so that no old value gets past. rewrite appends the new text to out
@@ -219,14 +244,15 @@ func (b *Batch) RewriteText(column string, rewrite func(value string, out []byte
 		if v == nil {
 			continue
 		}
-		out := newPacked(b.rows, len(v.data))
+		offsets, data := make([]byte, b.rows*4+4), make([]byte, 0, len(v.data))
 		for row := range b.rows {
 			if v.nulls == nil || bit(v.nulls, row) {
-				out.data = rewrite(v.text(row), out.data)
+				data = rewrite(v.text(row), data)
 			}
-			out.end()
+			binary.LittleEndian.PutUint32(offsets[row*4+4:], uint32(len(data)))
 		}
-		vector := types.Vector{Kind: uint8(v.kind), Nulls: v.nulls, Present: v.present, Data: out.buffer()}
+		made := types.MakeBufferPacked(types.Varlen{Offsets: offsets, Data: data})
+		vector := types.Vector{Kind: uint8(v.kind), Nulls: v.nulls, Present: v.present, Data: made}
 		assign := transform.Assign{Index: uint16(at), Image: uint8(image), Values: transform.MakeValuesEach(vector)}
 		b.outcome.Assigns = append(b.outcome.Assigns, assign)
 	}
@@ -248,19 +274,29 @@ func (b *Batch) RouteBy(topic func(row int) string) {
 
 func (b *Batch) route(row int, topic string, also bool) {
 	if b.ofRow == nil {
-		b.ofRow = slices.Repeat([]uint16{unrouted}, b.rows)
-		b.single, b.several = map[string]uint16{}, map[[2]uint16]uint16{}
+		b.ofRow = bytes.Repeat([]byte{0xff}, b.rows*2)
 	}
 	list := b.listOf(topic)
-	if have := b.ofRow[row]; also && have != unrouted {
-		both, ok := b.several[[2]uint16{have, list}]
-		if !ok {
-			both = b.list(append(slices.Clone(b.lists[have]), utf8(topic)))
-			b.several[[2]uint16{have, list}] = both
-		}
-		list = both
+	if also {
+		list = b.both(binary.LittleEndian.Uint16(b.ofRow[row*2:]), list)
 	}
-	b.ofRow[row] = list
+	binary.LittleEndian.PutUint16(b.ofRow[row*2:], list)
+}
+
+// both is the list of what have has and of the topic of list.
+func (b *Batch) both(have, list uint16) uint16 {
+	if have == unrouted {
+		return list
+	}
+	both, ok := b.several[[2]uint16{have, list}]
+	if !ok {
+		if b.several == nil {
+			b.several = map[[2]uint16]uint16{}
+		}
+		both = b.list(append(slices.Clone(b.lists[have]), b.lists[list]...))
+		b.several[[2]uint16{have, list}] = both
+	}
+	return both
 }
 
 // listOf is the list of one topic.
@@ -268,12 +304,36 @@ func (b *Batch) listOf(topic string) uint16 {
 	if at, ok := b.routed.get(topic); ok {
 		return uint16(at)
 	}
+	list := b.listFound(utf8(topic))
+	b.routed.put(topic, int(list))
+	return list
+}
+
+// To look through a few lists is faster than to hash.
+const listsFew = 16
+
+func (b *Batch) listFound(topic string) uint16 {
+	if b.single == nil {
+		for at, list := range b.lists {
+			if len(list) == 1 && list[0] == topic {
+				return uint16(at)
+			}
+		}
+		if len(b.lists) < listsFew {
+			return b.list([]string{topic})
+		}
+		b.single = map[string]uint16{}
+		for at, list := range b.lists {
+			if len(list) == 1 {
+				b.single[list[0]] = uint16(at)
+			}
+		}
+	}
 	list, ok := b.single[topic]
 	if !ok {
-		list = b.list([]string{utf8(topic)})
+		list = b.list([]string{topic})
 		b.single[topic] = list
 	}
-	b.routed.put(topic, int(list))
 	return list
 }
 
@@ -294,17 +354,13 @@ func (b *Batch) routing() transform.Routing {
 	}
 	if b.all != nil {
 		rest := b.list(mended(b.all))
-		for row, list := range b.ofRow {
-			if list == unrouted {
-				b.ofRow[row] = rest
+		for at := 0; at < len(b.ofRow); at += 2 {
+			if binary.LittleEndian.Uint16(b.ofRow[at:]) == unrouted {
+				binary.LittleEndian.PutUint16(b.ofRow[at:], rest)
 			}
 		}
 	}
-	rows := make([]byte, 0, b.rows*2)
-	for _, list := range b.ofRow {
-		rows = binary.LittleEndian.AppendUint16(rows, list)
-	}
-	return transform.MakeRoutingByRow(transform.ByRow{Lists: b.lists, Rows: rows})
+	return transform.MakeRoutingByRow(transform.ByRow{Lists: b.lists, Rows: b.ofRow})
 }
 
 func mended(topics []string) []string {

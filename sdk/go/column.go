@@ -23,8 +23,8 @@ type vector struct {
 	offsets, data  []byte
 }
 
-func vectorOf(wire types.Vector) *vector {
-	v := &vector{kind: Kind(wire.Kind)}
+func vectorOf(wire *types.Vector) vector {
+	v := vector{kind: Kind(wire.Kind)}
 	if len(wire.Nulls) > 0 {
 		v.nulls = wire.Nulls
 	}
@@ -84,6 +84,7 @@ func (v *vector) value(row int) any {
 type images struct {
 	ops           []uint8
 	after, before *vector // nil: not passed, so that every value is NULL
+	whole         *vector // has the value of every row; nil: none does
 }
 
 func (i *images) ofRow(row int) *vector {
@@ -122,6 +123,9 @@ type BoolColumn struct{ images images }
 
 // At returns the value of a row; false: NULL, not in the row's image, or the row does not have this image.
 func (c *TextColumn) At(row int) (string, bool) {
+	if v := c.images.whole; v != nil {
+		return v.text(row), true
+	}
 	if v := c.images.of(row); v != nil {
 		return v.text(row), true
 	}
@@ -130,6 +134,9 @@ func (c *TextColumn) At(row int) (string, bool) {
 
 // At is as that of TextColumn. The bytes must not be written.
 func (c *BytesColumn) At(row int) ([]byte, bool) {
+	if v := c.images.whole; v != nil {
+		return v.bytes(row), true
+	}
 	if v := c.images.of(row); v != nil {
 		return v.bytes(row), true
 	}
@@ -138,6 +145,9 @@ func (c *BytesColumn) At(row int) ([]byte, bool) {
 
 // At is as that of TextColumn.
 func (c *Int64Column) At(row int) (int64, bool) {
+	if v := c.images.whole; v != nil {
+		return int64(v.word(row)), true
+	}
 	if v := c.images.of(row); v != nil {
 		return int64(v.word(row)), true
 	}
@@ -146,6 +156,9 @@ func (c *Int64Column) At(row int) (int64, bool) {
 
 // At is as that of TextColumn.
 func (c *Uint64Column) At(row int) (uint64, bool) {
+	if v := c.images.whole; v != nil {
+		return v.word(row), true
+	}
 	if v := c.images.of(row); v != nil {
 		return v.word(row), true
 	}
@@ -154,6 +167,9 @@ func (c *Uint64Column) At(row int) (uint64, bool) {
 
 // At is as that of TextColumn.
 func (c *Float64Column) At(row int) (float64, bool) {
+	if v := c.images.whole; v != nil {
+		return math.Float64frombits(v.word(row)), true
+	}
 	if v := c.images.of(row); v != nil {
 		return math.Float64frombits(v.word(row)), true
 	}

@@ -15,13 +15,15 @@ type bound struct {
 	columns  []Column
 	index    map[string]int
 	found    names
+	// By column, what SetAll has set last.
+	constants []constant
 	reads    []reading
 	metadata []Metadata
 	derives  []derivedTable
 }
 
-// names remembers which number the same string had the last time: columns and topics are mostly named by literals, and hashing
-// is slow in WebAssembly.
+// names remembers which number the same string, in the same place, had the last time: columns and topics are mostly named by literals,
+// and hashing is slow in WebAssembly.
 type names [16]struct {
 	name string
 	at   int
@@ -33,12 +35,19 @@ func (n *names) slot(name string) int {
 
 func (n *names) get(name string) (int, bool) {
 	known := &n[n.slot(name)]
-	return known.at, known.name == name && name != ""
+	return known.at, unsafe.StringData(known.name) == unsafe.StringData(name) && len(known.name) == len(name) && name != ""
 }
 
 func (n *names) put(name string, at int) {
 	known := &n[n.slot(name)]
 	known.name, known.at = name, at
+}
+
+// constant is a text that all rows were set to.
+type constant struct {
+	text   string
+	isMade bool
+	values transform.Values
 }
 
 // reading says which images of a column the plan reads.
@@ -78,7 +87,7 @@ func (r *running) bind(relation *Relation) (*transform.Plan, error) {
 	for i, c := range b.columns {
 		b.index[c.Name] = i
 	}
-	b.reads = make([]reading, len(b.columns))
+	b.reads, b.constants = make([]reading, len(b.columns)), make([]constant, len(b.columns))
 	for _, read := range wire.Reads {
 		b.reads[read.Index] = reading{read.After != transform.Want_No, read.Before != transform.Want_No}
 	}

@@ -224,7 +224,7 @@ func (r *Result) apply(b *bound, outcome *transform.Outcome, row int) {
 }
 
 func put(image Image, name string, wire types.Vector, row int) {
-	if v := vectorOf(wire); v.present == nil || bit(v.present, row) {
+	if v := vectorOf(&wire); v.present == nil || bit(v.present, row) {
 		image[name] = v.value(row)
 	}
 }

@@ -11,7 +11,7 @@
 package exports
 
 import (
-	"runtime"
+	"tidegate/plugin/internal/wit/runtime"
 	"tidegate/plugin/internal/bindings/export_tidegate_plugin_transform"
 	"tidegate/plugin/internal/bindings/tidegate_plugin_transform"
 	"tidegate/plugin/internal/bindings/tidegate_plugin_types"
@@ -105,192 +105,185 @@ func wasm_export_tidegate_plugin_transform_bind(arg0 int32, arg1 uintptr, arg2 u
 		case witTypes.OptionSome:
 			payload := payload.Some()
 			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(1))
-			slice := (payload).Ops
+			data := unsafe.Pointer(unsafe.SliceData((payload).Ops))
+			pinner.Pin(data)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uint32(len((payload).Ops)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(data)))
+			slice := (payload).Reads
 			length := uint32(len(slice))
-			result11 := witRuntime.Allocate(pinner, uintptr(length*1), 1)
+			result11 := witRuntime.Allocate(pinner, uintptr(length*4), 2)
 			for index, element := range slice {
-				base := unsafe.Add(result11, index*1)
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(element))
-
-			}
-
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(length)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(result11)))
-			slice12 := (payload).Reads
-			length14 := uint32(len(slice12))
-			result13 := witRuntime.Allocate(pinner, uintptr(length14*4), 2)
-			for index, element := range slice12 {
-				base := unsafe.Add(result13, index*4)
+				base := unsafe.Add(result11, index*4)
 				*(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).Index))
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), 2)) = int8(int32((element).After))
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), 3)) = int8(int32((element).Before))
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5 * 4))) = uint32(length14)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4 * 4))) = uint32(uintptr(uintptr(result13)))
-			data := unsafe.Pointer(unsafe.SliceData((payload).Metadata))
-			pinner.Pin(data)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5 * 4))) = uint32(length)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4 * 4))) = uint32(uintptr(uintptr(result11)))
+			data12 := unsafe.Pointer(unsafe.SliceData((payload).Metadata))
+			pinner.Pin(data12)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (7 * 4))) = uint32(uint32(len((payload).Metadata)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (6 * 4))) = uint32(uintptr(uintptr(data)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (6 * 4))) = uint32(uintptr(uintptr(data12)))
 			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (8 * 4))) = int8(int32((payload).Layout))
-			slice21 := (payload).Adds
-			length23 := uint32(len(slice21))
-			result22 := witRuntime.Allocate(pinner, uintptr(length23*(5*4)), 4)
-			for index, element := range slice21 {
-				base := unsafe.Add(result22, index*(5*4))
+			slice19 := (payload).Adds
+			length21 := uint32(len(slice19))
+			result20 := witRuntime.Allocate(pinner, uintptr(length21*(5*4)), 4)
+			for index, element := range slice19 {
+				base := unsafe.Add(result20, index*(5*4))
 				utf8 := unsafe.Pointer(unsafe.StringData((element).Name))
 				pinner.Pin(utf8)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8)))
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32((element).Kind))
-				var result15 int32
+				var result13 int32
 				if (element).Nullable {
-					result15 = 1
+					result13 = 1
 				} else {
-					result15 = 0
+					result13 = 0
 				}
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), (1 + 2*4))) = int8(result15)
-				slice18 := (element).Attributes
-				length20 := uint32(len(slice18))
-				result19 := witRuntime.Allocate(pinner, uintptr(length20*(4*4)), 4)
-				for index, element := range slice18 {
-					base := unsafe.Add(result19, index*(4*4))
-					utf816 := unsafe.Pointer(unsafe.StringData((element).Name))
-					pinner.Pin(utf816)
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (1 + 2*4))) = int8(result13)
+				slice16 := (element).Attributes
+				length18 := uint32(len(slice16))
+				result17 := witRuntime.Allocate(pinner, uintptr(length18*(4*4)), 4)
+				for index, element := range slice16 {
+					base := unsafe.Add(result17, index*(4*4))
+					utf814 := unsafe.Pointer(unsafe.StringData((element).Name))
+					pinner.Pin(utf814)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf816)))
-					utf817 := unsafe.Pointer(unsafe.StringData((element).Value))
-					pinner.Pin(utf817)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf814)))
+					utf815 := unsafe.Pointer(unsafe.StringData((element).Value))
+					pinner.Pin(utf815)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf817)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf815)))
 
 				}
 
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(length20)
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uintptr(uintptr(result19)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(length18)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uintptr(uintptr(result17)))
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (10 * 4))) = uint32(length23)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (9 * 4))) = uint32(uintptr(uintptr(result22)))
-			data24 := unsafe.Pointer(unsafe.SliceData((payload).Drops))
-			pinner.Pin(data24)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (10 * 4))) = uint32(length21)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (9 * 4))) = uint32(uintptr(uintptr(result20)))
+			data22 := unsafe.Pointer(unsafe.SliceData((payload).Drops))
+			pinner.Pin(data22)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (12 * 4))) = uint32(uint32(len((payload).Drops)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (11 * 4))) = uint32(uintptr(uintptr(data24)))
-			slice26 := (payload).Renames
-			length28 := uint32(len(slice26))
-			result27 := witRuntime.Allocate(pinner, uintptr(length28*(3*4)), 4)
-			for index, element := range slice26 {
-				base := unsafe.Add(result27, index*(3*4))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (11 * 4))) = uint32(uintptr(uintptr(data22)))
+			slice24 := (payload).Renames
+			length26 := uint32(len(slice24))
+			result25 := witRuntime.Allocate(pinner, uintptr(length26*(3*4)), 4)
+			for index, element := range slice24 {
+				base := unsafe.Add(result25, index*(3*4))
 				*(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).Index))
-				utf825 := unsafe.Pointer(unsafe.StringData((element).Name))
-				pinner.Pin(utf825)
+				utf823 := unsafe.Pointer(unsafe.StringData((element).Name))
+				pinner.Pin(utf823)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uint32(len((element).Name)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf825)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf823)))
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (14 * 4))) = uint32(length28)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (13 * 4))) = uint32(uintptr(uintptr(result27)))
-			slice47 := (payload).Derives
-			length49 := uint32(len(slice47))
-			result48 := witRuntime.Allocate(pinner, uintptr(length49*(10*4)), 4)
-			for index, element := range slice47 {
-				base := unsafe.Add(result48, index*(10*4))
-				utf829 := unsafe.Pointer(unsafe.StringData((element).Schema))
-				pinner.Pin(utf829)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (14 * 4))) = uint32(length26)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (13 * 4))) = uint32(uintptr(uintptr(result25)))
+			slice45 := (payload).Derives
+			length47 := uint32(len(slice45))
+			result46 := witRuntime.Allocate(pinner, uintptr(length47*(10*4)), 4)
+			for index, element := range slice45 {
+				base := unsafe.Add(result46, index*(10*4))
+				utf827 := unsafe.Pointer(unsafe.StringData((element).Schema))
+				pinner.Pin(utf827)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Schema)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf829)))
-				utf830 := unsafe.Pointer(unsafe.StringData((element).Table))
-				pinner.Pin(utf830)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf827)))
+				utf828 := unsafe.Pointer(unsafe.StringData((element).Table))
+				pinner.Pin(utf828)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Table)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf830)))
-				slice38 := (element).Columns
-				length40 := uint32(len(slice38))
-				result39 := witRuntime.Allocate(pinner, uintptr(length40*(5*4)), 4)
-				for index, element := range slice38 {
-					base := unsafe.Add(result39, index*(5*4))
-					utf831 := unsafe.Pointer(unsafe.StringData((element).Name))
-					pinner.Pin(utf831)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf828)))
+				slice36 := (element).Columns
+				length38 := uint32(len(slice36))
+				result37 := witRuntime.Allocate(pinner, uintptr(length38*(5*4)), 4)
+				for index, element := range slice36 {
+					base := unsafe.Add(result37, index*(5*4))
+					utf829 := unsafe.Pointer(unsafe.StringData((element).Name))
+					pinner.Pin(utf829)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf831)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf829)))
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32((element).Kind))
-					var result32 int32
+					var result30 int32
 					if (element).Nullable {
-						result32 = 1
+						result30 = 1
 					} else {
-						result32 = 0
+						result30 = 0
 					}
-					*(*int8)(unsafe.Add(unsafe.Pointer(base), (1 + 2*4))) = int8(result32)
-					slice35 := (element).Attributes
-					length37 := uint32(len(slice35))
-					result36 := witRuntime.Allocate(pinner, uintptr(length37*(4*4)), 4)
-					for index, element := range slice35 {
-						base := unsafe.Add(result36, index*(4*4))
-						utf833 := unsafe.Pointer(unsafe.StringData((element).Name))
-						pinner.Pin(utf833)
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (1 + 2*4))) = int8(result30)
+					slice33 := (element).Attributes
+					length35 := uint32(len(slice33))
+					result34 := witRuntime.Allocate(pinner, uintptr(length35*(4*4)), 4)
+					for index, element := range slice33 {
+						base := unsafe.Add(result34, index*(4*4))
+						utf831 := unsafe.Pointer(unsafe.StringData((element).Name))
+						pinner.Pin(utf831)
 						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf833)))
-						utf834 := unsafe.Pointer(unsafe.StringData((element).Value))
-						pinner.Pin(utf834)
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf831)))
+						utf832 := unsafe.Pointer(unsafe.StringData((element).Value))
+						pinner.Pin(utf832)
 						*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-						*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf834)))
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf832)))
 
 					}
 
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(length37)
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uintptr(uintptr(result36)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(length35)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uintptr(uintptr(result34)))
 
 				}
 
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(length40)
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(uintptr(uintptr(result39)))
-				data41 := unsafe.Pointer(unsafe.SliceData((element).Key))
-				pinner.Pin(data41)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(length38)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(uintptr(uintptr(result37)))
+				data39 := unsafe.Pointer(unsafe.SliceData((element).Key))
+				pinner.Pin(data39)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uint32(len((element).Key)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = uint32(uintptr(uintptr(data41)))
-				slice44 := (element).Attributes
-				length46 := uint32(len(slice44))
-				result45 := witRuntime.Allocate(pinner, uintptr(length46*(4*4)), 4)
-				for index, element := range slice44 {
-					base := unsafe.Add(result45, index*(4*4))
-					utf842 := unsafe.Pointer(unsafe.StringData((element).Name))
-					pinner.Pin(utf842)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = uint32(uintptr(uintptr(data39)))
+				slice42 := (element).Attributes
+				length44 := uint32(len(slice42))
+				result43 := witRuntime.Allocate(pinner, uintptr(length44*(4*4)), 4)
+				for index, element := range slice42 {
+					base := unsafe.Add(result43, index*(4*4))
+					utf840 := unsafe.Pointer(unsafe.StringData((element).Name))
+					pinner.Pin(utf840)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf842)))
-					utf843 := unsafe.Pointer(unsafe.StringData((element).Value))
-					pinner.Pin(utf843)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf840)))
+					utf841 := unsafe.Pointer(unsafe.StringData((element).Value))
+					pinner.Pin(utf841)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf843)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf841)))
 
 				}
 
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = uint32(length46)
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(uintptr(uintptr(result45)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = uint32(length44)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(uintptr(uintptr(result43)))
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (16 * 4))) = uint32(length49)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (15 * 4))) = uint32(uintptr(uintptr(result48)))
-			slice52 := (payload).Attributes
-			length54 := uint32(len(slice52))
-			result53 := witRuntime.Allocate(pinner, uintptr(length54*(4*4)), 4)
-			for index, element := range slice52 {
-				base := unsafe.Add(result53, index*(4*4))
-				utf850 := unsafe.Pointer(unsafe.StringData((element).Name))
-				pinner.Pin(utf850)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (16 * 4))) = uint32(length47)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (15 * 4))) = uint32(uintptr(uintptr(result46)))
+			slice50 := (payload).Attributes
+			length52 := uint32(len(slice50))
+			result51 := witRuntime.Allocate(pinner, uintptr(length52*(4*4)), 4)
+			for index, element := range slice50 {
+				base := unsafe.Add(result51, index*(4*4))
+				utf848 := unsafe.Pointer(unsafe.StringData((element).Name))
+				pinner.Pin(utf848)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf850)))
-				utf851 := unsafe.Pointer(unsafe.StringData((element).Value))
-				pinner.Pin(utf851)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf848)))
+				utf849 := unsafe.Pointer(unsafe.StringData((element).Value))
+				pinner.Pin(utf849)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf851)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf849)))
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (18 * 4))) = uint32(length54)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (17 * 4))) = uint32(uintptr(uintptr(result53)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (18 * 4))) = uint32(length52)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (17 * 4))) = uint32(uintptr(uintptr(result51)))
 
 		default:
 			panic("unreachable")
@@ -299,10 +292,10 @@ func wasm_export_tidegate_plugin_transform_bind(arg0 int32, arg1 uintptr, arg2 u
 	case witTypes.ResultErr:
 		payload := result10.Err()
 		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(1))
-		utf855 := unsafe.Pointer(unsafe.StringData(payload))
-		pinner.Pin(utf855)
+		utf853 := unsafe.Pointer(unsafe.StringData(payload))
+		pinner.Pin(utf853)
 		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uint32(len(payload)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(utf855)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(utf853)))
 
 	default:
 		panic("unreachable")
@@ -320,52 +313,46 @@ func wasm_export_post_return_tidegate_plugin_transform_bind(result uintptr) {
 func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 uintptr, arg7 uint32) uintptr {
 
 	pinner := &syncExportPinner
-	result := make([]uint8, 0, arg3)
-	for index := 0; index < int(arg3); index++ {
-		base := unsafe.Add(unsafe.Pointer(arg2), index*1)
-
-		result = append(result, uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)))))
-	}
-
+	value := unsafe.Slice((*uint8)(unsafe.Pointer(arg2)), arg3)
 	result7 := make([]tidegate_plugin_types.Column, 0, arg5)
 	for index := 0; index < int(arg5); index++ {
 		base := unsafe.Add(unsafe.Pointer(arg4), index*(11*4))
-		value := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
-		value0 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))))
+		value0 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+		value1 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))))
 		var variant tidegate_plugin_types.Buffer
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6 * 4)))) {
 		case 0:
-			value1 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))))
-
-			variant = tidegate_plugin_types.MakeBufferWords(value1)
-
-		case 1:
 			value2 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))))
 
-			variant = tidegate_plugin_types.MakeBufferBits(value2)
+			variant = tidegate_plugin_types.MakeBufferWords(value2)
+
+		case 1:
+			value3 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))))
+
+			variant = tidegate_plugin_types.MakeBufferBits(value3)
 
 		case 2:
-			value3 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))))
-			value4 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))))
+			value4 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))))
+			value5 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))))
 
-			variant = tidegate_plugin_types.MakeBufferPacked(tidegate_plugin_types.Varlen{Offsets: value3, Data: value4})
+			variant = tidegate_plugin_types.MakeBufferPacked(tidegate_plugin_types.Varlen{Offsets: value4, Data: value5})
 
 		case 3:
-			result6 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))))
+			result := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))))
 			for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4)))); index++ {
 				base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))))), index*(2*4))
-				value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+				value6 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
 
-				result6 = append(result6, value5)
+				result = append(result, value6)
 			}
 
-			variant = tidegate_plugin_types.MakeBufferStrings(result6)
+			variant = tidegate_plugin_types.MakeBufferStrings(result)
 
 		default:
 			panic("unreachable")
 		}
 
-		result7 = append(result7, tidegate_plugin_types.Column{Index: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)))), Image: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 2)))), Vector: tidegate_plugin_types.Vector{Kind: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))), Nulls: value, Present: value0, Data: variant}})
+		result7 = append(result7, tidegate_plugin_types.Column{Index: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)))), Image: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 2)))), Vector: tidegate_plugin_types.Vector{Kind: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))), Nulls: value0, Present: value1, Data: variant}})
 	}
 
 	result17 := make([]tidegate_plugin_types.Vector, 0, arg7)
@@ -410,7 +397,7 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 	}
 
 	witRuntime.Unpin()
-	result18 := export_tidegate_plugin_transform.Process(uint32(arg0), tidegate_plugin_types.Batch{Rows: uint32(arg1), Ops: result, Columns: result7, Metadata: result17})
+	result18 := export_tidegate_plugin_transform.Process(uint32(arg0), tidegate_plugin_types.Batch{Rows: uint32(arg1), Ops: value, Columns: result7, Metadata: result17})
 
 	switch result18.Tag() {
 	case witTypes.ResultOk:
@@ -420,22 +407,15 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 		pinner.Pin(data)
 		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uint32(len((payload).Keep)))
 		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(data)))
-		slice := (payload).Ops
-		length := uint32(len(slice))
-		result19 := witRuntime.Allocate(pinner, uintptr(length*1), 1)
-		for index, element := range slice {
-			base := unsafe.Add(result19, index*1)
-			*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(element))
-
-		}
-
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4 * 4))) = uint32(length)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uintptr(uintptr(result19)))
-		slice40 := (payload).Assigns
-		length42 := uint32(len(slice40))
-		result41 := witRuntime.Allocate(pinner, uintptr(length42*(14*4)), 4)
-		for index, element := range slice40 {
-			base := unsafe.Add(result41, index*(14*4))
+		data19 := unsafe.Pointer(unsafe.SliceData((payload).Ops))
+		pinner.Pin(data19)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4 * 4))) = uint32(uint32(len((payload).Ops)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uintptr(uintptr(data19)))
+		slice38 := (payload).Assigns
+		length40 := uint32(len(slice38))
+		result39 := witRuntime.Allocate(pinner, uintptr(length40*(14*4)), 4)
+		for index, element := range slice38 {
+			base := unsafe.Add(result39, index*(14*4))
 			*(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).Index))
 			*(*int8)(unsafe.Add(unsafe.Pointer(base), 2)) = int8(int32((element).Image))
 			data20 := unsafe.Pointer(unsafe.SliceData((element).Rows))
@@ -489,11 +469,11 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 				case tidegate_plugin_types.Buffer_Strings:
 					payload := (payload).Data.Strings()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = int8(int32(3))
-					slice27 := payload
-					length29 := uint32(len(slice27))
-					result28 := witRuntime.Allocate(pinner, uintptr(length29*(2*4)), 4)
-					for index, element := range slice27 {
-						base := unsafe.Add(result28, index*(2*4))
+					slice := payload
+					length := uint32(len(slice))
+					result27 := witRuntime.Allocate(pinner, uintptr(length*(2*4)), 4)
+					for index, element := range slice {
+						base := unsafe.Add(result27, index*(2*4))
 						utf8 := unsafe.Pointer(unsafe.StringData(element))
 						pinner.Pin(utf8)
 						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
@@ -501,8 +481,8 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 
 					}
 
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(length29)
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(result28)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(length)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(result27)))
 
 				default:
 					panic("unreachable")
@@ -512,61 +492,61 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 				payload := (element).Values.Constant()
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = int8(int32(1))
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = int8(int32((payload).Kind))
-				data30 := unsafe.Pointer(unsafe.SliceData((payload).Nulls))
-				pinner.Pin(data30)
+				data28 := unsafe.Pointer(unsafe.SliceData((payload).Nulls))
+				pinner.Pin(data28)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = uint32(uint32(len((payload).Nulls)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(uintptr(uintptr(data30)))
-				data31 := unsafe.Pointer(unsafe.SliceData((payload).Present))
-				pinner.Pin(data31)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(uintptr(uintptr(data28)))
+				data29 := unsafe.Pointer(unsafe.SliceData((payload).Present))
+				pinner.Pin(data29)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(uint32(len((payload).Present)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data31)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data29)))
 
 				switch (payload).Data.Tag() {
 				case tidegate_plugin_types.Buffer_Words:
 					payload := (payload).Data.Words()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = int8(int32(0))
-					data32 := unsafe.Pointer(unsafe.SliceData(payload))
-					pinner.Pin(data32)
+					data30 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data30)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(uint32(len(payload)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(data32)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(data30)))
 
 				case tidegate_plugin_types.Buffer_Bits:
 					payload := (payload).Data.Bits()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = int8(int32(1))
-					data33 := unsafe.Pointer(unsafe.SliceData(payload))
-					pinner.Pin(data33)
+					data31 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data31)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(uint32(len(payload)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(data33)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(data31)))
 
 				case tidegate_plugin_types.Buffer_Packed:
 					payload := (payload).Data.Packed()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = int8(int32(2))
-					data34 := unsafe.Pointer(unsafe.SliceData((payload).Offsets))
-					pinner.Pin(data34)
+					data32 := unsafe.Pointer(unsafe.SliceData((payload).Offsets))
+					pinner.Pin(data32)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(uint32(len((payload).Offsets)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(data34)))
-					data35 := unsafe.Pointer(unsafe.SliceData((payload).Data))
-					pinner.Pin(data35)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(data32)))
+					data33 := unsafe.Pointer(unsafe.SliceData((payload).Data))
+					pinner.Pin(data33)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (13 * 4))) = uint32(uint32(len((payload).Data)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (12 * 4))) = uint32(uintptr(uintptr(data35)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (12 * 4))) = uint32(uintptr(uintptr(data33)))
 
 				case tidegate_plugin_types.Buffer_Strings:
 					payload := (payload).Data.Strings()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = int8(int32(3))
-					slice37 := payload
-					length39 := uint32(len(slice37))
-					result38 := witRuntime.Allocate(pinner, uintptr(length39*(2*4)), 4)
-					for index, element := range slice37 {
-						base := unsafe.Add(result38, index*(2*4))
-						utf836 := unsafe.Pointer(unsafe.StringData(element))
-						pinner.Pin(utf836)
+					slice35 := payload
+					length37 := uint32(len(slice35))
+					result36 := witRuntime.Allocate(pinner, uintptr(length37*(2*4)), 4)
+					for index, element := range slice35 {
+						base := unsafe.Add(result36, index*(2*4))
+						utf834 := unsafe.Pointer(unsafe.StringData(element))
+						pinner.Pin(utf834)
 						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf836)))
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf834)))
 
 					}
 
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(length39)
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(result38)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(length37)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(result36)))
 
 				default:
 					panic("unreachable")
@@ -578,8 +558,8 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 
 		}
 
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (6 * 4))) = uint32(length42)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5 * 4))) = uint32(uintptr(uintptr(result41)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (6 * 4))) = uint32(length40)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5 * 4))) = uint32(uintptr(uintptr(result39)))
 
 		switch (payload).Routing.Tag() {
 		case tidegate_plugin_transform.Routing_Unchanged:
@@ -589,155 +569,148 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 		case tidegate_plugin_transform.Routing_All:
 			payload := (payload).Routing.All()
 			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (7 * 4))) = int8(int32(1))
-			slice44 := payload
-			length46 := uint32(len(slice44))
-			result45 := witRuntime.Allocate(pinner, uintptr(length46*(2*4)), 4)
-			for index, element := range slice44 {
-				base := unsafe.Add(result45, index*(2*4))
-				utf843 := unsafe.Pointer(unsafe.StringData(element))
-				pinner.Pin(utf843)
+			slice42 := payload
+			length44 := uint32(len(slice42))
+			result43 := witRuntime.Allocate(pinner, uintptr(length44*(2*4)), 4)
+			for index, element := range slice42 {
+				base := unsafe.Add(result43, index*(2*4))
+				utf841 := unsafe.Pointer(unsafe.StringData(element))
+				pinner.Pin(utf841)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf843)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf841)))
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (9 * 4))) = uint32(length46)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (8 * 4))) = uint32(uintptr(uintptr(result45)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (9 * 4))) = uint32(length44)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (8 * 4))) = uint32(uintptr(uintptr(result43)))
 
 		case tidegate_plugin_transform.Routing_ByRow:
 			payload := (payload).Routing.ByRow()
 			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (7 * 4))) = int8(int32(2))
-			slice51 := (payload).Lists
-			length53 := uint32(len(slice51))
-			result52 := witRuntime.Allocate(pinner, uintptr(length53*(2*4)), 4)
-			for index, element := range slice51 {
-				base := unsafe.Add(result52, index*(2*4))
-				slice48 := element
-				length50 := uint32(len(slice48))
-				result49 := witRuntime.Allocate(pinner, uintptr(length50*(2*4)), 4)
-				for index, element := range slice48 {
-					base := unsafe.Add(result49, index*(2*4))
-					utf847 := unsafe.Pointer(unsafe.StringData(element))
-					pinner.Pin(utf847)
+			slice49 := (payload).Lists
+			length51 := uint32(len(slice49))
+			result50 := witRuntime.Allocate(pinner, uintptr(length51*(2*4)), 4)
+			for index, element := range slice49 {
+				base := unsafe.Add(result50, index*(2*4))
+				slice46 := element
+				length48 := uint32(len(slice46))
+				result47 := witRuntime.Allocate(pinner, uintptr(length48*(2*4)), 4)
+				for index, element := range slice46 {
+					base := unsafe.Add(result47, index*(2*4))
+					utf845 := unsafe.Pointer(unsafe.StringData(element))
+					pinner.Pin(utf845)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf847)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf845)))
 
 				}
 
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(length50)
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(result49)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(length48)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(result47)))
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (9 * 4))) = uint32(length53)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (8 * 4))) = uint32(uintptr(uintptr(result52)))
-			data54 := unsafe.Pointer(unsafe.SliceData((payload).Rows))
-			pinner.Pin(data54)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (9 * 4))) = uint32(length51)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (8 * 4))) = uint32(uintptr(uintptr(result50)))
+			data52 := unsafe.Pointer(unsafe.SliceData((payload).Rows))
+			pinner.Pin(data52)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (11 * 4))) = uint32(uint32(len((payload).Rows)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (10 * 4))) = uint32(uintptr(uintptr(data54)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (10 * 4))) = uint32(uintptr(uintptr(data52)))
 
 		default:
 			panic("unreachable")
 		}
-		slice56 := (payload).Errors
-		length58 := uint32(len(slice56))
-		result57 := witRuntime.Allocate(pinner, uintptr(length58*(3*4)), 4)
-		for index, element := range slice56 {
-			base := unsafe.Add(result57, index*(3*4))
+		slice54 := (payload).Errors
+		length56 := uint32(len(slice54))
+		result55 := witRuntime.Allocate(pinner, uintptr(length56*(3*4)), 4)
+		for index, element := range slice54 {
+			base := unsafe.Add(result55, index*(3*4))
 			*(*int32)(unsafe.Add(unsafe.Pointer(base), 0)) = int32((element).Row)
-			utf855 := unsafe.Pointer(unsafe.StringData((element).Message))
-			pinner.Pin(utf855)
+			utf853 := unsafe.Pointer(unsafe.StringData((element).Message))
+			pinner.Pin(utf853)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uint32(len((element).Message)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf855)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf853)))
 
 		}
 
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (13 * 4))) = uint32(length58)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (12 * 4))) = uint32(uintptr(uintptr(result57)))
-		slice76 := (payload).Derived
-		length78 := uint32(len(slice76))
-		result77 := witRuntime.Allocate(pinner, uintptr(length78*(7*4)), 4)
-		for index, element := range slice76 {
-			base := unsafe.Add(result77, index*(7*4))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (13 * 4))) = uint32(length56)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (12 * 4))) = uint32(uintptr(uintptr(result55)))
+		slice72 := (payload).Derived
+		length74 := uint32(len(slice72))
+		result73 := witRuntime.Allocate(pinner, uintptr(length74*(7*4)), 4)
+		for index, element := range slice72 {
+			base := unsafe.Add(result73, index*(7*4))
 			*(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).Derivation))
-			data59 := unsafe.Pointer(unsafe.SliceData((element).Origins))
-			pinner.Pin(data59)
+			data57 := unsafe.Pointer(unsafe.SliceData((element).Origins))
+			pinner.Pin(data57)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uint32(len((element).Origins)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(data59)))
-			slice60 := (element).Ops
-			length62 := uint32(len(slice60))
-			result61 := witRuntime.Allocate(pinner, uintptr(length62*1), 1)
-			for index, element := range slice60 {
-				base := unsafe.Add(result61, index*1)
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(element))
-
-			}
-
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(length62)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uintptr(uintptr(result61)))
-			slice73 := (element).Columns
-			length75 := uint32(len(slice73))
-			result74 := witRuntime.Allocate(pinner, uintptr(length75*(11*4)), 4)
-			for index, element := range slice73 {
-				base := unsafe.Add(result74, index*(11*4))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(data57)))
+			data58 := unsafe.Pointer(unsafe.SliceData((element).Ops))
+			pinner.Pin(data58)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(uint32(len((element).Ops)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uintptr(uintptr(data58)))
+			slice69 := (element).Columns
+			length71 := uint32(len(slice69))
+			result70 := witRuntime.Allocate(pinner, uintptr(length71*(11*4)), 4)
+			for index, element := range slice69 {
+				base := unsafe.Add(result70, index*(11*4))
 				*(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).Index))
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), 2)) = int8(int32((element).Image))
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(((element).Vector).Kind))
-				data63 := unsafe.Pointer(unsafe.SliceData(((element).Vector).Nulls))
-				pinner.Pin(data63)
+				data59 := unsafe.Pointer(unsafe.SliceData(((element).Vector).Nulls))
+				pinner.Pin(data59)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len(((element).Vector).Nulls)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(data63)))
-				data64 := unsafe.Pointer(unsafe.SliceData(((element).Vector).Present))
-				pinner.Pin(data64)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(data59)))
+				data60 := unsafe.Pointer(unsafe.SliceData(((element).Vector).Present))
+				pinner.Pin(data60)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(uint32(len(((element).Vector).Present)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(uintptr(uintptr(data64)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(uintptr(uintptr(data60)))
 
 				switch ((element).Vector).Data.Tag() {
 				case tidegate_plugin_types.Buffer_Words:
 					payload := ((element).Vector).Data.Words()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = int8(int32(0))
-					data65 := unsafe.Pointer(unsafe.SliceData(payload))
-					pinner.Pin(data65)
+					data61 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data61)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(uint32(len(payload)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data65)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data61)))
 
 				case tidegate_plugin_types.Buffer_Bits:
 					payload := ((element).Vector).Data.Bits()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = int8(int32(1))
-					data66 := unsafe.Pointer(unsafe.SliceData(payload))
-					pinner.Pin(data66)
+					data62 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data62)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(uint32(len(payload)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data66)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data62)))
 
 				case tidegate_plugin_types.Buffer_Packed:
 					payload := ((element).Vector).Data.Packed()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = int8(int32(2))
-					data67 := unsafe.Pointer(unsafe.SliceData((payload).Offsets))
-					pinner.Pin(data67)
+					data63 := unsafe.Pointer(unsafe.SliceData((payload).Offsets))
+					pinner.Pin(data63)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(uint32(len((payload).Offsets)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data67)))
-					data68 := unsafe.Pointer(unsafe.SliceData((payload).Data))
-					pinner.Pin(data68)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(data63)))
+					data64 := unsafe.Pointer(unsafe.SliceData((payload).Data))
+					pinner.Pin(data64)
 					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uint32(len((payload).Data)))
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = uint32(uintptr(uintptr(data68)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = uint32(uintptr(uintptr(data64)))
 
 				case tidegate_plugin_types.Buffer_Strings:
 					payload := ((element).Vector).Data.Strings()
 					*(*int8)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = int8(int32(3))
-					slice70 := payload
-					length72 := uint32(len(slice70))
-					result71 := witRuntime.Allocate(pinner, uintptr(length72*(2*4)), 4)
-					for index, element := range slice70 {
-						base := unsafe.Add(result71, index*(2*4))
-						utf869 := unsafe.Pointer(unsafe.StringData(element))
-						pinner.Pin(utf869)
+					slice66 := payload
+					length68 := uint32(len(slice66))
+					result67 := witRuntime.Allocate(pinner, uintptr(length68*(2*4)), 4)
+					for index, element := range slice66 {
+						base := unsafe.Add(result67, index*(2*4))
+						utf865 := unsafe.Pointer(unsafe.StringData(element))
+						pinner.Pin(utf865)
 						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf869)))
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf865)))
 
 					}
 
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(length72)
-					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(result71)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 * 4))) = uint32(length68)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7 * 4))) = uint32(uintptr(uintptr(result67)))
 
 				default:
 					panic("unreachable")
@@ -745,39 +718,39 @@ func wasm_export_tidegate_plugin_transform_process(arg0 int32, arg1 int32, arg2 
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = uint32(length75)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(uintptr(uintptr(result74)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6 * 4))) = uint32(length71)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(uintptr(uintptr(result70)))
 
 		}
 
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (15 * 4))) = uint32(length78)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (14 * 4))) = uint32(uintptr(uintptr(result77)))
-		slice81 := (payload).Attributes
-		length83 := uint32(len(slice81))
-		result82 := witRuntime.Allocate(pinner, uintptr(length83*(4*4)), 4)
-		for index, element := range slice81 {
-			base := unsafe.Add(result82, index*(4*4))
-			utf879 := unsafe.Pointer(unsafe.StringData((element).Name))
-			pinner.Pin(utf879)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (15 * 4))) = uint32(length74)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (14 * 4))) = uint32(uintptr(uintptr(result73)))
+		slice77 := (payload).Attributes
+		length79 := uint32(len(slice77))
+		result78 := witRuntime.Allocate(pinner, uintptr(length79*(4*4)), 4)
+		for index, element := range slice77 {
+			base := unsafe.Add(result78, index*(4*4))
+			utf875 := unsafe.Pointer(unsafe.StringData((element).Name))
+			pinner.Pin(utf875)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf879)))
-			utf880 := unsafe.Pointer(unsafe.StringData((element).Value))
-			pinner.Pin(utf880)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf875)))
+			utf876 := unsafe.Pointer(unsafe.StringData((element).Value))
+			pinner.Pin(utf876)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf880)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf876)))
 
 		}
 
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (17 * 4))) = uint32(length83)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (16 * 4))) = uint32(uintptr(uintptr(result82)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (17 * 4))) = uint32(length79)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (16 * 4))) = uint32(uintptr(uintptr(result78)))
 
 	case witTypes.ResultErr:
 		payload := result18.Err()
 		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(1))
-		utf884 := unsafe.Pointer(unsafe.StringData(payload))
-		pinner.Pin(utf884)
+		utf880 := unsafe.Pointer(unsafe.StringData(payload))
+		pinner.Pin(utf880)
 		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uint32(len(payload)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(utf884)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(utf880)))
 
 	default:
 		panic("unreachable")

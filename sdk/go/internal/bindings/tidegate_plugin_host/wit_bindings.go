@@ -11,7 +11,7 @@
 package tidegate_plugin_host
 
 import (
-	"runtime"
+	"tidegate/plugin/internal/wit/runtime"
 	"unsafe"
 )
 

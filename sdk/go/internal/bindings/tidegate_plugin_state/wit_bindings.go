@@ -11,7 +11,7 @@
 package tidegate_plugin_state
 
 import (
-	"runtime"
+	"tidegate/plugin/internal/wit/runtime"
 	witRuntime "tidegate/plugin/internal/wit/runtime"
 	witTypes "tidegate/plugin/internal/wit/types"
 	"unsafe"

@@ -11,7 +11,7 @@
 package wasi_cli_environment
 
 import (
-	"runtime"
+	"tidegate/plugin/internal/wit/runtime"
 	witRuntime "tidegate/plugin/internal/wit/runtime"
 	witTypes "tidegate/plugin/internal/wit/types"
 	"unsafe"

@@ -11,7 +11,7 @@
 package wasi_clocks_wall_clock
 
 import (
-	"runtime"
+	"tidegate/plugin/internal/wit/runtime"
 	witRuntime "tidegate/plugin/internal/wit/runtime"
 	"unsafe"
 )

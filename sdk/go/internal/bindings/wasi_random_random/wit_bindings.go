@@ -11,7 +11,7 @@
 package wasi_random_random
 
 import (
-	"runtime"
+	"tidegate/plugin/internal/wit/runtime"
 	witRuntime "tidegate/plugin/internal/wit/runtime"
 	"unsafe"
 )

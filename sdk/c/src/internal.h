@@ -109,6 +109,8 @@ typedef struct topic_lists {
   uint16_t *of_row; // NULL until the first is set
   uint32_t slots; // of the hash table, a power of two
   struct { uint32_t hash; uint16_t list; bool used; } *slot;
+  // Names are mostly literals: the list of the topic that the same pointer named the last time.
+  struct { const char *name; uint16_t list; } recent[16];
   struct { uint16_t have, with, both; } *several;
   size_t several_len;
 } topic_lists;

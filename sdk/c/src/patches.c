@@ -141,11 +141,23 @@ static uint16_t both(topic_lists *topics, uint16_t have, uint16_t with, const ch
   return made;
 }
 
+static bool names(const char *topic, const plugin_string_t *name) {
+  size_t i = 0;
+  while (i < name->len && (uint8_t)topic[i] == name->ptr[i]) i++;
+  return i == name->len && !topic[i];
+}
+
 void tg_topics_set(topic_lists *topics, uint32_t rows, uint32_t row, const char *topic, bool also) {
   if (!topics->of_row) {
     topics->of_row = tg_alloc_raw((size_t)rows * 2);
     memset(topics->of_row, 0xFF, (size_t)rows * 2);
   }
-  const uint16_t list = single(topics, topic), have = topics->of_row[row];
+  const size_t slot = ((uintptr_t)topic >> 1) % (sizeof topics->recent / sizeof *topics->recent);
+  // The same pointer may hold another name by now.
+  if (topics->recent[slot].name != topic || !names(topic, &topics->lists.lists.ptr[topics->recent[slot].list].ptr[0])) {
+    topics->recent[slot].list = single(topics, topic);
+    topics->recent[slot].name = topic;
+  }
+  const uint16_t list = topics->recent[slot].list, have = topics->of_row[row];
   topics->of_row[row] = also && have != UNROUTED ? both(topics, have, list, topic) : list;
 }

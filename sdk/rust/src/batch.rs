@@ -36,6 +36,7 @@ impl Bound {
 pub struct Batch<'a> {
     bound: &'a Bound,
     wire: wit::Batch,
+    has_deletes: bool,
     patches: RefCell<Patches>,
     /// One a derived table.
     made: RefCell<Vec<Made>>,
@@ -68,7 +69,8 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(bound: &'a Bound, wire: wit::Batch) -> Batch<'a> {
         let patches = RefCell::new(Patches::new(wire.rows as usize));
         let made = RefCell::new(bound.derives.iter().map(|_| Made::default()).collect());
-        Batch { bound, wire, patches, made }
+        let has_deletes = wire.ops.contains(&Op::Delete.code());
+        Batch { bound, wire, has_deletes, patches, made }
     }
 
     pub fn relation(&self) -> &Relation {
@@ -137,7 +139,7 @@ impl<'a> Batch<'a> {
         let at = self.bound.metadata.iter().position(|&code| code == metadata as u8);
         let at = at.unwrap_or_else(|| panic!("the plan does not read the metadata {metadata:?}"));
         let vector = Some(&self.wire.metadata[at]);
-        Images { ops: &self.wire.ops, after: vector, before: vector }
+        self.images_from(vector, vector, true)
     }
 
     pub(crate) fn images(&self, column: &str, side: Side) -> Images<'_> {
@@ -155,7 +157,13 @@ impl<'a> Batch<'a> {
             Side::After => (AFTER, AFTER),
             Side::Before => (BEFORE, BEFORE),
         };
-        Images { ops: &self.wire.ops, after: self.vector(index, after), before: self.vector(index, before) }
+        self.images_from(self.vector(index, after), self.vector(index, before), side != Side::Own)
+    }
+
+    /// `same`: both are one.
+    fn images_from<'v>(&'v self, after: Option<&'v Vector>, before: Option<&'v Vector>, same: bool) -> Images<'v> {
+        let whole = after.filter(|vector| vector.nulls.is_empty() && (same || !self.has_deletes));
+        Images { ops: &self.wire.ops, after, before, whole }
     }
 
     fn vector(&self, index: u16, image: u8) -> Option<&Vector> {
@@ -240,18 +248,18 @@ impl<'a> Batch<'a> {
         let (index, _) = self.column(column);
         for image in [AFTER, BEFORE] {
             let Some(vector) = self.vector(index, image) else { continue };
-            let texts = Texts { images: Images { ops: &self.wire.ops, after: Some(vector), before: Some(vector) } };
             let Buffer::Packed(old) = &vector.data else { panic!("the column `{column}` is not text") };
+            let texts = Texts { images: self.images_from(Some(vector), Some(vector), true) };
             let mut data = String::with_capacity(old.data.len());
-            let mut offsets = Vec::with_capacity(old.offsets.len());
-            offsets.extend_from_slice(&0u32.to_le_bytes());
+            let mut offsets = Vec::with_capacity(self.len() + 1);
+            offsets.push([0; 4]);
             for row in 0..self.len() {
                 if let Some(value) = texts.get(row) {
                     rewrite(value, &mut data);
                 }
-                offsets.extend_from_slice(&(data.len() as u32).to_le_bytes());
+                offsets.push((data.len() as u32).to_le_bytes());
             }
-            let data = Buffer::Packed(Varlen { offsets, data: data.into_bytes() });
+            let data = Buffer::Packed(Varlen { offsets: offsets.into_flattened(), data: data.into_bytes() });
             let vector = Vector { kind: vector.kind, nulls: vector.nulls.clone(), present: vector.present.clone(), data };
             self.patches.borrow_mut().assign(index, image, wit::Values::Each(vector));
         }

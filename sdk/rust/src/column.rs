@@ -68,6 +68,8 @@ pub(crate) struct Images<'a> {
     /// `None`: not passed, so every value is `None`.
     pub after: Option<&'a Vector>,
     pub before: Option<&'a Vector>,
+    /// Has the value of every row, so that none has to be asked where its own is.
+    pub whole: Option<&'a Vector>,
 }
 
 impl<'a> Images<'a> {
@@ -79,6 +81,9 @@ impl<'a> Images<'a> {
     /// Those in which the row has a value.
     #[inline]
     fn of(&self, row: usize) -> Option<&'a Vector> {
+        if self.whole.is_some() {
+            return self.whole;
+        }
         let vector = self.of_row(row)?;
         (vector.nulls.is_empty() || bit(&vector.nulls, row)).then_some(vector)
     }

@@ -209,8 +209,20 @@ struct Routes {
     lists: Vec<Vec<String>>,
     single: HashMap<String, u16, BuildHasherDefault<Fnv>>,
     several: BTreeMap<(u16, u16), u16>,
-    /// A list a row; empty until the first is set.
-    rows: Vec<u16>,
+    /// By [`recent`]: the list of such a name that was looked for last.
+    recent: [u16; RECENT],
+    /// A list a row, little-endian; empty until the first is set.
+    rows: Vec<[u8; 2]>,
+}
+
+const RECENT: usize = 32;
+
+/// Two bytes and the length tell most names apart.
+#[inline]
+fn recent(topic: &str) -> usize {
+    let bytes = topic.as_bytes();
+    let byte = |at: usize| usize::from(bytes.get(at).copied().unwrap_or_default());
+    (byte(bytes.len().wrapping_sub(1)) ^ byte(bytes.len() / 2) ^ bytes.len()) % RECENT
 }
 
 /// FNV-1a: topics are short, and a guest has no hash instructions.
@@ -233,6 +245,22 @@ impl Hasher for Fnv {
     }
 }
 
+/// What `==` does, eight bytes at a time: in WebAssembly it does it byte by byte.
+#[inline]
+fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    if let (Some(x), Some(y)) = (a.last_chunk::<8>(), b.last_chunk()) {
+        return x == y && a.as_chunks::<8>().0.iter().zip(b.as_chunks().0).all(|(x, y)| x == y);
+    }
+    if let (Some(x), Some(y)) = (a.last_chunk::<4>(), b.last_chunk()) {
+        return x == y && a.first_chunk::<4>() == b.first_chunk();
+    }
+    a.iter().eq(b)
+}
+
 impl Routes {
     fn set(&mut self, row: usize, topic: &str, rows: usize) {
         let list = self.single(topic);
@@ -241,7 +269,7 @@ impl Routes {
 
     fn add(&mut self, row: usize, topic: &str, rows: usize) {
         let list = self.single(topic);
-        let list = match self.rows.get(row).copied().filter(|&have| have != UNROUTED) {
+        let list = match self.rows.get(row).map(|&have| u16::from_le_bytes(have)).filter(|&have| have != UNROUTED) {
             None => list,
             Some(have) => match self.several.get(&(have, list)) {
                 Some(&both) => both,
@@ -257,6 +285,17 @@ impl Routes {
     }
 
     fn single(&mut self, topic: &str) -> u16 {
+        let recent = recent(topic);
+        let known = self.recent[recent];
+        if self.lists.get(usize::from(known)).is_some_and(|list| list.len() == 1 && is_same(&list[0], topic)) {
+            return known;
+        }
+        let list = self.single_hashed(topic);
+        self.recent[recent] = list;
+        list
+    }
+
+    fn single_hashed(&mut self, topic: &str) -> u16 {
         match self.single.get(topic) {
             Some(&list) => list,
             None => {
@@ -276,9 +315,9 @@ impl Routes {
 
     fn row(&mut self, row: usize, rows: usize, list: u16) {
         if self.rows.is_empty() {
-            self.rows = vec![UNROUTED; rows];
+            self.rows = vec![UNROUTED.to_le_bytes(); rows];
         }
-        self.rows[row] = list;
+        self.rows[row] = list.to_le_bytes();
     }
 
     /// `rest`: where the rows go that were not routed one by one.
@@ -287,10 +326,9 @@ impl Routes {
             return wit::Routing::Unchanged;
         }
         if let Some(topics) = rest {
-            let rest = self.push(topics);
-            self.rows.iter_mut().filter(|list| **list == UNROUTED).for_each(|list| *list = rest);
+            let rest = self.push(topics).to_le_bytes();
+            self.rows.iter_mut().filter(|list| **list == UNROUTED.to_le_bytes()).for_each(|list| *list = rest);
         }
-        let rows = self.rows.iter().flat_map(|list| list.to_le_bytes()).collect();
-        wit::Routing::ByRow(wit::ByRow { lists: self.lists, rows })
+        wit::Routing::ByRow(wit::ByRow { lists: self.lists, rows: self.rows.into_flattened() })
     }
 }

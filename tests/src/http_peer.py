@@ -11,6 +11,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def log(self, text):
+        with open(sys.argv[1], "a") as log:
+            log.write(text + "\n")
+
+    do_CONNECT = do_PUT = lambda self: self.do_GET()
+
     def answer(self, status, body, **headers):
         self.send_response(status)
         for name, value in headers.items():
@@ -35,11 +41,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
         while size := int(self.rfile.readline(), 16):
             self.rfile.read(size + 2)
-        self.rfile.readline()
+        while trailer := self.rfile.readline().strip():
+            self.log(f"trailer {trailer.decode()}")
 
     def do_GET(self):
-        with open(sys.argv[1], "a") as log:
-            log.write(f"{self.command} {self.path}\n{self.headers}\n")
+        self.log(f"{self.command} {self.path}\n{self.headers}")
         if self.path == "/redirect":
             self.answer(302, b"", location="http://127.0.0.1:1/elsewhere")
         elif self.path == "/stall":

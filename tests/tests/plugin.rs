@@ -248,8 +248,9 @@ fn malformed_plans_and_outcomes_say_what_is_wrong() {
         ("short-ops", "ops: 1 for 4 rows"),
         ("op-beyond", "ops: row 0: operation code 4"),
         ("short-nulls", "assigns[0]: `nulls`: a bitmap of 4 bytes for 4 rows, which take 1"),
-        ("large-constant", "assigns[0]: a constant takes 83886080 bytes in 4 rows, 67108864 of `output` are left"),
-        ("many-constants", "assigns[5]: a constant takes 12582912 bytes in 4 rows, 4194304 of `output` are left"),
+        ("large-constant", "assigns[0]: a constant takes 83886112 bytes in 4 rows, 67108864 of `output` are left"),
+        ("many-constants", "assigns[5]: a constant takes 12582944 bytes in 4 rows, 4194144 of `output` are left"),
+        ("many-assigns", "assigns: column 1 more than 100 times"),
         ("overlap", "it holds more than 67108864 bytes"),
         ("derive-twice", "two derived tables `made.rows`"),
         ("derive-key-beyond", "derived table `made.rows`: a key of the columns [2] of 2"),
@@ -263,8 +264,9 @@ fn malformed_plans_and_outcomes_say_what_is_wrong() {
         ("derived-delete-without-key", "derived[0]: row 1 of made.rows is not inserted, and the table has no key to find it by"),
         ("derived-column-beyond", "derived[0]: column 2 of 2"),
         ("derived-twice", "derived[0]: column `id`: given twice"),
-        ("derived-bomb", "derived[0]: 1048576 rows of 4096 columns take 34359738368 bytes, 67108864 of `output` are left"),
-        ("derived-bombs", "derived[2]: 1000 rows of 4096 columns take 32768000 bytes, 1572864 of `output` are left"),
+        ("derived-bomb", "derived[0]: 1048576 rows of 4096 columns take 34361835520 bytes, 67108864 of `output` are left"),
+        ("derived-bombs", "derived[1]: 1000 rows of 4096 columns take 34865152 bytes, 32243712 of `output` are left"),
+        ("derived-empties", "derived[32]: 0 rows of 4096 columns take 2097152 bytes, 0 of `output` are left"),
     ];
     for (deed, expected) in cases {
         let text = error_of(deed, "process").to_string();

@@ -101,6 +101,11 @@ fn exactly_once_to_mysql() {
 }
 
 #[test]
+fn exactly_once_to_postgres() {
+    numbers_are_right("state_pg_eo", servers::shared_postgres(), "lanes = 2\ndelivery = \"exactly-once\"");
+}
+
+#[test]
 fn at_least_once_to_postgres() {
     numbers_are_right("state_pg_alo", servers::shared_postgres(), "lanes = 2");
 }
@@ -157,4 +162,58 @@ fn to_a_file_and_looked_at() {
     assert!(code == 0 && stdout.starts_with("forgotten: "), "{stdout}{stderr}");
     flow.catch_up();
     assert_eq!(flow.call(&["plugin", "state", "list"]).1.lines().count(), 1);
+}
+
+/// Versions that keep a state, and one in between that keeps none: it is there again for the next one, after a restart too.
+#[test]
+fn a_version_without_a_state_forgets_none() {
+    let (name, source, target) = ("state_between", servers::shared_mysql(), servers::shared_postgres());
+    source.sql(&format!("CREATE DATABASE {name}"));
+    source.sql_in(name, TABLE);
+    target.sql(&format!("CREATE DATABASE {name}"));
+    target.sql_in(name, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT, pad VARCHAR(60), version BIGINT)");
+    let counting = manifest(name, source, target, "lanes = 2\ndelivery = \"exactly-once\"");
+    let at = counting.find("[plugin.number]").expect("its section");
+    let path = project("target/plugins/mask.wasm");
+    let between =
+        format!("{}[plugin.number]\npath = \"{}\"\nconfig = {{ columns = [\"pad\"] }}\n", &counting[..at], path.display());
+    let flow = Flow::new(&counting);
+    let rows: String =
+        (0..20).map(|id| format!("INSERT INTO t VALUES ({id}, 1, ''); UPDATE t SET n = 2 WHERE id = {id};")).collect();
+    source.sql_in(name, &rows);
+    let mut last = 100;
+    // What is counted is what came with the plugin that counts.
+    let mut settle = |counts: bool| {
+        if counts {
+            source.sql_in(name, "UPDATE t SET n = n + 1 WHERE id < 100");
+        }
+        last += 1;
+        source.sql_in(name, &format!("INSERT INTO t VALUES ({last}, 1, '')"));
+        let arrived = format!("SELECT COUNT(*) FROM t WHERE id = {last}");
+        servers::wait_until("the last row has come", || target.sql_in(name, &arrived).trim() == "1");
+        let here = source.sql_in(name, "SELECT id, n, n FROM t WHERE id < 100 ORDER BY id");
+        assert_eq!(here, target.sql_in(name, "SELECT id, n, version FROM t WHERE id < 100 ORDER BY id"));
+    };
+    let reload = |manifest: &str| {
+        flow.write(manifest);
+        let (code, out, err) = flow.call(&["plugin", "reload", "number"]);
+        assert!(code == 0, "{code}: {out}{err}");
+    };
+    let mut run = flow.start(&[], &[]);
+    settle(true);
+    reload(&between);
+    settle(false);
+    reload(&counting);
+    settle(true);
+    reload(&between);
+    settle(false);
+    run.signal("TERM");
+    assert!(run.wait().success(), "{}", run.log());
+    let mut run = flow.start(&[], &[]);
+    settle(false);
+    reload(&counting);
+    settle(true);
+    run.kill();
+    let _run = flow.start(&[], &[]);
+    settle(true);
 }

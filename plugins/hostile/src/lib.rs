@@ -63,6 +63,8 @@ enum Deed {
     LargeConstant,
     /// 3 MiB, the same for every row, in six columns.
     ManyConstants,
+    /// Sets the first row's text, and again, and again.
+    ManyAssigns,
     // Plans.
     ReadBeyond,
     ReadTwice,
@@ -71,6 +73,10 @@ enum Deed {
     AddTwice,
     UnknownKind,
     UnknownOp,
+    /// A column whose name has 700 KiB.
+    LongName,
+    /// The same name twice, with what moves a cursor, and a line that looks like another's.
+    ForgedName,
     // Outcomes.
     ShortKeep,
     ShortWords,
@@ -107,6 +113,8 @@ enum Deed {
     DerivedBomb,
     /// The same, in small parts.
     DerivedBombs,
+    /// No rows of 4096 columns, 100 000 times.
+    DerivedEmpties,
 }
 
 thread_local! {
@@ -200,6 +208,8 @@ impl Guest for Hostile {
             adds: match deed {
                 Deed::AddTwice => vec![add(1), add(1)],
                 Deed::UnknownKind => vec![add(200)],
+                Deed::LongName => vec![addition(&"x".repeat(700 << 10), 1)],
+                Deed::ForgedName => vec![addition(&format!("\u{1b}[2J\r\n{}", "x".repeat(100_000)), 1); 2],
                 Deed::Count | Deed::CountMarked => vec![add(1)],
                 Deed::ManyConstants => (0..6).map(|at| addition(&format!("added{at}"), 4)).collect(),
                 _ => Vec::new(),
@@ -309,12 +319,12 @@ fn addition(name: &str, kind: u8) -> Addition {
 /// made.rows (id int64, key; name text), unless the deed is about it.
 fn derivations(deed: Deed) -> Vec<Derivation> {
     let columns = match deed {
-        Deed::DerivedBomb | Deed::DerivedBombs => (0..4096).map(|at| addition(&at.to_string(), 1)).collect(),
+        Deed::DerivedBomb | Deed::DerivedBombs | Deed::DerivedEmpties => (0..4096).map(|at| addition(&at.to_string(), 1)).collect(),
         _ => vec![addition("id", 1), addition("name", 4)],
     };
     let key = match deed {
         Deed::DeriveKeyBeyond => vec![2],
-        Deed::DerivedDeleteWithoutKey | Deed::DerivedBomb | Deed::DerivedBombs => Vec::new(),
+        Deed::DerivedDeleteWithoutKey | Deed::DerivedBomb | Deed::DerivedBombs | Deed::DerivedEmpties => Vec::new(),
         _ => vec![0],
     };
     let table = if deed == Deed::DeriveWithoutName { "" } else { "rows" }.to_owned();
@@ -347,6 +357,7 @@ fn derived(deed: Deed, rows: usize) -> Vec<Derived> {
         Deed::DerivedTwice => made(&[0, 1], vec![all.clone(), all]),
         Deed::DerivedBomb => made(&vec![0; 1 << 20], Vec::new()),
         Deed::DerivedBombs => return vec![made(&[0; 1000], Vec::new()); 3],
+        Deed::DerivedEmpties => return vec![made(&[], Vec::new()); 100_000],
         _ => return Vec::new(),
     }]
 }
@@ -396,6 +407,13 @@ fn outcome(deed: Deed, rows: usize) -> Outcome {
             let one =
                 |at: u16| Assign { index: 2 + at, image: 0, rows: Vec::new(), values: Values::Constant(vector(4, text.clone())) };
             outcome.assigns = (0..6).map(one).collect();
+        }
+        Deed::ManyAssigns => {
+            let mut first = vec![0; rows.div_ceil(8)];
+            first[0] = 1;
+            let one =
+                || Assign { index: 1, image: 0, rows: first.clone(), values: Values::Constant(vector(4, packed(&[0, 1], b"x"))) };
+            outcome.assigns = (0..100_000).map(|_| one()).collect();
         }
         Deed::ShortKeep => outcome.keep = vec![0xff; rows.div_ceil(8) + 1],
         Deed::ShortWords => outcome.assigns = vec![assign(0, 0, vector(1, words(rows - 1)))],

@@ -30,6 +30,11 @@ enum Outside {
         headers: Vec<(String, String)>,
         #[serde(default)]
         bytes: usize,
+        /// After the body.
+        #[serde(default)]
+        trailers: Vec<(String, String)>,
+        /// In place of GET or POST.
+        method: Option<String>,
         #[serde(default = "one")]
         times: u32,
     },
@@ -62,10 +67,10 @@ impl Plugin for Outside {
             }
             Outside::Random => format!("{:?}", random::get_random_bytes(16)),
             Outside::Env => format!("{:?} {:?}", environment::get_environment(), environment::get_arguments()),
-            Outside::Http { url, headers, bytes, times } => {
+            Outside::Http { url, headers, bytes, trailers, method, times } => {
                 let mut found = String::new();
                 for _ in 0..*times {
-                    found = request(url, headers, *bytes).unwrap_or_else(|error| error);
+                    found = request(url, headers, *bytes, trailers, method.as_deref()).unwrap_or_else(|error| error);
                 }
                 found
             }
@@ -86,25 +91,40 @@ thread_local! {
     static HOARD: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
 }
 
-fn outgoing(url: &str, headers: &[(String, String)], bytes: usize) -> Result<(OutgoingRequest, OutgoingBody), String> {
-    let (scheme, rest) = url.split_once("://").ok_or("not a URL")?;
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+fn fields(of: &[(String, String)]) -> Result<Fields, String> {
     let fields = Fields::new();
-    for (name, value) in headers {
+    for (name, value) in of {
         fields.append(name, value.as_bytes()).map_err(|e| format!("{e:?}"))?;
     }
-    let request = OutgoingRequest::new(fields);
+    Ok(fields)
+}
+
+fn outgoing(url: &str, headers: &[(String, String)], method: &Method) -> Result<(OutgoingRequest, OutgoingBody), String> {
+    let (scheme, rest) = url.split_once("://").ok_or("not a URL")?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let request = OutgoingRequest::new(fields(headers)?);
     let scheme = if scheme == "http" { Scheme::Http } else { Scheme::Https };
     request.set_scheme(Some(&scheme)).map_err(|()| "the scheme")?;
     request.set_authority(Some(authority)).map_err(|()| "the authority")?;
     request.set_path_with_query(Some(path)).map_err(|()| "the path")?;
-    request.set_method(if bytes > 0 { &Method::Post } else { &Method::Get }).map_err(|()| "the method")?;
+    request.set_method(method).map_err(|()| "the method")?;
     let body = request.body().map_err(|()| "the body")?;
     Ok((request, body))
 }
 
-fn request(url: &str, headers: &[(String, String)], bytes: usize) -> Result<String, String> {
-    let (request, body) = outgoing(url, headers, bytes)?;
+fn request(
+    url: &str,
+    headers: &[(String, String)],
+    bytes: usize,
+    trailers: &[(String, String)],
+    method: Option<&str>,
+) -> Result<String, String> {
+    let method = match method {
+        Some(method) => Method::Other(method.to_owned()),
+        None if bytes > 0 => Method::Post,
+        None => Method::Get,
+    };
+    let (request, body) = outgoing(url, headers, &method)?;
     let answer = outgoing_handler::handle(request, None).map_err(|e| format!("{e:?}"))?;
     {
         let stream = body.write().map_err(|()| "the stream")?;
@@ -118,7 +138,8 @@ fn request(url: &str, headers: &[(String, String)], bytes: usize) -> Result<Stri
         }
     }
     // One that was refused says so below.
-    let _ = OutgoingBody::finish(body, None);
+    let trailers = if trailers.is_empty() { None } else { Some(fields(trailers)?) };
+    let _ = OutgoingBody::finish(body, trailers);
     answer.subscribe().block();
     let answer = answer.get().ok_or("no answer")?.map_err(|()| "taken twice")?.map_err(|e| format!("{e:?}"))?;
     let mut text = format!("{} ", answer.status());
@@ -146,7 +167,7 @@ fn request(url: &str, headers: &[(String, String)], bytes: usize) -> Result<Stri
 }
 
 fn stuck() -> String {
-    let Ok((_request, body)) = outgoing("https://nowhere.example/", &[], 1) else { return "no request".to_owned() };
+    let Ok((_request, body)) = outgoing("https://nowhere.example/", &[], &Method::Post) else { return "no request".to_owned() };
     let Ok(stream) = body.write() else { return "no stream".to_owned() };
     loop {
         if let Err(error) = stream.blocking_write_and_flush(&[0; 4096]) {

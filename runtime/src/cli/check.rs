@@ -13,7 +13,7 @@ use crate::dead_letter::store;
 use crate::error::{Error, Place};
 use crate::manifest;
 use crate::manifest::model::{self, Manifest, OnDdl, Unrouted, WithoutKey};
-use crate::plugin::versions::{Versions, short};
+use crate::plugin::versions::{Chosen, Versions, short};
 use crate::plugin::{Chain, Engine, Plugin, PluginError};
 use crate::sink::SinkError;
 use crate::source::{Source, SourceError};
@@ -74,18 +74,23 @@ impl<'a> Check<'a> {
         };
         let versions = Versions::new(&self.manifest.data_dir);
         for (name, plugin) in &self.manifest.plugins {
-            if let Some(back) = versions.stands(&plugin.load_config()) {
-                let finding = Finding {
-                    severity: Severity::Warning,
-                    subject: format!("plugin `{name}`"),
-                    problem: format!("was rolled back to {}, which runs instead of its file", short(&back.to)),
-                    hint: format!("`tidegate plugin reload {name}` takes the file again"),
-                };
-                self.add(Place::Plugin, finding);
-            }
-            let loaded = engine.load(&plugin.load_config()).and_then(|p| p.instantiate().map(|_| p));
+            let config = plugin.load_config();
+            let load = |chosen: &Chosen| engine.load_bytes(&config, &chosen.bytes).and_then(|p| p.instantiate().map(|_| p));
+            let loaded = versions.choose(&config).and_then(|chosen| Ok((load(&chosen)?, chosen.is_back)));
             match loaded {
-                Ok(plugin) => drop(self.plugins.insert(name, plugin)),
+                Ok((plugin, is_back)) => {
+                    if is_back {
+                        let to = short(&plugin.version().sha256).to_owned();
+                        let finding = Finding {
+                            severity: Severity::Warning,
+                            subject: format!("plugin `{name}`"),
+                            problem: format!("was rolled back to {to}, which runs instead of its file"),
+                            hint: format!("`tidegate plugin reload {name}` takes the file again"),
+                        };
+                        self.add(Place::Plugin, finding);
+                    }
+                    drop(self.plugins.insert(name, plugin));
+                }
                 Err(error) => self.plugin_error(&error),
             }
         }

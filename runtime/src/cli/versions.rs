@@ -51,7 +51,7 @@ pub(super) fn rollback(plugin: &str, to: Option<&str>, file: &Path, format: Form
     }
     let Some(_lock) = lock(&manifest, &versions)? else { return rollback(plugin, to, file, format) };
     let config = manifest.plugins[plugin].load_config();
-    let to = versions.roll_back(&config, to).map_err(|why| Error::NotReloaded { problem: format!("{plugin}: {why}") })?;
+    let to = versions.roll_back(&config, to, false).map_err(|why| Error::NotReloaded { problem: format!("{plugin}: {why}") })?;
     screen::print_result(&match format {
         Format::Text => format!("{plugin}: the next run begins with {}\n", short(&to)),
         Format::Json => format!("{}\n", json!({ "running": false, "plugin": plugin, "to": to })),

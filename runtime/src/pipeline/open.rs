@@ -36,8 +36,8 @@ pub struct Loaded {
     pub plugin: plugin::Plugin,
     /// The manifest's section.
     pub config: PluginConfig,
-    /// Of its file.
-    pub stamp: Stamp,
+    /// Of its file. `None`: it could not be read, and an earlier component runs.
+    pub stamp: Option<Stamp>,
 }
 
 impl Shared {

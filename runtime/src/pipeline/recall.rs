@@ -66,12 +66,18 @@ impl Running {
 
     /// `begin`: how the round would begin without any; `marks`: of the target, as far as they are kept.
     pub(super) fn recall(&self, begin: Begin, cursor: Option<Position>, marks: &[Mark]) -> Result<Begin, PipelineError> {
-        if !self.remembers() {
+        if self.seat.plugins().is_empty() {
             return Ok(begin);
         }
         let name = &self.pipeline.name;
         let (entries, kept) = (self.store.states(name)?, self.store.state_marks(name)?);
         let layout = &begin.layout;
+        if !self.remembers() {
+            // A version that is taken up later may.
+            let is_theirs = kept.iter().all(|mark| Layout::of(mark) == *layout);
+            let entries = if is_theirs { entries } else { Vec::new() };
+            return Ok(Begin { recalled: Recalled { entries, written: Vec::new() }, ..begin });
+        }
         if begin.until_levelled {
             let theirs = format!("lanes = {}, ordering = \"{}\"", layout.lanes, word(layout));
             let problem = format!("it was killed with other lanes ({theirs}), and its plugins remember what belongs to those");

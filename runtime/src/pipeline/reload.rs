@@ -145,13 +145,13 @@ impl Reloader {
             }
         }
         let mut causes = BTreeMap::new();
-        let known: Vec<(String, PluginConfig, Stamp)> = {
+        let known: Vec<(String, PluginConfig, Option<Stamp>)> = {
             let loaded = self.shared.plugins.lock().await;
             loaded.iter().map(|(name, l)| (name.clone(), l.config.clone(), l.stamp.clone())).collect()
         };
         for (name, config, stamp) in known {
             let wanted = self.config(&name).unwrap_or_else(|| config.clone());
-            let watch = self.files.entry(name.clone()).or_insert_with(|| Watch::of(stamp));
+            let watch = self.files.entry(name.clone()).or_insert_with(|| stamp.map(Watch::of).unwrap_or_default());
             let is_replaced = watch.has_changed(Stamp::of(&wanted.path).ok());
             let cause = match () {
                 () if told => Cause::Signal,
@@ -241,7 +241,7 @@ impl Reloader {
         let config = self.config(plugin).unwrap_or(config);
         let before = self.shared.versions.back(plugin);
         let (versions, to) = (self.shared.versions.clone(), to.map(str::to_owned));
-        beside(move || versions.roll_back(&config, to.as_deref())).await?;
+        beside(move || versions.roll_back(&config, to.as_deref(), true)).await?;
         Ok(before)
     }
 
@@ -280,7 +280,7 @@ impl Reloader {
             };
             match beside(load).await {
                 Ok(loaded) => {
-                    self.files.insert(name.clone(), Watch::of(loaded.stamp.clone()));
+                    self.files.insert(name.clone(), loaded.stamp.clone().map(Watch::of).unwrap_or_default());
                     let version = loaded.plugin.version().clone();
                     let is_same = |plugin: &Plugin| **plugin.name() != *name || *plugin.version() == version;
                     let runs = self.shared.seats().iter().all(|seat| seat.intended().iter().all(is_same));

@@ -12,8 +12,12 @@ use crate::change::{Column, KeyOrigin, Op, Rows, Topics};
 
 /// Bytes of a topic name; Kafka allows 249, paths and URLs more.
 const TOPIC_BYTES_MAX: usize = 1024;
+/// Times that one answer may set one image of a column: each is a copy of it.
+const ASSIGNS_MAX: u8 = 100;
 /// Topics that one row may go to.
 const TOPICS_MAX: usize = 100;
+/// What a value takes at least, about: a word, or an offset.
+const WORD_BYTES: usize = 8;
 /// The index that leaves a row's topics as they are.
 const UNROUTED: u16 = u16::MAX;
 
@@ -78,7 +82,14 @@ pub(super) fn apply(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, outcome: Outc
     if !ops.is_empty() {
         change_ops(plan, rows, seen, &ops)?;
     }
+    let mut times = vec![0; if assigns.len() > usize::from(ASSIGNS_MAX) { plan.kinds.len() * 2 } else { 0 }];
     for (i, assign) in assigns.into_iter().enumerate() {
+        if let Some(times) = times.get_mut(usize::from(assign.index) * 2 + usize::from(assign.image)) {
+            if *times == ASSIGNS_MAX {
+                return Err(malformed("assigns", format!("column {} more than {ASSIGNS_MAX} times", assign.index)));
+            }
+            *times += 1;
+        }
         self::assign(plan, rows, seen, assign, &mut room).map_err(|e| malformed(&format!("assigns[{i}]"), e))?;
     }
     let errors = row_errors(errors, seen)?;
@@ -88,7 +99,9 @@ pub(super) fn apply(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, outcome: Outc
     Ok(Applied { errors, derived })
 }
 
-fn malformed(what: &str, reason: String) -> Fault {
+/// The reason may have names that the guest chose.
+pub(super) fn malformed(what: &str, mut reason: String) -> Fault {
+    tame(&mut reason, MESSAGE_BYTES_MAX);
     Fault::Malformed(format!("{what}: {reason}"))
 }
 
@@ -145,7 +158,7 @@ fn assign(plan: &Plan, rows: &mut Rows, seen: &Seen<'_>, assign: Assign, room: &
     };
     let patch = vector::column(vector, kind, if is_constant { 1 } else { seen.len })?;
     if is_constant {
-        let bytes = vector::bytes(&patch, kind).saturating_mul(seen.len);
+        let bytes = (vector::bytes(&patch, kind) + WORD_BYTES).saturating_mul(seen.len);
         *room = room
             .checked_sub(bytes)
             .ok_or_else(|| format!("a constant takes {bytes} bytes in {} rows, {room} of `output` are left", seen.len))?;

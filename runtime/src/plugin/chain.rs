@@ -155,11 +155,11 @@ impl Chain {
         derived.iter().try_for_each(|(first, relation)| self.bind_from(*first, relation))
     }
 
-    /// Puts back what a plugin remembered in this lane; nothing if the plugin keeps no state any more.
+    /// Puts back what a plugin remembered in this lane, though the version that runs may keep no state.
     pub fn restore(&mut self, change: StateChange) {
-        let of_plugin = self.instances.iter().find(|instance| **instance.name() == *change.plugin);
-        if let (Some(state), Some(value)) = (of_plugin.and_then(Instance::state), change.value) {
-            state.restore(change.key, value);
+        let of_plugin = self.instances.iter_mut().find(|instance| **instance.name() == *change.plugin);
+        if let (Some(instance), Some(value)) = (of_plugin, change.value) {
+            instance.restore(change.key, value);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::apply::Seen;
+use super::apply::{Seen, malformed};
 use super::bindings::exports::tidegate::plugin::transform::{Addition, Derivation, Derived};
 use super::error::Fault;
 use super::plan::Image;
@@ -12,6 +12,8 @@ use crate::change::{Column, ColumnDef, KeyOrigin, Kind, Op, Relation, RowId, Row
 
 /// Tables that one plan may declare.
 const DERIVATIONS_MAX: usize = 64;
+/// What a column takes besides its values.
+const COLUMN_BYTES: usize = 512;
 /// Columns that a table may have when it leaves a plugin: as many as MySQL allows.
 const COLUMNS_MAX: usize = 4096;
 
@@ -84,7 +86,7 @@ pub(super) fn rows(
     mut room: usize,
 ) -> Result<Vec<Rows>, Fault> {
     let one = |(i, derived)| {
-        rows_of(relations, derived, seen, ids, errors, &mut room).map_err(|e| Fault::Malformed(format!("derived[{i}]: {e}")))
+        rows_of(relations, derived, seen, ids, errors, &mut room).map_err(|e| malformed(&format!("derived[{i}]"), e))
     };
     derived.into_iter().enumerate().map(one).collect()
 }
@@ -104,7 +106,7 @@ fn rows_of(
     if origins.len() != len * 4 {
         return Err(format!("`origins` of {} bytes for {len} rows, which take {}", origins.len(), len * 4));
     }
-    let bytes = (len * 8).saturating_mul(relation.columns.len());
+    let bytes = (len * 8 + COLUMN_BYTES).saturating_mul(relation.columns.len());
     *room = room.checked_sub(bytes).ok_or_else(|| {
         format!("{len} rows of {} columns take {bytes} bytes, {room} of `output` are left", relation.columns.len())
     })?;

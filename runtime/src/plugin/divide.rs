@@ -197,6 +197,7 @@ impl PluginError {
             | Fault::Configure(_)
             | Fault::Bind(_)
             | Fault::Plan(_)
+            | Fault::Output { .. }
             | Fault::Dead => false,
         }
     }

@@ -81,6 +81,9 @@ pub enum Fault {
     Memory { call: &'static str, limit: usize, log: String },
     #[error("returned a malformed outcome: {0}")]
     Malformed(String),
+    /// In a call that is of no rows.
+    #[error("passed more than {limit} bytes at once to the host in {call}\nhint: raise `output` of this plugin")]
+    Output { call: &'static str, limit: usize },
     /// An earlier call crashed; this instance cannot be used any more.
     #[error("has crashed before and was not started again")]
     Dead,

@@ -6,7 +6,7 @@
 //! manifest puts into requests (credentials) goes out in place of what the guest wrote, and is in no error and no log entry.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::io::TokioIo;
@@ -41,6 +41,8 @@ const REQUESTS_MAX: u32 = 100;
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 100;
+/// Names of one host that are looked up at once. Nobody can end a lookup, and each has one of the process's threads.
+const LOOKUPS_MAX: usize = 4;
 
 /// What the manifest says about requests to one host, beside that they are granted.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,9 +59,10 @@ pub struct HttpConfig {
 /// One host, ready to be asked.
 pub(super) struct Target {
     host: HttpHost,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Arc<[(HeaderName, HeaderValue)]>,
     /// `None`: not encrypted.
     tls: Option<Arc<ClientConfig>>,
+    lookups: Arc<Semaphore>,
 }
 
 /// The hosts that are granted.
@@ -91,7 +94,7 @@ impl Target {
             None if host.is_local() => None,
             _ => Some(client_config(config.and_then(|config| config.ca.as_ref())).map_err(fail)?),
         };
-        Ok(Target { host: host.clone(), headers, tls })
+        Ok(Target { host: host.clone(), headers: headers.into(), tls, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) })
     }
 
     fn port(&self) -> u16 {
@@ -107,14 +110,20 @@ impl Target {
         if let Some(address) = self.host.address() {
             return Ok(vec![(address, self.port()).into()]);
         }
-        let failed = |_| Error::DnsError { rcode: None, info_code: None };
-        let found: Vec<SocketAddr> =
-            tokio::net::lookup_host((self.host.name.as_str(), self.port())).await.map_err(failed)?.collect();
+        let failed = Error::DnsError { rcode: None, info_code: None };
+        let Ok(permit) = Arc::clone(&self.lookups).acquire_owned().await else { return Err(failed) };
+        let (name, port) = (self.host.name.clone(), self.port());
+        let lookup = move || -> std::io::Result<Vec<SocketAddr>> {
+            // Until it ends, though the request may have ended long before.
+            let _permit = permit;
+            Ok((name.as_str(), port).to_socket_addrs()?.collect())
+        };
+        let Ok(Ok(found)) = tokio::task::spawn_blocking(lookup).await else { return Err(failed) };
         if found.is_empty() {
             return Err(Error::DestinationNotFound);
         }
         let is_local = self.host.is_local();
-        let may = |address: &SocketAddr| is_public(address.ip()) || (is_local && address.ip().is_loopback());
+        let may = |address: &SocketAddr| if is_local { address.ip().is_loopback() } else { is_public(address.ip()) };
         let addresses: Vec<SocketAddr> = found.into_iter().filter(may).collect();
         if addresses.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(addresses) }
     }
@@ -183,6 +192,10 @@ impl Requests {
     /// Index of the target that the request is for.
     fn target(&self, request: &Request<WasiBody>) -> Result<usize, String> {
         let uri = request.uri();
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            // It would stand in the header `host`, where a server may read another host out of it.
+            return Err("a user's name stands before its host".to_owned());
+        }
         let host = uri.host().unwrap_or_default();
         let host: HttpHost = host.parse().map_err(|_| "its host is none".to_owned())?;
         let is_same = |target: &Target| {
@@ -230,7 +243,7 @@ impl WasiHttpHooks for Requests {
                 return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
             }
         };
-        for (name, value) in &self.shared.http[target].headers {
+        for (name, value) in self.shared.http[target].headers.iter() {
             request.headers_mut().insert(name, value.clone());
         }
         let (shared, deadline) = (Arc::clone(&self.shared), self.deadline);
@@ -268,7 +281,15 @@ async fn send(
     parts.uri = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
     let limit = shared.limits.output_bytes_max;
     let (told, unsent) = oneshot::channel();
-    let mut body = Bounded::new(body, limit, deadline, || Error::HttpRequestBodySize(None));
+    // What the host puts in is not the guest's to say in a trailer either.
+    let own = Arc::clone(&target.headers);
+    let without_own = move |mut frame: Frame<Bytes>| {
+        if let Some(trailers) = frame.trailers_mut() {
+            own.iter().for_each(|(name, _)| drop(trailers.remove(name)));
+        }
+        frame
+    };
+    let mut body = Bounded::new(body.map_frame(without_own).boxed_unsync(), limit, deadline, || Error::HttpRequestBodySize(None));
     body.told = Some(told);
     let first_by = within(options.and_then(|options| options.first_byte_timeout));
     let answer = timeout_at(first_by, sender.send_request(Request::from_parts(parts, body))).await;

@@ -93,8 +93,10 @@ pub(super) fn tame(text: &mut String, bytes_max: usize) {
 /// A plugin at work, in a store of its own. After a crash the store is gone and every call says [`Fault::Dead`].
 pub struct Instance {
     seat: Seat,
-    /// `None`: it keeps none.
+    /// Of a plugin that keeps none: what an earlier version remembered, for a later one that does.
     state: Option<State>,
+    /// What the host holds of its plans.
+    plan_bytes: usize,
     alive: Option<(Store<Guest>, Exports)>,
 }
 
@@ -170,7 +172,7 @@ impl Instance {
             shared.pre.instantiate(&mut store).map(Exports::Direct)
         };
         match exports {
-            Ok(exports) => Ok(Instance { seat, state: None, alive: Some((store, exports)) }),
+            Ok(exports) => Ok(Instance { seat, state: None, plan_bytes: 0, alive: Some((store, exports)) }),
             Err(error) => Err(fault(&error, "start", &store, shared)),
         }
     }
@@ -190,16 +192,25 @@ impl Instance {
         Instance::with_state(&Plugin { shared: Arc::clone(&self.seat.0) }, self.state.clone())
     }
 
+    /// `None`: it keeps none.
     pub(super) fn state(&self) -> Option<&State> {
-        self.state.as_ref()
+        self.state.as_ref().filter(|_| self.seat.0.keeps_state)
+    }
+
+    /// What the store has.
+    pub(super) fn restore(&mut self, key: Box<[u8]>, value: Box<[u8]>) {
+        let bytes_max = self.seat.0.limits.state_bytes_max;
+        self.state.get_or_insert_with(|| State::new(bytes_max)).restore(key, value);
     }
 
     /// Goes on with the state of an earlier version of the plugin; with none, if there was none, whatever it has been tried with.
     pub(super) fn inherit(&mut self, earlier: Option<&Instance>) {
-        let Some(state) = &mut self.state else { return };
-        let bytes_max = self.seat.0.limits.state_bytes_max;
-        *state = earlier.and_then(Instance::state).cloned().unwrap_or_else(|| State::new(bytes_max));
-        state.set_bytes_max(bytes_max);
+        let Shared { keeps_state, limits, .. } = &*self.seat.0;
+        self.state = earlier.and_then(|earlier| earlier.state.clone());
+        if *keeps_state {
+            let state = self.state.get_or_insert_with(|| State::new(limits.state_bytes_max));
+            state.set_bytes_max(limits.state_bytes_max);
+        }
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -231,11 +242,24 @@ impl Instance {
         self.call("bind", (relation,), direct)?.map_err(|message| Fault::Bind(short(message)))
     }
 
+    /// The plans of all its tables together have room in `output`.
+    pub(super) fn hold_plan(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.plan_bytes = self.plan_bytes.saturating_add(bytes);
+        let limit = self.output_bytes_max();
+        if self.plan_bytes > limit {
+            return Err(Fault::Plan(format!(
+                "columns and tables whose names take more than {limit} bytes (`output`), over all tables"
+            )));
+        }
+        Ok(())
+    }
+
     pub(super) fn process(&mut self, relation: u32, rows: types::Batch<'_>) -> Result<wit::Outcome, Fault> {
         let direct =
             |store: &mut Store<Guest>, guest: &wit::Guest, (relation, rows): (_, _)| guest.call_process(store, relation, rows);
-        if let (Some((store, _)), Some(state)) = (&mut self.alive, &self.state) {
-            store.data_mut().state = Some(state.clone());
+        let state = self.state().cloned();
+        if let Some((store, _)) = &mut self.alive {
+            store.data_mut().state = state;
         }
         self.call("process", (relation, rows), direct)?.map_err(|message| Fault::Reported(short(message)))
     }
@@ -317,9 +341,10 @@ fn fault(error: &wasmtime::Error, call: &'static str, store: &Store<Guest>, shar
         {
             Fault::Memory { call, limit: shared.limits.memory_bytes_max, log }
         }
-        None if cause.contains("fuel allocated for hostcalls") => {
-            Fault::Malformed(format!("it holds more than {} bytes", shared.limits.output_bytes_max))
-        }
+        None if cause.contains("fuel allocated for hostcalls") => match shared.limits.output_bytes_max {
+            limit if call == "process" => Fault::Malformed(format!("it holds more than {limit} bytes")),
+            limit => Fault::Output { call, limit },
+        },
         _ => {
             let mut trap = short(cause);
             if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {

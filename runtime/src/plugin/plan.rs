@@ -7,7 +7,7 @@ use super::bindings::exports::tidegate::plugin::transform::{self as wit, TextLay
 use super::bindings::tidegate::plugin::types;
 use super::derive;
 use super::error::Fault;
-use super::instance::Instance;
+use super::instance::{Instance, MESSAGE_BYTES_MAX, tame};
 use crate::change::{ColumnDef, Kind, Op, Relation, SourceType};
 
 /// Which image a column is of. The discriminants are the image codes of the plugin interface.
@@ -68,12 +68,24 @@ pub(super) struct Plan {
     pub output: Arc<Relation>,
     /// The tables that the plugin makes rows of.
     pub derives: Vec<Arc<Relation>>,
+    /// What the host holds for it, about.
+    pub bytes: usize,
+}
+
+/// What a column that a plugin names takes besides its name.
+const COLUMN_BYTES: usize = 64;
+
+/// What the host holds of columns and tables that a plugin names.
+pub(super) fn named_bytes<'a>(names: impl IntoIterator<Item = &'a str>) -> usize {
+    names.into_iter().map(|name| COLUMN_BYTES + name.len()).sum()
 }
 
 impl Plan {
     /// Asks an instance. `None`: the relation does not concern the plugin.
     pub(super) fn ask(instance: &mut Instance, input: &Arc<Relation>) -> Result<Option<Plan>, Fault> {
-        Plan::answered(input, |relation| instance.bind(relation))
+        let plan = Plan::answered(input, |relation| instance.bind(relation))?;
+        instance.hold_plan(plan.as_ref().map_or(0, |plan| plan.bytes))?;
+        Ok(plan)
     }
 
     /// What `bind` answers to the relation.
@@ -102,7 +114,13 @@ impl Plan {
             key: &input.key,
             attributes: &[],
         };
-        bind(relation)?.map(|plan| Plan::check(plan, input).map_err(Fault::Plan)).transpose()
+        let checked = |plan| {
+            Plan::check(plan, input).map_err(|mut problem| {
+                tame(&mut problem, MESSAGE_BYTES_MAX);
+                Fault::Plan(problem)
+            })
+        };
+        bind(relation)?.map(checked).transpose()
     }
 
     /// True if the rows leave with other columns than they came with.
@@ -147,6 +165,8 @@ impl Plan {
             return Err("row metadata of one code twice".to_owned());
         }
 
+        let adds = plan.adds.iter().map(|add| add.name.as_str());
+        let mut bytes = named_bytes(adds.chain(plan.renames.iter().map(|rename| rename.name.as_str())));
         let mut kinds: Vec<Kind> = input.columns.iter().map(ColumnDef::kind).collect();
         let mut columns = input.columns.clone();
         for add in plan.adds {
@@ -170,7 +190,8 @@ impl Plan {
         let output = if same { Arc::clone(input) } else { Arc::new(output(input, &columns, &origin)?) };
         let strings = plan.layout == TextLayout::Strings;
         let derives = derive::relations(plan.derives)?;
-        Ok(Plan { ops, reads, metadata, strings, kinds, inputs, origin, input: Arc::clone(input), output, derives })
+        bytes += derives.iter().map(|table| named_bytes(table.columns.iter().map(|column| &*column.name))).sum::<usize>();
+        Ok(Plan { ops, reads, metadata, strings, kinds, inputs, origin, input: Arc::clone(input), output, derives, bytes })
     }
 }
 

@@ -151,7 +151,7 @@ impl Entry {
 pub struct Back {
     /// The component that runs.
     pub to: String,
-    /// The file's digest at that time.
+    /// The file's digest at that time; if it could not be read, that of what it was before.
     pub file: String,
 }
 
@@ -212,8 +212,8 @@ pub fn read(path: &Path) -> io::Result<Read> {
 /// The component that is to run.
 pub struct Chosen {
     pub bytes: Vec<u8>,
-    /// Of the plugin's file, though another one may run.
-    pub stamp: Stamp,
+    /// Of the plugin's file, though another one may run. `None`: it cannot be read.
+    pub stamp: Option<Stamp>,
     /// Of another component than the file's, because a user went back.
     pub is_back: bool,
     /// A rollback does not stand any more, and why.
@@ -251,19 +251,22 @@ impl Versions {
     /// Which component a plugin is to run: that of its file, unless a user went back from it.
     pub fn choose(&self, config: &PluginConfig) -> Result<Chosen, PluginError> {
         let failed = |fault| PluginError { plugin: config.name.as_str().into(), relation: None, fault };
-        let Read { bytes, stamp } =
-            read(&config.path).map_err(|source| failed(Fault::Read { path: config.path.clone(), source }))?;
-        let file = |ends_back| Chosen { bytes: bytes.clone(), stamp: stamp.clone(), is_back: false, ends_back };
-        match self.back(&config.name) {
-            None => Ok(Chosen { bytes, stamp, is_back: false, ends_back: None }),
-            Some(back) if back.file != sha256(&bytes) => Ok(file(Some("its file is another one"))),
-            Some(back) if config.sha256.as_ref().is_some_and(|pin| *pin != back.to) => {
-                Ok(file(Some("`sha256` in the manifest names another component")))
-            }
-            Some(back) => match self.component(&back.to) {
-                Some(bytes) => Ok(Chosen { bytes, stamp, is_back: true, ends_back: None }),
-                None => Err(failed(Fault::NotKept { sha256: back.to })),
-            },
+        let read = read(&config.path).map_err(|source| failed(Fault::Read { path: config.path.clone(), source }));
+        let is_pinned = |back: &Back| config.sha256.as_ref().is_some_and(|pin| *pin != back.to);
+        let (back, ends_back) = match (self.back(&config.name), &read) {
+            (None, _) => (None, None),
+            (Some(back), _) if is_pinned(&back) => (None, Some("`sha256` in the manifest names another component")),
+            (Some(back), Ok(read)) if back.file != sha256(&read.bytes) => (None, Some("its file is another one")),
+            // What it went back from may be gone.
+            (Some(back), _) => (Some(back), None),
+        };
+        let Some(back) = back else {
+            return read.map(|Read { bytes, stamp }| Chosen { bytes, stamp: Some(stamp), is_back: false, ends_back });
+        };
+        let stamp = read.ok().map(|read| read.stamp);
+        match self.component(&back.to) {
+            Some(bytes) => Ok(Chosen { bytes, stamp, is_back: true, ends_back }),
+            None => Err(failed(Fault::NotKept { sha256: back.to })),
         }
     }
 
@@ -367,12 +370,12 @@ impl Versions {
         Ok(digests)
     }
 
-    /// Where a rollback leads: to the component that ran before the one that runs, or to the one whose digest begins with `to`.
-    pub fn earlier(&self, plugin: &str, to: Option<&str>) -> Result<String, String> {
+    /// Where a rollback leads: to the component that ran before the one `from` which it goes back, or to the one whose digest begins with `to`.
+    fn earlier(&self, plugin: &str, to: Option<&str>, from: Option<&String>) -> Result<String, String> {
         let ran = self.ran(plugin).map_err(|error| format!("its history cannot be read: {error}"))?;
         let found: Vec<&String> = match to {
             Some(to) => ran.iter().filter(|digest| digest.starts_with(to)).collect(),
-            None => ran.iter().skip(1).take(1).collect(),
+            None => ran.iter().find(|digest| Some(*digest) != from).into_iter().collect(),
         };
         match (found.as_slice(), to) {
             ([digest], _) if self.component(digest).is_some() => Ok((*digest).clone()),
@@ -383,28 +386,29 @@ impl Versions {
         }
     }
 
-    /// Goes back: from the next time it is loaded, a plugin is made of an earlier component.
-    pub fn roll_back(&self, config: &PluginConfig, to: Option<&str>) -> Result<String, String> {
-        let to = self.earlier(&config.name, to)?;
+    /// Goes back: from the next time it is loaded, a plugin is made of an earlier component. `runs`: one of it runs now; else the next run would
+    /// begin with another.
+    pub fn roll_back(&self, config: &PluginConfig, to: Option<&str>, runs: bool) -> Result<String, String> {
+        let now = read(&config.path).ok().map(|read| sha256(&read.bytes));
+        let newest = || self.ran(&config.name).ok()?.into_iter().next();
+        let back = self.back(&config.name);
+        let stands = back.as_ref().filter(|back| now.as_ref().is_none_or(|now| *now == back.file));
+        let from = if runs { newest() } else { stands.map(|back| back.to.clone()).or_else(|| now.clone()) };
+        let to = self.earlier(&config.name, to, from.as_ref())?;
         if config.sha256.as_ref().is_some_and(|pin| *pin != to) {
             return Err(format!("`sha256` in the manifest names another component than {}: change it, or take it out", short(&to)));
         }
-        let read = read(&config.path).map_err(|error| format!("{}: {error}", config.path.display()))?;
-        let file = sha256(&read.bytes);
-        if file == to {
+        if now.as_ref() == Some(&to) {
             self.end_rollback(&config.name);
         } else {
+            // Of one that is gone or cannot be read: what it was when it was read last.
+            let before =
+                || self.back(&config.name).map(|back| back.file).or_else(|| self.ran(&config.name).ok()?.into_iter().next());
+            let file = now.or_else(before).unwrap_or_default();
             let back = Back { to: to.clone(), file };
             self.set_back(&config.name, &back).map_err(|error| format!("{}: {error}", self.folder.display()))?;
         }
         Ok(to)
-    }
-
-    /// The rollback that stands: of the file that is there now, and not against a pin.
-    pub fn stands(&self, config: &PluginConfig) -> Option<Back> {
-        let back = self.back(&config.name)?;
-        let is_pinned = config.sha256.as_ref().is_some_and(|pin| *pin != back.to);
-        (!is_pinned && sha256(&read(&config.path).ok()?.bytes) == back.file).then_some(back)
     }
 
     pub fn back(&self, plugin: &str) -> Option<Back> {
@@ -481,20 +485,34 @@ mod tests {
         let versions = Versions::new(dir.path());
         let path = dir.path().join("mask.wasm");
         let plain = config(path.clone(), None);
-        assert!(versions.roll_back(&plain, None).unwrap_err().contains("no other component"));
+        assert!(versions.roll_back(&plain, None, true).unwrap_err().contains("no other component"));
         let (first, _) = (ran(&versions, b"one"), ran(&versions, b"two"));
         fs::write(&path, b"two").unwrap();
-        assert_eq!(versions.roll_back(&plain, None).unwrap(), first);
+        assert_eq!(versions.roll_back(&plain, None, true).unwrap(), first);
         let chosen = versions.choose(&plain).unwrap();
-        assert!(chosen.is_back && chosen.bytes == b"one" && versions.stands(&plain).is_some());
+        assert!(chosen.is_back && chosen.bytes == b"one" && chosen.stamp.is_some());
         // A pin of another component wins, and one that is not there any more is an error.
         let pinned = versions.choose(&config(path.clone(), Some(sha256(b"two")))).unwrap();
         assert!(!pinned.is_back && pinned.bytes == b"two" && pinned.ends_back.is_some());
+        // The file that was gone back from is not needed, nor one to go back from.
+        fs::remove_file(&path).unwrap();
+        let chosen = versions.choose(&plain).unwrap();
+        assert!(chosen.is_back && chosen.bytes == b"one" && chosen.stamp.is_none());
+        versions.end_rollback("mask");
+        assert!(matches!(versions.choose(&plain), Err(PluginError { fault: Fault::Read { .. }, .. })));
+        assert_eq!(versions.roll_back(&plain, None, true).unwrap(), first);
+        assert_eq!(versions.back("mask").unwrap(), Back { to: first.clone(), file: sha256(b"two") });
+        fs::write(&path, b"two").unwrap();
+        assert!(versions.choose(&plain).unwrap().is_back);
         fs::write(versions.file_of(&first), b"damaged").unwrap();
         assert!(matches!(versions.choose(&plain), Err(PluginError { fault: Fault::NotKept { .. }, .. })));
         fs::write(&path, b"three").unwrap();
         let chosen = versions.choose(&plain).unwrap();
-        assert!(!chosen.is_back && chosen.bytes == b"three" && chosen.ends_back.is_some() && versions.stands(&plain).is_none());
+        assert!(!chosen.is_back && chosen.bytes == b"three" && chosen.ends_back.is_some());
+        // Where nothing runs, what would run next is gone back from: the file, which has never run.
+        fs::write(versions.file_of(&first), b"one").unwrap();
+        assert_eq!(versions.roll_back(&plain, None, false).unwrap(), sha256(b"two"));
+        assert_eq!(versions.roll_back(&plain, None, false).unwrap(), first);
     }
 
     #[test]

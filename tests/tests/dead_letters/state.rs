@@ -128,6 +128,11 @@ fn letters_count_once_at_least_once_into_postgres() {
 }
 
 #[test]
+fn letters_count_once_exactly_once_into_postgres() {
+    counted_once("dead_state_pg_eo", servers::shared_postgres(), "exactly-once", 2);
+}
+
+#[test]
 fn letters_count_once_exactly_once_into_mysql() {
     counted_once("dead_state_my", servers::shared_mysql(), "exactly-once", 1);
 }

@@ -50,3 +50,30 @@ fn nobody_waits_for_rows_to_be_told_apart_once_the_pipeline_is_to_stop() {
     let took = began.elapsed();
     assert!((2..15).contains(&took.as_secs()), "{took:?}");
 }
+
+/// What `bind` answers is of no rows: nothing is divided to find one, and what the host keeps of it for all tables is bounded.
+#[test]
+fn plans_have_room_in_output() {
+    let chain = |deed: &str, output_bytes_max: usize| {
+        let config = config("hostile", json!({ "do": deed }));
+        let config = PluginConfig { limits: Limits { output_bytes_max, ..config.limits }, ..config };
+        Chain::new(&[ENGINE.load(&config).unwrap_or_else(|e| panic!("{e}"))]).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let error = chain("long-name", 512 << 10).bind(&customers()).expect_err("too long");
+    assert!(matches!(error.fault, Fault::Output { call: "bind", limit: 524_288 }) && !error.is_of_rows(), "{error}");
+    assert!(
+        error.to_string().contains("passed more than 524288 bytes at once to the host in bind\nhint: raise `output`"),
+        "{error}"
+    );
+    let mut chain = chain("long-name", 1 << 20);
+    chain.bind(&customers()).unwrap_or_else(|e| panic!("{e}"));
+    let error = chain.bind(&customers()).expect_err("too many");
+    assert!(matches!(error.fault, Fault::Plan(_)) && error.to_string().contains("over all tables"), "{error}");
+}
+
+#[test]
+fn names_of_a_plan_are_tamed() {
+    let plugin = load("hostile", json!({ "do": "forged-name" }));
+    let error = Chain::new(&[plugin]).and_then(|mut chain| chain.bind(&customers())).expect_err("twice").to_string();
+    assert!(error.contains("two columns with the name `") && error.len() < 2000 && !error.contains(['\u{1b}', '\r']), "{error}");
+}

@@ -190,6 +190,14 @@ fn requests_go_to_granted_hosts_alone() {
         format!("http://0x7f.1:{port}/"),
         format!("http://127.1:{port}/"),
         format!("http://user@127.0.0.1:{port}@169.254.169.254/"),
+        // The host is the granted one, and what stands before it would go out in the header `host`.
+        format!("http://other.example@127.0.0.1:{port}/"),
+        format!("http://127.0.0.1.:{port}/"),
+        format!("http://127.0.0.01:{port}/"),
+        format!("http://[::1%25lo]:{port}/"),
+        format!("http://127。0。0。1:{port}/"),
+        format!("http://xn--127-0-0-1.example:{port}/"),
+        format!("http://127.0.0.1\r\nx:{port}/"),
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "http://metadata.google.internal/".to_owned(),
         format!("http://0.0.0.0:{port}/"),
@@ -206,6 +214,65 @@ fn requests_go_to_granted_hosts_alone() {
         );
     }
     assert_eq!(peer.log(), before, "nothing else has reached the server");
+}
+
+/// What goes over the wire is one request to the granted host, whatever a guest writes into it.
+#[test]
+fn requests_are_not_made_to_look_like_others() {
+    let peer = Peer::start(false);
+    let own = format!("127.0.0.1:{}", peer.port);
+    let grant = format!("http:{own}");
+    let mut sent = 0;
+    let mut tried = |with: Json| {
+        let answer = outcome(with.clone(), &[&grant]);
+        // No second request came out of it.
+        let log = peer.log();
+        let requests = log.lines().filter(|line| line.starts_with(['G', 'P', 'C']) && line.contains(" /")).count();
+        sent += usize::from(answer.starts_with("200"));
+        assert!(requests <= sent + 1, "{with}: {log}");
+        sent = requests;
+        answer
+    };
+    let http = |more: Json| {
+        let mut with = json!({"do": "http", "url": format!("http://{own}/hello")});
+        with.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        with
+    };
+    for (header, value) in [
+        ("host", "other.example"),
+        ("Host", "other.example"),
+        ("connection", "x-own"),
+        ("Upgrade", "websocket"),
+        ("transfer-encoding", "chunked"),
+        ("Transfer-Encoding", "identity"),
+        ("keep-alive", "timeout=1000"),
+        ("proxy-authorization", "x"),
+        ("x-own", "a\r\nx-secret: b"),
+        ("x-own\r\nx-secret", "b"),
+        ("content-length", "+5"),
+    ] {
+        let answer = tried(http(json!({"headers": [[header, value]], "bytes": 5})));
+        assert!(!answer.starts_with("200"), "{header}: {answer}");
+    }
+    let answer = tried(http(json!({"headers": [["content-length", "5"], ["content-length", "50"]], "bytes": 5})));
+    assert!(!answer.starts_with("200"), "{answer}");
+    // More, and less, than it says.
+    for length in ["4", "6"] {
+        let answer = tried(http(json!({"headers": [["content-length", length]], "bytes": 5})));
+        assert!(!answer.starts_with("200"), "{length}: {answer}");
+    }
+    for method in ["G ET", "GET / HTTP/1.1\r\nx: y\r\n\r\nGET", ""] {
+        let answer = tried(http(json!({ "method": method })));
+        assert!(!answer.starts_with("200"), "{method}: {answer}");
+    }
+    for path in ["/a b", "/a\r\nx: y", "http://other.example/"] {
+        let answer = tried(json!({"do": "http", "url": format!("http://{own}{path}")}));
+        assert!(!answer.starts_with("200"), "{path}: {answer}");
+    }
+    // Nothing is tunnelled.
+    let answer = tried(http(json!({"method": "CONNECT"})));
+    assert!(answer.ends_with("(0 bytes)"), "{answer}");
+    assert!(peer.log().lines().all(|line| !line.starts_with("Host: ") || line == format!("Host: {own}")), "{}", peer.log());
 }
 
 /// A name that leads to this machine, which is not what the grant says.
@@ -285,6 +352,19 @@ fn secrets_go_out_over_verified_tls_and_the_plugin_never_sees_them() {
     let log = peer.log();
     assert!(log.contains("authorization: Bearer hunter2") && log.contains("x-own: kept") && !log.contains("mine"), "{log}");
     assert!(!format!("{config:?}").contains("hunter2"));
+    // Nor behind the body, where a server may take them for headers.
+    let with = json!({
+        "do": "http", "url": format!("https://{host}/hello"), "bytes": 5,
+        "headers": [["trailer", "x-own, x-token"]],
+        "trailers": [["X-Token", "mine"], ["x-own", "kept"]],
+    });
+    let of_token =
+        HttpConfig { headers: [("x-token".to_owned(), Secret::new("hunter2"))].into(), ..http(Some(peer.file("ca.pem"))) };
+    let config = PluginConfig { http: vec![of_token], ..outside(with.clone(), &[&grant]) };
+    assert_eq!(tried(&config).unwrap_or_else(|e| panic!("{e}")), "200 hello (5 bytes)");
+    tidegate_tests::servers::wait_until("the trailers have come", || peer.log().contains("trailer x-own: kept"));
+    let log = peer.log();
+    assert!(log.contains("x-token: hunter2") && !log.contains("mine"), "{log}");
     // One that no authority has signed.
     let config = PluginConfig { http: vec![http(None)], ..outside(with, &[&grant]) };
     let answer = tried(&config).unwrap_or_else(|e| panic!("{e}"));

@@ -76,3 +76,53 @@ fn a_rollback_stands_until_the_file_changes() {
     let (_, out, _) = stamped.flow.call(&["plugin", "history"]);
     assert!(out.lines().count() > 8 && out.starts_with("time"), "{out}");
 }
+
+/// What is gone back from may be gone itself, or no plugin any more; while a process runs, and where none does.
+#[test]
+fn a_rollback_needs_no_file() {
+    let stamped = Stamped::new("rel_gone", servers::shared_mysql(), servers::shared_postgres(), "lanes = 2", "");
+    let (mut run, mut id) = running(&stamped);
+    let versions: Vec<Vec<u8>> = (1..=3).map(stamp).collect();
+    stamped.replace(&versions[1]);
+    stamped.wait_for_swap(&versions[1]);
+    let mut newest = || {
+        id = stamped.write(id, 3);
+        stamped.wait_for(id);
+        stamped.there(&format!("SELECT v FROM log WHERE id = {id}")).trim().to_owned()
+    };
+    let rollback = |expected: &str| {
+        let (code, out, err) = stamped.flow.call(&["plugin", "rollback", "stamp"]);
+        assert!(code == 0 && out.contains(expected), "{code}: {out}{err}");
+    };
+    fs::remove_file(stamped.path()).expect("remove");
+    rollback("swapped");
+    assert_eq!(newest(), "1");
+    let stop = |run: &mut Run| {
+        run.signal("TERM");
+        assert!(run.wait().success());
+    };
+    stop(&mut run);
+    let (code, out, err) = stamped.flow.call(&["check", "--offline", "--format", "json"]);
+    assert!(code == 0 && out.contains("rolled back"), "{code}: {out}{err}");
+    let mut run = stamped.flow.start(&[], &[]);
+    assert_eq!(newest(), "1");
+    // There again as it was, it is what was gone back from; as another one it is taken up, if it can run.
+    stamped.replace(&versions[1]);
+    run.signal("HUP");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(newest(), "1");
+    stamped.replace(b"no plugin any more");
+    servers::wait_until("it is refused", || stamped.history().last().is_some_and(|entry| entry["outcome"] == "refused"));
+    assert_eq!(newest(), "1");
+    stop(&mut run);
+    // A run would begin with the file, and cannot.
+    let (code, _, err) = stamped.flow.call(&["run", "--until", "caught-up"]);
+    assert!(code != 0 && err.contains("is not a plugin"), "{code}: {err}");
+    rollback("the next run begins with");
+    let mut run = stamped.flow.start(&[], &[]);
+    assert_eq!(newest(), "1");
+    stamped.replace(&versions[2]);
+    stamped.wait_for_swap(&versions[2]);
+    assert_eq!(newest(), "3");
+    assert!(run.is_running());
+}

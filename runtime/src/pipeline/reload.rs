@@ -436,53 +436,61 @@ fn refused(plugin: &str, why: &str) -> Told {
     }
 }
 
+/// Waits for one pipeline.
+async fn take_down(shared: Arc<Shared>, pending: Pending, answer: oneshot::Receiver<Answer>) -> Told {
+    let Pending { plugin, pipeline, cause, version, before } = pending;
+    let mut one = Told {
+        pipeline: Some(pipeline.clone()),
+        before: Some(before.clone()),
+        after: Some(version.sha256.clone()),
+        why: None,
+        ..refused(&plugin, "")
+    };
+    let entry =
+        Entry { pipeline: Some(pipeline.clone()), before: Some(before), ..Entry::new(Outcome::Swapped, cause, Some(&version)) };
+    let entry = match answer.await {
+        Ok(Answer::Swapped { position, pause }) => {
+            tracing::info!(
+                plugin,
+                pipeline,
+                pause_us = pause.as_micros() as u64,
+                "{} runs from {position} on",
+                short(&version.sha256)
+            );
+            one.what = What::Swapped;
+            (one.position, one.pause_us) = (Some(position.clone()), Some(pause.as_micros() as u64));
+            Some(Entry { position: one.position.clone(), pause_us: one.pause_us, ..entry })
+        }
+        Ok(Answer::Refused(why)) => {
+            let why = why.replace('\n', "; ");
+            tracing::warn!(plugin, pipeline, "not reloaded, the version that runs goes on: {why}");
+            one.why = Some(why.clone());
+            Some(Entry { outcome: Outcome::Refused, why: Some(why), ..entry })
+        }
+        Ok(Answer::Superseded) => {
+            one.what = What::Superseded;
+            None
+        }
+        Err(_) => {
+            one.what = What::Ended;
+            None
+        }
+    };
+    if let Some(entry) = entry {
+        let (versions, plugin) = (shared.versions.clone(), plugin.clone());
+        let _ = tokio::task::spawn_blocking(move || versions.note(&plugin, &entry)).await;
+    }
+    one
+}
+
 /// Waits for the pipelines, takes down what became of it, and tells who has asked.
 async fn finish(shared: Arc<Shared>, results: Results, request: Option<asked::Request>) {
     let Results { mut told, pending } = results;
-    for (pending, answer) in pending {
-        let Pending { plugin, pipeline, cause, version, before } = pending;
-        let mut one = Told {
-            pipeline: Some(pipeline.clone()),
-            before: Some(before.clone()),
-            after: Some(version.sha256.clone()),
-            why: None,
-            ..refused(&plugin, "")
-        };
-        let entry =
-            Entry { pipeline: Some(pipeline.clone()), before: Some(before), ..Entry::new(Outcome::Swapped, cause, Some(&version)) };
-        let entry = match answer.await {
-            Ok(Answer::Swapped { position, pause }) => {
-                tracing::info!(
-                    plugin,
-                    pipeline,
-                    pause_us = pause.as_micros() as u64,
-                    "{} runs from {position} on",
-                    short(&version.sha256)
-                );
-                one.what = What::Swapped;
-                (one.position, one.pause_us) = (Some(position.clone()), Some(pause.as_micros() as u64));
-                Some(Entry { position: one.position.clone(), pause_us: one.pause_us, ..entry })
-            }
-            Ok(Answer::Refused(why)) => {
-                let why = why.replace('\n', "; ");
-                tracing::warn!(plugin, pipeline, "not reloaded, the version that runs goes on: {why}");
-                one.why = Some(why.clone());
-                Some(Entry { outcome: Outcome::Refused, why: Some(why), ..entry })
-            }
-            Ok(Answer::Superseded) => {
-                one.what = What::Superseded;
-                None
-            }
-            Err(_) => {
-                one.what = What::Ended;
-                None
-            }
-        };
-        if let Some(entry) = entry {
-            let (versions, plugin) = (shared.versions.clone(), plugin.clone());
-            let _ = tokio::task::spawn_blocking(move || versions.note(&plugin, &entry)).await;
-        }
-        told.push(one);
+    // Each by itself: one whose sink is away comes to it late, or never.
+    let ends: Vec<_> =
+        pending.into_iter().map(|(pending, answer)| tokio::spawn(take_down(Arc::clone(&shared), pending, answer))).collect();
+    for end in ends {
+        told.extend(end.await);
     }
     for one in told.iter().filter(|one| one.what == What::Unchanged && request.is_none()) {
         tracing::info!(plugin = one.plugin, "runs as it is in the manifest and its file");

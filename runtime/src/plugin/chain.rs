@@ -12,7 +12,7 @@ use super::plan::{Image, Plan};
 use super::state::{State, StateChange};
 use crate::change::{Batch, Column, Relation, Rows, Transaction};
 
-/// Relations that a chain is bound to, at most; beyond it, all are forgotten.
+/// Relations that a chain is bound to, at most; beyond it, all are forgotten, as they are where plans take much room.
 const BINDINGS_MAX: usize = 4096;
 
 /// One lane's instances of a pipeline's plugins. Calls block for as long as the guests compute.
@@ -113,7 +113,7 @@ impl Chain {
         if self.bindings.contains_key(&relation.id) {
             return Ok(());
         }
-        if self.bindings.len() >= BINDINGS_MAX {
+        if self.bindings.len() >= BINDINGS_MAX || self.instances.iter().any(Instance::is_full_of_plans) {
             self.bindings.clear();
             // What the guests keep of their relations goes with them.
             self.instances = self.instances.iter().map(Instance::anew).collect::<Result<_, _>>()?;

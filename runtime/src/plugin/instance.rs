@@ -242,16 +242,19 @@ impl Instance {
         self.call("bind", (relation,), direct)?.map_err(|message| Fault::Bind(short(message)))
     }
 
-    /// The plans of all its tables together have room in `output`.
+    /// The plans of all tables that it is bound to have room in `output`.
     pub(super) fn hold_plan(&mut self, bytes: usize) -> Result<(), Fault> {
         self.plan_bytes = self.plan_bytes.saturating_add(bytes);
         let limit = self.output_bytes_max();
         if self.plan_bytes > limit {
-            return Err(Fault::Plan(format!(
-                "columns and tables whose names take more than {limit} bytes (`output`), over all tables"
-            )));
+            return Err(Fault::Plan(format!("columns and tables whose names take more than {limit} bytes (`output`)")));
         }
         Ok(())
+    }
+
+    /// The next plan may be one too many.
+    pub(super) fn is_full_of_plans(&self) -> bool {
+        self.plan_bytes > self.output_bytes_max() / 2
     }
 
     pub(super) fn process(&mut self, relation: u32, rows: types::Batch<'_>) -> Result<wit::Outcome, Fault> {

@@ -41,6 +41,32 @@ fn all_pipelines_of_a_plugin_take_it_or_none_does() {
     assert!(run.is_running());
 }
 
+/// One whose sink is away comes to the new version late, or never: the others run it, and their history says so.
+#[test]
+fn a_pipeline_that_waits_holds_up_no_other() {
+    let stamped = Stamped::new("rel_waits", servers::shared_mysql(), servers::shared_postgres(), "lanes = 2", "");
+    let away = "\n[sink.away]\ntype = \"postgres\"\nurl = \"postgres://postgres@127.0.0.1:1/away\"\n\
+         [pipeline.away]\nsource = \"here\"\nplugins = [\"stamp\"]\nsink = \"away\"\n";
+    stamped.flow.write(&(stamped.flow.manifest() + away));
+    let (mut run, mut id) = running(&stamped);
+    let versions = [stamp(1), stamp(2), stamp(3)];
+    for version in &versions[1..] {
+        stamped.replace(version);
+        stamped.wait_for_swap(version);
+    }
+    let back = std::thread::scope(|scope| {
+        // It waits for both pipelines.
+        let command = scope.spawn(|| stamped.flow.call(&["plugin", "rollback", "stamp"]));
+        stamped.wait_for_swap(&versions[1]);
+        id = stamped.write(id, 3);
+        stamped.wait_for(id);
+        run.signal("TERM");
+        assert!(run.wait().success());
+        command.join().expect("the command")
+    });
+    assert_eq!(stamped.there(&format!("SELECT v FROM log WHERE id = {id}")).trim(), "2", "{back:?}");
+}
+
 #[test]
 fn rows_that_flow_are_tried_first() {
     let stamped = Stamped::new("rel_tried", servers::shared_mysql(), servers::shared_postgres(), "lanes = 2", "");

@@ -245,10 +245,13 @@ func (b *Batch) RewriteText(column string, rewrite func(value string, out []byte
 			continue
 		}
 		offsets, data := make([]byte, b.rows*4+4), make([]byte, 0, len(v.data))
+		start := uint32(0)
 		for row := range b.rows {
+			end := binary.LittleEndian.Uint32(v.offsets[row*4+4:])
 			if v.nulls == nil || bit(v.nulls, row) {
-				data = rewrite(v.text(row), data)
+				data = rewrite(textOf(v.data[start:end]), data)
 			}
+			start = end
 			binary.LittleEndian.PutUint32(offsets[row*4+4:], uint32(len(data)))
 		}
 		made := types.MakeBufferPacked(types.Varlen{Offsets: offsets, Data: data})
@@ -266,7 +269,10 @@ func (b *Batch) RouteAll(topics ...string) {
 // RouteBy sends each row to the topic that topic returns; a row for which that is empty stays.
 func (b *Batch) RouteBy(topic func(row int) string) {
 	for row := range b.rows {
-		if name := topic(row); name != "" {
+		name := topic(row)
+		if at, ok := b.routed.get(name); ok {
+			binary.LittleEndian.PutUint16(b.ofRow[row*2:], uint16(at))
+		} else if name != "" {
 			b.route(row, name, false)
 		}
 	}

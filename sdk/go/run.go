@@ -12,14 +12,14 @@ import (
 type bound struct {
 	relation *Relation
 	// All columns: those of the relation, then those added.
-	columns  []Column
-	index    map[string]int
-	found    names
+	columns []Column
+	index   map[string]int
+	found   names
 	// By column, what SetAll has set last.
 	constants []constant
-	reads    []reading
-	metadata []Metadata
-	derives  []derivedTable
+	reads     []reading
+	metadata  []Metadata
+	derives   []derivedTable
 }
 
 // names remembers which number the same string, in the same place, had the last time: columns and topics are mostly named by literals,

@@ -79,11 +79,14 @@ impl<'a> Images<'a> {
     }
 
     /// Those in which the row has a value.
-    #[inline]
+    #[inline(always)]
     fn of(&self, row: usize) -> Option<&'a Vector> {
-        if self.whole.is_some() {
-            return self.whole;
-        }
+        if self.whole.is_some() { self.whole } else { self.of_image(row) }
+    }
+
+    /// Not inline: that keeps [`of`](Self::of) small enough to become a part of the plugin's loops.
+    #[inline(never)]
+    fn of_image(&self, row: usize) -> Option<&'a Vector> {
         let vector = self.of_row(row)?;
         (vector.nulls.is_empty() || bit(&vector.nulls, row)).then_some(vector)
     }
@@ -93,14 +96,14 @@ fn wrong(expected: &str) -> ! {
     panic!("the column is not made of {expected}")
 }
 
-#[inline]
+#[inline(always)]
 fn packed(vector: &Vector, row: usize) -> &[u8] {
     let Buffer::Packed(Varlen { offsets, data }) = &vector.data else { wrong("values of variable length") };
     let offset = |i: usize| i32::from_le_bytes(offsets[i * 4..i * 4 + 4].try_into().unwrap_or_default()) as usize;
     &data[offset(row)..offset(row + 1)]
 }
 
-#[inline]
+#[inline(always)]
 fn word(vector: &Vector, row: usize) -> [u8; 8] {
     let Buffer::Words(words) = &vector.data else { wrong("words") };
     words[row * 8..row * 8 + 8].try_into().unwrap_or_default()
@@ -116,7 +119,7 @@ macro_rules! column {
 
         impl<'a> $name<'a> {
             /// `None`: NULL, not in the row's image, or the row does not have this image.
-            #[inline]
+            #[inline(always)]
             pub fn get(&self, $row: usize) -> Option<$value> {
                 let $vector: &'a Vector = self.images.of($row)?;
                 Some($get)

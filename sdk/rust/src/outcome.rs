@@ -262,6 +262,7 @@ fn is_same(a: &str, b: &str) -> bool {
 }
 
 impl Routes {
+    #[inline]
     fn set(&mut self, row: usize, topic: &str, rows: usize) {
         let list = self.single(topic);
         self.row(row, rows, list);
@@ -284,6 +285,7 @@ impl Routes {
         self.row(row, rows, list);
     }
 
+    #[inline]
     fn single(&mut self, topic: &str) -> u16 {
         let recent = recent(topic);
         let known = self.recent[recent];
@@ -295,6 +297,7 @@ impl Routes {
         list
     }
 
+    #[inline(never)]
     fn single_hashed(&mut self, topic: &str) -> u16 {
         match self.single.get(topic) {
             Some(&list) => list,
@@ -313,6 +316,7 @@ impl Routes {
         list as u16
     }
 
+    #[inline]
     fn row(&mut self, row: usize, rows: usize, list: u16) {
         if self.rows.is_empty() {
             self.rows = vec![UNROUTED.to_le_bytes(); rows];

@@ -370,7 +370,8 @@ enum PluginCommand {
         /// With --record: other values of the same type and length in place of those at the source, keys too; equal ones for equal ones.
         #[arg(long, requires = "record")]
         mask: bool,
-        /// A manifest: what its section of this plugin allows, and its limits. With --record also the source; the default is then tidegate.toml.
+        /// A manifest: what its section of this plugin allows, and its limits. With --record also the source; the default is then
+        /// tidegate.toml, here or else beside the plugin.
         #[arg(long, short, value_name = "FILE")]
         manifest: Option<PathBuf>,
     },

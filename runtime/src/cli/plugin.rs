@@ -29,8 +29,9 @@ pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> 
         }
         PluginCommand::Test { plugin, cases, watch: true, manifest, .. } => watched(plugin, cases, manifest.as_deref(), format),
         PluginCommand::Test { plugin, cases, record: Some(count), mask, manifest, .. } => {
-            let manifest = manifest.as_deref().unwrap_or(MANIFEST.as_ref());
-            record(&component(plugin)?, cases, *count as usize, *mask, manifest, format)
+            let plugin = component(plugin)?;
+            let manifest = manifest.clone().unwrap_or_else(|| here_or_beside(&plugin));
+            record(&plugin, cases, *count as usize, *mask, &manifest, format)
         }
         PluginCommand::Test { plugin, cases, accept, manifest, .. } => {
             test(&settings(&component(plugin)?, manifest.as_deref())?, cases, *accept, format)
@@ -294,6 +295,12 @@ fn cache() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
     Some(caches.join("tidegate"))
+}
+
+/// The manifest of this folder; where there is none, that of the plugin's.
+fn here_or_beside(plugin: &Path) -> PathBuf {
+    let (here, beside) = (PathBuf::from(MANIFEST), plugin.with_file_name(MANIFEST));
+    if !here.exists() && beside.exists() { beside } else { here }
 }
 
 /// The folder of cases beside a component.

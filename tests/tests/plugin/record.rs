@@ -34,6 +34,20 @@ fn cases(flow: &Flow, file: &str) -> Json {
     serde_json::from_slice(&fs::read(flow.folder().join(file)).expect("a case file")).expect("JSON")
 }
 
+/// Where `tidegate plugin new` has put it.
+#[test]
+fn the_manifest_beside_the_plugin_is_found() {
+    let flow = demo();
+    fs::create_dir(flow.folder().join("it")).expect("a folder");
+    fs::rename(flow.folder().join("tidegate.toml"), flow.folder().join("it/tidegate.toml")).expect("move the manifest");
+    std::os::unix::fs::symlink(project("target/plugins/mask.wasm"), flow.folder().join("it/it.wasm")).expect("a link");
+    let (code, stdout, stderr) = flow.call(&["plugin", "test", "it", "--record", "5"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert_eq!(cases(&flow, "it/cases/recorded.json")["cases"][0]["in"].as_array().map(Vec::len), Some(5));
+    let (code, _, stderr) = flow.call(&["plugin", "test", "it/it.wasm", "--record", "5", "--manifest", "tidegate.toml"]);
+    assert!(code == 2 && stderr.contains("tidegate.toml: there is no such file"), "{stderr}");
+}
+
 #[test]
 fn changes_of_recorded_binlogs_become_cases() {
     let flow = demo();

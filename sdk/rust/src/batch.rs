@@ -54,11 +54,13 @@ pub enum Side {
 macro_rules! columns {
     ($($(#[$doc:meta])* $name:ident $name_in:ident: $view:ident),*) => {$(
         $(#[$doc])*
+        #[track_caller]
         pub fn $name(&self, column: &str) -> $view<'_> {
             self.$name_in(Side::Own, column)
         }
 
         /// The same of one image; `None` where a row does not have it.
+        #[track_caller]
         pub fn $name_in(&self, side: Side, column: &str) -> $view<'_> {
             $view { images: self.images(column, side) }
         }
@@ -110,42 +112,49 @@ impl<'a> Batch<'a> {
         boolean boolean_in: Booleans
     );
 
+    #[track_caller]
     pub(crate) fn is_present(&self, row: usize, column: &str, side: Side) -> bool {
         let vector = self.images(column, side).of_row(row);
         vector.is_some_and(|v| v.present.is_empty() || bit(&v.present, row))
     }
 
+    #[track_caller]
     pub(crate) fn is_null(&self, row: usize, column: &str, side: Side) -> bool {
         let vector = self.images(column, side).of_row(row);
         vector.is_none_or(|v| !v.nulls.is_empty() && !bit(&v.nulls, row))
     }
 
+    #[track_caller]
     pub(crate) fn value(&self, row: usize, column: &str, side: Side) -> Value {
         let vector = self.images(column, side).of_row(row);
         vector.map_or(Value::Null, |vector| Value::of(vector, row))
     }
 
     /// Text that the plan asked for as metadata.
+    #[track_caller]
     pub fn metadata_text(&self, metadata: Metadata) -> Texts<'_> {
         Texts { images: self.metadata(metadata) }
     }
 
     /// A number or time that the plan asked for as metadata.
+    #[track_caller]
     pub fn metadata_int64(&self, metadata: Metadata) -> Int64s<'_> {
         Int64s { images: self.metadata(metadata) }
     }
 
+    #[track_caller]
     fn metadata(&self, metadata: Metadata) -> Images<'_> {
         let at = self.bound.metadata.iter().position(|&code| code == metadata as u8);
-        let at = at.unwrap_or_else(|| panic!("the plan does not read the metadata {metadata:?}"));
+        let Some(at) = at else { panic!("the plan does not read the metadata {metadata:?}") };
         let vector = Some(&self.wire.metadata[at]);
         self.images_from(vector, vector, true)
     }
 
+    #[track_caller]
     pub(crate) fn images(&self, column: &str, side: Side) -> Images<'_> {
         let (index, _) = self.column(column);
         let read = self.bound.reads.iter().find(|(i, ..)| *i == index);
-        let (_, has_after, has_before) = *read.unwrap_or_else(|| panic!("the plan does not read the column `{column}`"));
+        let Some(&(_, has_after, has_before)) = read else { panic!("the plan does not read the column `{column}`") };
         let is_read = match side {
             Side::Own => has_after || has_before,
             Side::After => has_after,
@@ -170,10 +179,10 @@ impl<'a> Batch<'a> {
         self.wire.columns.iter().find(|c| c.index == index && c.image == image).map(|c| &c.vector)
     }
 
+    #[track_caller]
     fn column(&self, name: &str) -> (u16, Kind) {
         let at = self.bound.columns.iter().position(|(n, _)| n == name);
-        let at =
-            at.unwrap_or_else(|| panic!("{}.{} has no column `{name}`", self.bound.relation.schema, self.bound.relation.table));
+        let Some(at) = at else { panic!("{}.{} has no column `{name}`", self.bound.relation.schema, self.bound.relation.table) };
         (at as u16, self.bound.columns[at].1)
     }
 
@@ -181,10 +190,11 @@ impl<'a> Batch<'a> {
         patch(&mut self.patches.borrow_mut());
     }
 
+    #[track_caller]
     pub(crate) fn set_cell(&self, row: usize, column: &str, image: u8, value: Value) {
         let (index, kind) = self.column(column);
         let set = self.patches.borrow_mut().set(row, index, image, kind, value);
-        set.unwrap_or_else(|| panic!("a value of another kind for the column `{column}`, which is {kind:?}"));
+        let Some(()) = set else { panic!("a value of another kind for the column `{column}`, which is {kind:?}") };
     }
 
     pub(crate) fn set_op(&self, row: usize, op: Op) {
@@ -192,9 +202,11 @@ impl<'a> Batch<'a> {
     }
 
     /// A derived table's index.
+    #[track_caller]
     pub(crate) fn derived(&self, name: &str) -> usize {
         let at = self.bound.derives.iter().position(|table| table.name == name);
-        at.unwrap_or_else(|| panic!("the plan does not derive the table `{name}`"))
+        let Some(at) = at else { panic!("the plan does not derive the table `{name}`") };
+        at
     }
 
     pub(crate) fn make<R>(&self, table: usize, make: impl FnOnce(&Table, &mut Made) -> R) -> R {
@@ -233,17 +245,20 @@ impl<'a> Batch<'a> {
     }
 
     /// The same value in every row, after the change.
+    #[track_caller]
     pub fn set_all(&self, column: &str, value: impl Into<Value>) {
         let (index, kind) = self.column(column);
         let mut one = Patches::new(1);
-        one.set(0, index, AFTER, kind, value.into())
-            .unwrap_or_else(|| panic!("a value of another kind for the column `{column}`, which is {kind:?}"));
+        let Some(()) = one.set(0, index, AFTER, kind, value.into()) else {
+            panic!("a value of another kind for the column `{column}`, which is {kind:?}")
+        };
         let Some(wit::Assign { values: wit::Values::Each(vector), .. }) = one.finish().assigns.pop() else { return };
         self.patches.borrow_mut().assign(index, AFTER, wit::Values::Constant(vector));
     }
 
     /// Replaces the texts of a column in both images, so that no old value gets past. `rewrite` appends the new text; NULL stays
     /// NULL and absent values stay absent.
+    #[track_caller]
     pub fn rewrite_text(&self, column: &str, mut rewrite: impl FnMut(&str, &mut String)) {
         let (index, _) = self.column(column);
         for image in [AFTER, BEFORE] {

@@ -76,6 +76,7 @@ pub struct DerivedRow<'a> {
 }
 
 impl<'a> DerivedRow<'a> {
+    #[track_caller]
     pub(crate) fn new(batch: &'a Batch<'a>, origin: usize, op: Op, table: &str) -> DerivedRow<'a> {
         let table = batch.derived(table);
         let row = batch.make(table, |_, made| {
@@ -91,11 +92,15 @@ impl<'a> DerivedRow<'a> {
     }
 
     /// Sets a value; `None` is NULL. A column that the table does not have is a mistake of the plugin and panics.
+    #[track_caller]
     pub fn set(self, column: &str, value: impl Into<Value>) {
-        self.batch.make(self.table, |table, made| {
-            let at = table.columns.iter().position(|(name, _)| name == column);
-            let at = at.unwrap_or_else(|| panic!("the derived table `{}` has no column `{column}`", table.name));
+        let set = self.batch.make(self.table, |table, made| {
+            let at = table.columns.iter().position(|(name, _)| name == column).ok_or_else(|| table.name.clone())?;
             made.values.push(MadeValue { row: self.row, column: at as u16, image: self.image, value: value.into() });
+            Ok::<_, String>(())
         });
+        if let Err(table) = set {
+            panic!("the derived table `{table}` has no column `{column}`");
+        }
     }
 }

@@ -18,6 +18,7 @@ pub struct Row<'a> {
 macro_rules! values {
     ($($(#[$doc:meta])* $name:ident -> $value:ty: $view:ident),*) => {$(
         $(#[$doc])*
+        #[track_caller]
         pub fn $name(self, column: &str) -> Option<$value> {
             $view { images: self.batch.images(column, self.side) }.get(self.row)
         }
@@ -60,22 +61,26 @@ impl<'a> Row<'a> {
     );
 
     /// The value of a column of any kind. `Value::Null`: NULL, or not in the image.
+    #[track_caller]
     pub fn value(self, column: &str) -> Value {
         self.batch.value(self.row, column, self.side)
     }
 
     /// NULL, or not in the image.
+    #[track_caller]
     pub fn is_null(self, column: &str) -> bool {
         self.batch.is_null(self.row, column, self.side)
     }
 
     /// True if the image has a value or a NULL for this column; what it does not have is not known
     /// (`binlog_row_image = MINIMAL`).
+    #[track_caller]
     pub fn is_present(self, column: &str) -> bool {
         self.batch.is_present(self.row, column, self.side)
     }
 
     /// Sets a value; `None` is NULL.
+    #[track_caller]
     pub fn set(self, column: &str, value: impl Into<Value>) {
         let image = match (self.side, self.op()) {
             (Side::Before, _) | (Side::Own, Op::Delete) => BEFORE,
@@ -106,11 +111,13 @@ impl<'a> Row<'a> {
 
     /// Makes a row of a table that the plan [`derives`](crate::Plan::derives), `schema.table`: an insert, which replaces a row of its key.
     /// It is written after this one, whether this one is dropped or not.
+    #[track_caller]
     pub fn derive(self, table: &str) -> DerivedRow<'a> {
         self.derive_as(Op::Insert, table)
     }
 
     /// Makes another change: an update sets some columns of the row of its key, a delete needs the key alone.
+    #[track_caller]
     pub fn derive_as(self, op: Op, table: &str) -> DerivedRow<'a> {
         DerivedRow::new(self.batch, self.row, op, table)
     }

@@ -17,6 +17,19 @@ fn a_plugin_in_rust() {
     let (code, stdout, stderr) = flow.call(&["run", "hide-it/tidegate.toml", "--until", "caught-up"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(flow.folder().join("hide-it/target/shop.sqlite").is_file());
+    // A mistake is told with the plugin's own file and line, not with those of the SDK.
+    let source = flow.folder().join("hide-it/src/lib.rs");
+    let text = fs::read_to_string(&source).expect("a source");
+    let process = "fn process(&mut self, batch: &Batch) -> Result<(), String> {\n";
+    assert!(text.contains(process), "{text}");
+    let wrong = "for row in batch.rows() {\n row.text(\"emial\");\n }\n";
+    fs::write(&source, text.replace(process, &format!("{process}{wrong}"))).expect("write");
+    let line = text.lines().position(|line| line.contains("fn process")).expect("a line") + 3;
+    let (code, stdout, stderr) = flow.call(&["plugin", "build", "hide-it"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, stdout, _) = flow.call(&["plugin", "test", "hide-it"]);
+    let told = format!("panic at src/lib.rs:{line}:6, row 0 of the batch: shop.customers has no column `emial`");
+    assert!(code == 4 && stdout.contains(&told), "{stdout}");
 }
 
 #[test]

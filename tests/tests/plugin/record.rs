@@ -44,7 +44,8 @@ fn the_manifest_beside_the_plugin_is_found() {
     let (code, stdout, stderr) = flow.call(&["plugin", "test", "it", "--record", "5"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert_eq!(cases(&flow, "it/cases/recorded.json")["cases"][0]["in"].as_array().map(Vec::len), Some(5));
-    let (code, _, stderr) = flow.call(&["plugin", "test", "it/it.wasm", "--record", "5", "--manifest", "tidegate.toml"]);
+    let (code, _, stderr) =
+        flow.call(&["plugin", "test", "it/it.wasm", "other.json", "--record", "5", "--manifest", "tidegate.toml"]);
     assert!(code == 2 && stderr.contains("tidegate.toml: there is no such file"), "{stderr}");
 }
 

@@ -18,6 +18,7 @@ demo: plugins ## replay the recorded MySQL binlog through a plugin into SQLite
 
 test: plugins golden servers ## run every test; gets the servers that they need
 	$(CARGO) build --quiet --workspace --features $(FEATURES)
+	$(CARGO) test --quiet --locked --manifest-path sdk/rust/Cargo.toml --target-dir $(GUEST_TARGET)
 	for folder in sdk/c/template plugins/number/c; do scripts/toolchains/c-wasm.sh test $$folder || exit 1; done
 	for folder in sdk/javascript/test sdk/javascript/template sdk/javascript/template-typescript plugins/number/javascript; do \
 	  scripts/toolchains/js-wasm.sh test $$folder || exit 1; \

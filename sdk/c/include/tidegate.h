@@ -277,9 +277,11 @@ typedef struct tg_images {
   const uint8_t *ops;
   const tg_vector *after; // NULL: not passed, so that every value is NULL
   const tg_vector *before;
+  const tg_vector *whole; // has the value of every row; NULL: none does
 } tg_images;
 
 static inline const tg_vector *tg_vector_of(const tg_images *images, uint32_t row) {
+  if (images->whole) return images->whole;
   const tg_vector *vector = images->ops[row] == TG_DELETE ? images->before : images->after;
   return vector && (!vector->nulls || (vector->nulls[row / 8] >> (row % 8) & 1)) ? vector : NULL;
 }

@@ -16,6 +16,7 @@ void tg_take_vector(tg_vector *to, const vector_t *from) {
 static void start(tg_batch *batch, const bound *bound, const batch_t *wire) {
   const size_t columns = bound->columns_len;
   *batch = (tg_batch){.bound = bound, .wire = wire, .rows = wire->rows};
+  batch->has_deletes = memchr(wire->ops.ptr, TG_DELETE, wire->ops.len) != NULL;
   batch->vectors = tg_alloc((wire->columns.len + wire->metadata.len) * sizeof *batch->vectors);
   for (int image = AFTER; image <= BEFORE; image++) {
     batch->images[image] = tg_alloc(columns * sizeof *batch->images[image]);
@@ -138,6 +139,11 @@ void tg_wrong_kind(const char *where, const char *table, const tg_column *column
   tg_panic_from(where, "column `%s` of %s is %s, and not what the call is for", column->name, table, kind);
 }
 
+tg_images tg_images_from(const tg_batch *batch, const tg_vector *after, const tg_vector *before) {
+  const bool is_whole = after && !after->nulls && (after == before || !batch->has_deletes);
+  return (tg_images){batch->wire->ops.ptr, after, before, is_whole ? after : NULL};
+}
+
 tg_images tg_images_of(const char *where, tg_batch *batch, tg_side side, const char *name, uint16_t *index) {
   *index = tg_column_index(where, batch, name);
   const int reads = batch->bound->reads[*index];
@@ -145,7 +151,7 @@ tg_images tg_images_of(const char *where, tg_batch *batch, tg_side side, const c
   if ((side == TG_AFTER && !(reads & READS_AFTER)) || (side == TG_BEFORE && !(reads & READS_BEFORE)))
     tg_panic_from(where, "the plan does not read this image of the column `%s`", name);
   const tg_vector *after = batch->images[AFTER][*index], *before = batch->images[BEFORE][*index];
-  return (tg_images){batch->wire->ops.ptr, side == TG_BEFORE ? before : after, side == TG_AFTER ? after : before};
+  return tg_images_from(batch, side == TG_BEFORE ? before : after, side == TG_AFTER ? after : before);
 }
 
 // The same of a column that holds values of this type.

@@ -131,6 +131,7 @@ struct tg_batch {
   const bound *bound;
   const batch_t *wire;
   uint32_t rows;
+  bool has_deletes;
   tg_vector *vectors; // those passed, in the order of wire->columns, then the metadata
   tg_vector **images[2]; // by column; NULL: not passed
   outcome_t outcome;
@@ -148,6 +149,7 @@ uint16_t tg_column_index(const char *where, const tg_batch *batch, const char *n
 // The value of a row in a vector that the host or this library made.
 tg_value tg_value_of(uint8_t kind, const tg_vector *vector, uint32_t row);
 void tg_take_vector(tg_vector *to, const vector_t *from);
+tg_images tg_images_from(const tg_batch *batch, const tg_vector *after, const tg_vector *before);
 // Both images of a column, which the plan must read.
 tg_images tg_images_of(const char *where, tg_batch *batch, tg_side side, const char *name, uint16_t *index);
 void tg_wrong_kind(const char *where, const char *table, const tg_column *column) TG_NORETURN;

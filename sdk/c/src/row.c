@@ -100,7 +100,7 @@ static tg_images metadata(const char *where, tg_row row, tg_metadata code) {
   while (at < b->metadata_len && b->metadata[at] != code) at++;
   if (at == b->metadata_len) tg_panic_from(where, "the plan does not read this metadata");
   const tg_vector *vector = &row.batch->vectors[row.batch->wire->columns.len + at];
-  return (tg_images){row.batch->wire->ops.ptr, vector, vector};
+  return tg_images_from(row.batch, vector, vector);
 }
 
 tg_str tg_metadata_text_from(const char *where, tg_row row, tg_metadata code) {

@@ -207,6 +207,7 @@ impl Packed {
 #[derive(Default)]
 struct Routes {
     lists: Vec<Vec<String>>,
+    /// Empty while there are few lists.
     single: HashMap<String, u16, BuildHasherDefault<Fnv>>,
     several: BTreeMap<(u16, u16), u16>,
     /// By [`recent`]: the list of such a name that was looked for last.
@@ -216,6 +217,8 @@ struct Routes {
 }
 
 const RECENT: usize = 32;
+/// To look through so many lists is faster than to hash.
+const LISTS_FEW: usize = 16;
 
 /// Two bytes and the length tell most names apart.
 #[inline]
@@ -292,13 +295,25 @@ impl Routes {
         if self.lists.get(usize::from(known)).is_some_and(|list| list.len() == 1 && is_same(&list[0], topic)) {
             return known;
         }
-        let list = self.single_hashed(topic);
+        let list = self.single_sought(topic);
         self.recent[recent] = list;
         list
     }
 
     #[inline(never)]
-    fn single_hashed(&mut self, topic: &str) -> u16 {
+    fn single_sought(&mut self, topic: &str) -> u16 {
+        let is_single = |list: &&Vec<String>| list.len() == 1;
+        if self.single.is_empty() {
+            let list = self.lists.iter().position(|list| is_single(&list) && is_same(&list[0], topic));
+            if let Some(list) = list {
+                return list as u16;
+            }
+            if self.lists.len() < LISTS_FEW {
+                return self.push(vec![topic.to_owned()]);
+            }
+            self.single =
+                (0..).zip(&self.lists).filter(|(_, list)| is_single(list)).map(|(at, list)| (list[0].clone(), at)).collect();
+        }
         match self.single.get(topic) {
             Some(&list) => list,
             None => {
@@ -334,5 +349,27 @@ impl Routes {
             self.rows.iter_mut().filter(|list| **list == UNROUTED.to_le_bytes()).for_each(|list| *list = rest);
         }
         wit::Routing::ByRow(wit::ByRow { lists: self.lists, rows: self.rows.into_flattened() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_found_again_whether_they_are_few_or_many() {
+        for count in [1, LISTS_FEW, LISTS_FEW * 4] {
+            let names: Vec<String> =
+                (0..count).map(|at| format!("{}topic{at}", "long-".repeat(at % 4))).chain([String::new()]).collect();
+            let mut routes = Routes::default();
+            let rows = names.len() * 2;
+            (0..rows).for_each(|row| routes.set(row, &names[row % names.len()], rows));
+            routes.add(0, &names[1], rows);
+            let wit::Routing::ByRow(wit::ByRow { lists, rows: of_rows }) = routes.finish(None) else { panic!("rows have topics") };
+            assert_eq!(lists.len(), names.len() + 1);
+            let list = |row: usize| &lists[usize::from(u16::from_le_bytes([of_rows[row * 2], of_rows[row * 2 + 1]]))];
+            assert_eq!(*list(0), [names[0].as_str(), &names[1]]);
+            (1..rows).for_each(|row| assert_eq!(*list(row), [names[row % names.len()].as_str()]));
+        }
     }
 }

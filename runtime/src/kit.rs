@@ -142,13 +142,25 @@ pub fn build(language: Language, cache: &Path, folder: &Path, out: &Path) -> Res
     let mut component = std::fs::read(&draft.0).map_err(unwritten(&draft.0))?;
     let build_id = stamp::build_id(folder, &id).map_err(unwritten(folder))?;
     stamp::stamp(&mut component, &format!("tidegate-{}", parts.sdk), &sdk_version(folder), &build_id);
-    if std::fs::read(out).is_ok_and(|old| old == component) {
-        return Ok(true);
-    }
-    // Beside it and renamed: a pipeline may be looking at it.
-    let part = out.with_extension("wasm.part");
-    std::fs::write(&part, &component).and_then(|()| std::fs::rename(&part, out)).map_err(unwritten(out))?;
+    put(&component, out).map_err(unwritten(out))?;
     Ok(true)
+}
+
+/// Where a component is built that is not there to stay, under its own name. Whoever unpacks a kit removes what is left of it after a day.
+pub fn draft(cache: &Path, component: &Path) -> io::Result<PathBuf> {
+    let folder = cache.join(format!("built-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder.join(component.file_name().unwrap_or_default()))
+}
+
+/// Puts a component where a pipeline may be looking at it; one that is there already keeps its time.
+pub fn put(component: &[u8], out: &Path) -> io::Result<()> {
+    if std::fs::read(out).is_ok_and(|old| old == component) {
+        return Ok(());
+    }
+    let part = out.with_extension("wasm.part");
+    std::fs::write(&part, component)?;
+    std::fs::rename(&part, out)
 }
 
 /// Why a build could not begin, or end.

@@ -35,19 +35,17 @@ install() {
   chmod +x "$PREFIX/rustc.part"; mv "$PREFIX/rustc.part" "$PREFIX/rustc"; "$PREFIX/rustc" --version >&2
 }
 
-# build CRATE_FOLDER OUT
+# build CRATE_FOLDER OUT [OPTION_OF_CARGO...]
 build() {
-  local crate out folder linkers name locked=()
+  local crate out folder linkers name
   crate=$(cd "$1" && pwd); out=$(realpath -m "$2")
   folder=${CARGO_TARGET_DIR:-$PROJECT/target}/guests
   linkers=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
   name=$(sed -n 's/^name *= *"\(.*\)"/\1/p' "$crate/Cargo.toml" | head -1 | tr - _)
-  # A crate that is new has no lock file yet.
-  [ ! -f "$crate/Cargo.lock" ] || locked=(--locked)
   # The source paths in panics and traps do not name this machine.
   (cd "$crate" && PATH=$linkers:$linkers/gcc-ld:$PATH RUSTC=$(rustc_path) CARGO_TARGET_DIR=$folder \
     RUSTFLAGS="-Clinker=wasm-component-ld -Clinker-flavor=wasm-ld --remap-path-prefix=$PROJECT=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=crates" \
-    cargo build --quiet "${locked[@]}" --release --target "$TARGET")
+    cargo build --quiet "${@:3}" --release --target "$TARGET")
   mkdir -p "$(dirname "$out")"
   # An unchanged plugin keeps its time stamp.
   cmp -s "$folder/$TARGET/release/$name.wasm" "$out" || { cp "$folder/$TARGET/release/$name.wasm" "$out.part.$$"; mv "$out.part.$$" "$out"; }
@@ -56,9 +54,9 @@ build() {
 plugins() {
   local crate
   for crate in "$PROJECT"/plugins/*/Cargo.toml; do
-    crate=$(dirname "$crate"); build "$crate" "$PROJECT/target/plugins/$(basename "$crate").wasm"
+    crate=$(dirname "$crate"); build "$crate" "$PROJECT/target/plugins/$(basename "$crate").wasm" --locked
   done
-  build "$PROJECT/plugins/golden/rust" "$PROJECT/target/plugins/golden-rust.wasm"
+  build "$PROJECT/plugins/golden/rust" "$PROJECT/target/plugins/golden-rust.wasm" --locked
 }
 
 locked_install() { mkdir -p "$PREFIX"; (flock 9; install) 9> "$PREFIX/.lock"; }

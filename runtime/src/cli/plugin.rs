@@ -18,7 +18,7 @@ use crate::plugin::{Access, Chain, Engine, Inspected, Limits, PluginConfig};
 pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> {
     match command {
         PluginCommand::New { name, language } => new(name, *language, format),
-        PluginCommand::Build { folder } => build(folder, format),
+        PluginCommand::Build { folder } => build(folder, &built(folder)?, format),
         PluginCommand::Inspect { plugin, cases, manifest } => inspect(&component(plugin)?, cases, manifest.as_deref(), format),
         PluginCommand::Bench { plugin, cases, config, manifest } => {
             let plugin = component(plugin)?;
@@ -90,24 +90,20 @@ fn component(plugin: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-fn build(folder: &Path, format: Format) -> Result<(), Error> {
-    let out = built(folder)?;
+fn build(folder: &Path, out: &Path, format: Format) -> Result<(), Error> {
     let language = Language::of(folder).ok_or_else(|| Error::Request {
         problem: format!("{}: no plugin that could be built is in it", folder.display()),
         hint: "`tidegate plugin new NAME` makes a folder with one".to_owned(),
     })?;
-    let cache = cache().ok_or_else(|| Error::Request {
-        problem: "there is no folder to keep the toolchain in".to_owned(),
-        hint: "set HOME or XDG_CACHE_HOME".to_owned(),
-    })?;
+    let cache = toolchains()?;
     let started = Instant::now();
-    if !kit::build(language, &cache, folder, &out)? {
+    if !kit::build(language, &cache, folder, out)? {
         return Err(Error::Build { folder: folder.to_owned() });
     }
-    let inspected = engine()?.inspect(&out)?;
+    let inspected = engine()?.inspect(out)?;
     let seconds = started.elapsed().as_secs_f64();
     screen::print_result(&match format {
-        Format::Text => format!("{} ({} KiB, {seconds:.1} s)\n", out.display(), inspected.bytes.div_ceil(1024)),
+        Format::Text => format!("{} ({} KiB, {seconds:.1} s)\n", built(folder)?.display(), inspected.bytes.div_ceil(1024)),
         Format::Json => {
             format!("{}\n", json!({ "file": out, "bytes": inspected.bytes, "sha256": inspected.sha256, "seconds": seconds }))
         }
@@ -140,9 +136,26 @@ fn watched(plugin: &Path, cases: &[PathBuf], manifest: Option<&Path>, format: Fo
     let folder = Some(plugin).filter(|plugin| plugin.is_dir() && Language::of(plugin).is_some());
     let component = if plugin.is_dir() { built(plugin)? } else { component(plugin)? };
     let cases = or_beside(&component, cases);
-    let watched = Watched { folder, component: component.clone(), cases: cases.clone() };
-    let test = || test(&settings(&component, manifest)?, &cases, false, format);
-    watch::watch(&watched, |folder| build(folder, format), test, format)
+    let Some(folder) = folder else {
+        let watched = Watched { folder, component: Some(component.clone()), cases: cases.clone() };
+        let test = || test(&settings(&component, manifest)?, &cases, false, format);
+        return watch::watch(&watched, |_| Ok(()), test, format);
+    };
+    // A pipeline that runs may have the component: it gets what has passed its cases.
+    let cache = toolchains()?;
+    let draft = kit::draft(&cache, &component).map_err(|source| Error::Write { path: cache, source })?;
+    let watched = Watched { folder: Some(folder), component: None, cases: cases.clone() };
+    let test = || {
+        test(&PluginConfig { path: draft.clone(), ..settings(&component, manifest)? }, &cases, false, format)?;
+        std::fs::read(&draft)
+            .and_then(|tested| kit::put(&tested, &component))
+            .map_err(|source| Error::Write { path: component.clone(), source })?;
+        if format == Format::Text {
+            screen::print_result(&format!("{} is the one that passed\n", component.display()))?;
+        }
+        Ok(())
+    };
+    watch::watch(&watched, |folder| build(folder, &draft, format), test, format)
 }
 
 /// Takes changes into a new case file, and what the plugin makes of them.
@@ -258,7 +271,12 @@ fn test(settings: &PluginConfig, cases: &[PathBuf], accept: bool, format: Format
             let made = case.run(&plugin, &tables, path)?;
             if accept {
                 case.accept(made);
-                results.push((path, case.name.clone(), Vec::new()));
+                // It passes from now on: whoever meant rows is told.
+                results.push((
+                    path,
+                    case.name.clone(),
+                    case.error.iter().map(|error| format!("an error is expected: {error}")).collect(),
+                ));
             } else {
                 results.push((path, case.name.clone(), case.differences(&made)));
             }
@@ -267,12 +285,13 @@ fn test(settings: &PluginConfig, cases: &[PathBuf], accept: bool, format: Format
             std::fs::write(path, file.text()).map_err(|source| Error::Write { path: path.clone(), source })?;
         }
     }
-    let failed = results.iter().filter(|(_, _, differences)| !differences.is_empty()).count();
+    let fails = |differences: &Vec<String>| !accept && !differences.is_empty();
+    let failed = results.iter().filter(|(_, _, differences)| fails(differences)).count();
     screen::print_result(&match format {
         Format::Text => {
             let mut text = String::new();
             for (path, name, differences) in &results {
-                let verdict = if differences.is_empty() { "ok    " } else { "FAILED" };
+                let verdict = if fails(differences) { "FAILED" } else { "ok    " };
                 let _ = writeln!(text, "{verdict}  {}: {name}", path.display());
                 for line in differences {
                     let _ = writeln!(text, "        {line}");
@@ -288,6 +307,13 @@ fn test(settings: &PluginConfig, cases: &[PathBuf], accept: bool, format: Format
         }
     })?;
     if failed > 0 { Err(Error::CasesFailed { failed, cases: results.len() }) } else { Ok(()) }
+}
+
+fn toolchains() -> Result<PathBuf, Error> {
+    cache().ok_or_else(|| Error::Request {
+        problem: "there is no folder to keep the toolchain in".to_owned(),
+        hint: "set HOME or XDG_CACHE_HOME".to_owned(),
+    })
 }
 
 /// Where toolchains, the kit and compiled plugins are kept that belong to no pipeline. `None`: nowhere.

@@ -17,7 +17,7 @@ use crate::cases::mask::Mask;
 use crate::cases::{Case, CaseFile, lines_of};
 use crate::change::Relation;
 use crate::error::Error;
-use crate::manifest::model::{Manifest, Ordering, Pipeline, Source, SourceConfig, Unrouted};
+use crate::manifest::model::{Manifest, OnRowError, Ordering, Pipeline, Source, SourceConfig, Unrouted};
 use crate::manifest::start::Start;
 use crate::pipeline::{Options, Run};
 use crate::plugin::{Chain, Engine};
@@ -106,6 +106,7 @@ fn beside(manifest: &Manifest, pipeline: &Pipeline, data_dir: PathBuf) -> Manife
         lanes: 1,
         delivery: Default::default(),
         unrouted: Unrouted::Drop,
+        on_row_error: OnRowError::Stop,
         ddl: Default::default(),
         ..pipeline.clone()
     };

@@ -16,9 +16,10 @@ type Seen = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 /// What is looked at.
 pub(super) struct Watched<'a> {
-    /// A folder with sources. `None`: the component is built by somebody else.
+    /// A folder with sources,
     pub folder: Option<&'a Path>,
-    pub component: PathBuf,
+    /// or a component that is built by somebody else.
+    pub component: Option<PathBuf>,
     /// Files, and folders of them.
     pub cases: Vec<PathBuf>,
 }
@@ -46,7 +47,7 @@ pub(super) fn watch(
         let inputs = watched.inputs();
         if let Err(error) = &built {
             screen::print_error(error);
-        } else if tested.as_ref() != Some(&inputs) {
+        } else if is_new || tested.as_ref() != Some(&inputs) {
             if !is_new {
                 clear(format);
             }
@@ -85,7 +86,7 @@ impl Watched<'_> {
     }
 
     fn inputs(&self) -> Seen {
-        let mut found = vec![self.component.clone()];
+        let mut found: Vec<PathBuf> = self.component.iter().cloned().collect();
         for path in &self.cases {
             match std::fs::read_dir(path) {
                 Ok(entries) => found.extend(entries.filter_map(|entry| Some(entry.ok()?.path()))),

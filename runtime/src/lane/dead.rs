@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::change::{Batch, RowId};
 use crate::dead_letter::{self, DeadLetterError, Fate, Letters, New, OfLane, Units, Why};
@@ -13,6 +14,9 @@ use crate::dead_letter::{self, DeadLetterError, Fate, Letters, New, OfLane, Unit
 pub const FAILED_MAX: usize = 1000;
 /// Rows of a batch that a sink refused before the rest is written one by one.
 pub const REFUSED_MAX: usize = 10;
+
+/// How often a lane says that it sets rows aside.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// A lane's side of [`Letters`].
 pub struct DeadLetters {
@@ -30,12 +34,14 @@ pub struct DeadLetters {
     /// Rows in a row that became letters.
     failed: usize,
     left_out: usize,
+    /// When somebody was told last that there are new ones.
+    told: Option<Instant>,
 }
 
 impl DeadLetters {
     pub fn new(letters: Arc<Letters>, lane: OfLane, buries: bool) -> DeadLetters {
         let out = HashSet::new();
-        DeadLetters { letters, lane, buries, original: None, out, dead: 0, refused: 0, failed: 0, left_out: 0 }
+        DeadLetters { letters, lane, buries, original: None, out, dead: 0, refused: 0, failed: 0, left_out: 0, told: None }
     }
 
     /// A row that nobody can take becomes a letter.
@@ -75,6 +81,15 @@ impl DeadLetters {
         self.keep(&HashMap::new(), &waiting)?;
         self.leave_out(batch);
         Ok(())
+    }
+
+    /// Some row of the batch was not only behind another one, and nobody was told of such for a while.
+    pub fn is_to_be_told(&mut self) -> bool {
+        let is_due = self.dead > 0 && self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY);
+        if is_due {
+            self.told = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Rows of the batch become letters, and with them all later ones of their units.

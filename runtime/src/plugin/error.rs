@@ -61,7 +61,7 @@ pub enum Fault {
         "has {limit} instances, and may have no more\nhint: raise `instances` of this plugin, or lower `lanes` of its pipelines"
     )]
     Instances { limit: usize },
-    #[error("refused its configuration: {0}\nhint: change `config` of this plugin in the manifest")]
+    #[error("refused its configuration: {0}\nhint: change `config` where it is given: in the manifest, or in the case file")]
     Configure(String),
     #[error("refused the table: {0}")]
     Bind(String),

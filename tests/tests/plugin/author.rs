@@ -1,10 +1,14 @@
 //! The way of somebody who writes a plugin: `tidegate plugin new`, `build`, `inspect`, `test`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value as Json, json};
 use tidegate_tests::flow::Flow;
+use tidegate_tests::program::tidegate;
 use tidegate_tests::project;
+use tidegate_tests::servers::wait_until;
 
 #[test]
 fn a_plugin_in_rust() {
@@ -54,7 +58,31 @@ fn a_plugin_in_go() {
 
 #[test]
 fn a_plugin_in_c() {
-    author("c", "hide-it.c", ("\"***\"", "\"+++\""));
+    let flow = author("c", "hide-it.c", ("\"***\"", "\"+++\""));
+    // Watched, it takes the component's place once its cases pass, and not before.
+    let (source, component) = (flow.folder().join("hide-it/hide-it.c"), flow.folder().join("hide-it/hide-it.wasm"));
+    let read = |path: &Path| fs::read(path).expect("read");
+    let change = |from: &str, to: &str| {
+        let text = fs::read_to_string(&source).expect("a source").replace(from, to);
+        fs::write(&source, text).expect("write");
+    };
+    let before = read(&component);
+    change("\"+++\"", "\"===\"");
+    let out = flow.folder().join("out");
+    let mut command = tidegate();
+    command.args(["plugin", "test", "hide-it", "--watch"]).current_dir(flow.folder()).stdin(Stdio::null());
+    command.stderr(Stdio::null()).stdout(File::create(&out).expect("a file"));
+    let mut child = command.spawn().expect("start tidegate");
+    let shows = |text: &str| fs::read_to_string(&out).expect("the output").contains(text);
+    wait_until("the case fails", || shows(" passed, 1 failed"));
+    assert_eq!(read(&component), before);
+    change("\"===\"", "\"***\"");
+    wait_until("the case passes", || shows("is the one that passed"));
+    assert_ne!(read(&component), before);
+    child.kill().expect("end tidegate");
+    child.wait().expect("it has ended");
+    let (code, stdout, stderr) = flow.call(&["plugin", "test", "hide-it"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
 }
 
 /// From nothing to a plugin that passes its case; then it is changed, and the case says what differs.

@@ -12,7 +12,7 @@ use tidegate_tests::servers::{self, wait_until};
 fn manifest(source: &str, plugin: &str) -> String {
     format!(
         "{source}\n[plugin.it]\npath = \"{}\"\n{plugin}\n[sink.out]\ntype = \"null\"\n\
-         [pipeline.p]\nsource = \"s\"\nplugins = [\"it\"]\nsink = \"out\"\n",
+         [pipeline.p]\nsource = \"s\"\nplugins = [\"it\"]\nsink = \"out\"\non_row_error = \"dead-letter\"\n",
         project("target/plugins/mask.wasm").display()
     )
 }

@@ -116,7 +116,12 @@ impl Worker {
         let Some(dead) = &mut self.dead else { return Ok(()) };
         self.status.dead_letters.store(dead.held() as u64, std::sync::atomic::Ordering::Relaxed);
         if dead.count() > 0 {
-            tracing::debug!(lane = self.lane, letters = dead.count(), "changes became dead letters, or wait behind one");
+            let (pipeline, letters) = (&*self.status.name, dead.count());
+            if dead.is_to_be_told() {
+                tracing::warn!(pipeline, lane = self.lane, letters, "changes are set aside: see `tidegate dead-letter list`");
+            } else {
+                tracing::debug!(pipeline, lane = self.lane, letters, "changes became dead letters, or wait behind one");
+            }
         }
         if !dead.end(rows) {
             return Err(LaneError::Hopeless {

@@ -26,9 +26,11 @@ fn write(source: &Server, name: &str, random: &mut Random, steps: usize) {
             1 => write!(sql, "BEGIN; UPDATE t SET n = n + 1; UPDATE t SET n = n + 1 WHERE id < {id}; COMMIT;"),
             // Another key is another row: its number begins anew.
             2 => write!(sql, "DELETE FROM t WHERE id = {id}; UPDATE t SET id = {id}, n = 1 WHERE id = {};", (id + 1) % KEYS),
+            // Only what is committed later than it is read must be kept.
             3 => write!(
                 sql,
-                "XA START '{xid}'; UPDATE t SET n = n + 1 WHERE id = {id}; XA END '{xid}'; XA PREPARE '{xid}'; XA COMMIT '{xid}';"
+                "XA START '{xid}'; UPDATE t SET n = n + 1 WHERE id = {id}; XA END '{xid}'; XA PREPARE '{xid}'; DO SLEEP(0.05); \
+                 XA COMMIT '{xid}';"
             ),
             4 => write!(sql, "BEGIN; UPDATE t SET n = n + 1 WHERE id = {id}; ROLLBACK;"),
             _ => {

@@ -42,6 +42,9 @@ pub enum Error {
     /// The language's tools have said why.
     #[error("{} cannot be built", folder.display())]
     Build { folder: PathBuf },
+    /// Their runner has said which.
+    #[error("the unit tests in {} fail", folder.display())]
+    UnitTests { folder: PathBuf },
     /// What was refused was printed, if there was something.
     #[error("{problem}\nhint: the version that runs goes on; `tidegate plugin history` shows what became of others")]
     NotReloaded { problem: String },
@@ -107,7 +110,11 @@ impl Error {
             | Error::Write { .. }
             | Error::Output(_) => Place::Manifest,
             Error::Schema(_) | Error::Read { .. } | Error::Cases(_) | Error::Kit(_) => Place::Manifest,
-            Error::Build { .. } | Error::CasesFailed { .. } | Error::NotReloaded { .. } | Error::Plugin(_) => Place::Plugin,
+            Error::Build { .. }
+            | Error::UnitTests { .. }
+            | Error::CasesFailed { .. }
+            | Error::NotReloaded { .. }
+            | Error::Plugin(_) => Place::Plugin,
             Error::LettersFailed { .. } => Place::Plugin,
             Error::Source(_) => Place::Source,
             Error::Cursor(_) | Error::DeadLetters(_) => Place::DataDir,

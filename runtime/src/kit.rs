@@ -123,27 +123,40 @@ pub fn start(language: Language, name: &str, folder: &Path) -> io::Result<()> {
 /// Builds the plugin in a folder into the component `out`. One that comes out the same stays as it is. False: the language's tools have said why it
 /// cannot be built. `cache`: where toolchains and the kit itself are kept.
 pub fn build(language: Language, cache: &Path, folder: &Path, out: &Path) -> Result<bool, BuildError> {
-    let unwritten = |path: &Path| {
-        let path = path.to_owned();
-        move |source| BuildError::Write { path, source }
-    };
-    let (id, kit) = unpack(cache).map_err(unwritten(cache))?;
-    let parts = language.parts();
     let draft = Draft(cache.join(format!("built-{}.wasm", std::process::id())));
-    let mut command = Command::new("bash");
-    command.arg(kit.join("scripts/toolchains").join(parts.script)).args([OsStr::new("build"), folder.as_ref(), draft.0.as_ref()]);
-    command.env("PREFIX", cache.join("toolchains").join(parts.sdk)).env("WASM_TOOLS", cache.join("toolchains/wasm-tools"));
-    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
-        command.env("CARGO_TARGET_DIR", folder.canonicalize().map_err(unwritten(folder))?.join("target"));
-    }
-    if !command.stdin(Stdio::null()).status().map_err(|_| BuildError::NoBash)?.success() {
+    let Some(id) = run(language, cache, folder, &[OsStr::new("build"), folder.as_ref(), draft.0.as_ref()])? else {
         return Ok(false);
-    }
+    };
+    let parts = language.parts();
     let mut component = std::fs::read(&draft.0).map_err(unwritten(&draft.0))?;
     let build_id = stamp::build_id(folder, &id).map_err(unwritten(folder))?;
     stamp::stamp(&mut component, &format!("tidegate-{}", parts.sdk), &sdk_version(folder), &build_id);
     put(&component, out).map_err(unwritten(out))?;
     Ok(true)
+}
+
+/// Runs the unit tests in a plugin's folder, in the language's own runner. False: that has said which fail.
+pub fn test(language: Language, cache: &Path, folder: &Path) -> Result<bool, BuildError> {
+    Ok(run(language, cache, folder, &[OsStr::new("test"), folder.as_ref()])?.is_some())
+}
+
+/// Runs a language's script. Its kit's id; `None`: the script has failed.
+fn run(language: Language, cache: &Path, folder: &Path, arguments: &[&OsStr]) -> Result<Option<String>, BuildError> {
+    let (id, kit) = unpack(cache).map_err(unwritten(cache))?;
+    let parts = language.parts();
+    let mut command = Command::new("bash");
+    command.arg(kit.join("scripts/toolchains").join(parts.script)).args(arguments);
+    command.env("PREFIX", cache.join("toolchains").join(parts.sdk)).env("WASM_TOOLS", cache.join("toolchains/wasm-tools"));
+    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+        command.env("CARGO_TARGET_DIR", folder.canonicalize().map_err(unwritten(folder))?.join("target"));
+    }
+    let has_done = command.stdin(Stdio::null()).status().map_err(|_| BuildError::NoBash)?.success();
+    Ok(has_done.then_some(id))
+}
+
+fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    let path = path.to_owned();
+    move |source| BuildError::Write { path, source }
 }
 
 /// Where a component is built that is not there to stay, under its own name. Whoever unpacks a kit removes what is left of it after a day.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds Rust plugins into WebAssembly components: wasm32-unknown-unknown, linked by wasm-component-ld, which imports nothing but
 # what the plugin's world names.
-# usage: rust-wasm.sh install | plugins | build CRATE_FOLDER OUT.wasm | path
+# usage: rust-wasm.sh install | plugins | build CRATE_FOLDER OUT.wasm | test CRATE_FOLDER | path
 #   plugins builds every plugins/NAME into target/plugins/NAME.wasm, and plugins/golden/rust; path prints the rustc that is used
 # environment: PREFIX (target/toolchains/rust-wasm), RUST_WASM (rustup: only that; debian: only that; else the first that works)
 # The target comes from `rustup target add`; where that cannot reach its server, Debian forky's rustc and its wasm32 library are
@@ -65,6 +65,7 @@ case "${1:-}" in
   install) locked_install ;;
   plugins) locked_install; plugins ;;
   build) locked_install; build "$2" "$3" ;;
+  test) cd "$2"; cargo test --quiet ;;
   path) rustc_path ;;
   *) sed -n '2,/^[^#]/{/^#/p}' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

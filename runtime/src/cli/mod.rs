@@ -360,6 +360,9 @@ enum PluginCommand {
         /// Write what comes out into the files, as what is expected from now on.
         #[arg(long)]
         accept: bool,
+        /// First run the unit tests that are in the plugin's folder, in the language's own runner.
+        #[arg(long, conflicts_with_all = ["accept", "record", "watch"])]
+        unit: bool,
         /// Test again whenever the plugin or a case file changes; a folder is built first when its sources change. Ctrl-C ends.
         #[arg(long, conflicts_with_all = ["accept", "record"])]
         watch: bool,

@@ -33,7 +33,10 @@ pub(super) fn run(command: &PluginCommand, format: Format) -> Result<(), Error> 
             let manifest = manifest.clone().unwrap_or_else(|| here_or_beside(&plugin));
             record(&plugin, cases, *count as usize, *mask, &manifest, format)
         }
-        PluginCommand::Test { plugin, cases, accept, manifest, .. } => {
+        PluginCommand::Test { plugin, cases, accept, unit, manifest, .. } => {
+            if *unit {
+                unit_test(plugin)?;
+            }
             test(&settings(&component(plugin)?, manifest.as_deref())?, cases, *accept, format)
         }
         PluginCommand::Reload { plugins, manifest } => versions::reload(plugins, &manifest.manifest, format),
@@ -90,11 +93,22 @@ fn component(plugin: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-fn build(folder: &Path, out: &Path, format: Format) -> Result<(), Error> {
-    let language = Language::of(folder).ok_or_else(|| Error::Request {
+fn language(folder: &Path) -> Result<Language, Error> {
+    Language::of(folder).ok_or_else(|| Error::Request {
         problem: format!("{}: no plugin that could be built is in it", folder.display()),
         hint: "`tidegate plugin new NAME` makes a folder with one".to_owned(),
-    })?;
+    })
+}
+
+fn unit_test(folder: &Path) -> Result<(), Error> {
+    if !kit::test(language(folder)?, &toolchains()?, folder)? {
+        return Err(Error::UnitTests { folder: folder.to_owned() });
+    }
+    Ok(())
+}
+
+fn build(folder: &Path, out: &Path, format: Format) -> Result<(), Error> {
+    let language = language(folder)?;
     let cache = toolchains()?;
     let started = Instant::now();
     if !kit::build(language, &cache, folder, out)? {

@@ -259,7 +259,7 @@ fn mysql_without_gtids_and_with_a_signal_table_under_change() {
         let held = "BEGIN; UPDATE numbers SET v = v + 1 LIMIT 1; SELECT SLEEP(20); COMMIT";
         let holder = scope.spawn(|| source.sql_in(snapshot.name, held));
         // Not by INNODB_TRX, which does not change for whoever asks more often than every 100 ms.
-        let sleeping = "SELECT COUNT(*) FROM performance_schema.processlist WHERE state = 'User sleep'";
+        let sleeping = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE state = 'User sleep'";
         servers::wait_until("a row is held", || source.sql(sleeping).trim() != "0");
         snapshot.flow.catch_up();
         assert!(!holder.is_finished(), "reading waited for a lock");

@@ -25,6 +25,7 @@ VIEWS = (
 # Of the batches that the goals are about.
 ROWS = 256
 PIPELINES = 100
+COLUMN_ROUNDS = 5
 SECONDS_MAX = 120
 
 
@@ -80,8 +81,8 @@ def view_of(name, view, goal, taken, ratios):
 
 
 def columns(work, environment):
-    """A plugin that masks one text of a table, by the number of columns that the table has besides."""
-    taken = {}
+    """A plugin that masks one text of a table, by the number of columns that the table has besides: in turn, and the median."""
+    paths = {}
     for count in (1, 60):
         names = ["email", *(f"c{i}" for i in range(1, count))]
         table = f"CREATE TABLE shop.wide (id BIGINT PRIMARY KEY, {', '.join(f'{name} VARCHAR(55)' for name in names)})"
@@ -92,8 +93,9 @@ def columns(work, environment):
         cases = {"config": {"columns": ["email"]}, "tables": [table], "cases": [{"name": "wide", "in": changes}]}
         path = work / f"columns-{count}.json"
         path.write_text(json.dumps(cases))
-        taken[str(count)] = batch(bench(work, environment, "mask", path))["ns"]
-    return taken
+        paths[str(count)] = path
+    taken = [{count: batch(bench(work, environment, "mask", path))["ns"] for count, path in paths.items()} for _ in range(COLUMN_ROUNDS)]
+    return {count: statistics.median(of[count] for of in taken) for count in paths}
 
 
 def start(work):

@@ -74,6 +74,15 @@ impl Flow {
         Run { child: command.spawn().expect("start tidegate"), log }
     }
 
+    /// Starts `tidegate plugin test PLUGIN --watch`, its standard output in a file.
+    pub fn watch(&self, plugin: &str) -> Run {
+        let log = self.folder.path().join("stdout.log");
+        let file = fs::File::create(&log).expect("make the log");
+        let mut command = self.command(&["plugin", "test", plugin, "--watch"]);
+        command.stdout(file).stderr(Stdio::null());
+        Run { child: command.spawn().expect("start tidegate"), log }
+    }
+
     /// Runs `tidegate` to its end: exit code, standard output, standard error. One that does not end is told to stop after ten minutes.
     pub fn call(&self, arguments: &[&str]) -> (i32, String, String) {
         let tidegate = self.command(arguments);
@@ -96,7 +105,7 @@ impl Flow {
     }
 }
 
-/// A running `tidegate run`; killed when dropped.
+/// A `tidegate` that stays; killed when dropped.
 pub struct Run {
     child: Child,
     log: PathBuf,
@@ -136,7 +145,7 @@ impl Run {
         self.child.id()
     }
 
-    /// What it (and the runs before it in the same folder) wrote to standard error.
+    /// What it (and, of standard error, the runs before it in the same folder) wrote.
     pub fn log(&self) -> String {
         let mut text = String::new();
         if let Ok(mut file) = fs::File::open(&self.log) {

@@ -38,7 +38,6 @@ pub struct Reloader {
 }
 
 /// A file that is looked at.
-#[derive(Default)]
 struct Watch {
     /// As it was when it was read.
     read: Option<Stamp>,
@@ -47,8 +46,9 @@ struct Watch {
 }
 
 impl Watch {
-    fn of(read: Stamp) -> Watch {
-        Watch { seen: Some(read.clone()), read: Some(read) }
+    /// `None`: it could not be read.
+    fn of(read: Option<Stamp>) -> Watch {
+        Watch { seen: read.clone(), read }
     }
 
     /// True, once, if it is another file than the one that was read, and was so at the last look. One that is away is none.
@@ -97,7 +97,7 @@ impl Reloader {
             return None;
         }
         let manifest = shared.manifest.clone();
-        let manifest_file = Stamp::of(&manifest.file).map(Watch::of).unwrap_or_default();
+        let manifest_file = Watch::of(Stamp::of(&manifest.file).ok());
         let reloader = Reloader { shared, manifest, manifest_file, files: HashMap::new() };
         Some(tokio::spawn(reloader.run(hangup)))
     }
@@ -134,7 +134,7 @@ impl Reloader {
         let mut unread = None;
         if told || is_new || !requests.is_empty() {
             if let Ok(stamp) = Stamp::of(&self.manifest.file) {
-                self.manifest_file = Watch::of(stamp);
+                self.manifest_file = Watch::of(Some(stamp));
             }
             match manifest::load(&self.manifest.file) {
                 Ok(manifest) => self.take_manifest(manifest),
@@ -151,7 +151,7 @@ impl Reloader {
         };
         for (name, config, stamp) in known {
             let wanted = self.config(&name).unwrap_or_else(|| config.clone());
-            let watch = self.files.entry(name.clone()).or_insert_with(|| stamp.map(Watch::of).unwrap_or_default());
+            let watch = self.files.entry(name.clone()).or_insert_with(|| Watch::of(stamp));
             let is_replaced = watch.has_changed(Stamp::of(&wanted.path).ok());
             let cause = match () {
                 () if told => Cause::Signal,
@@ -270,7 +270,7 @@ impl Reloader {
             let (engine, versions, wanted) = (self.shared.engine.clone(), self.shared.versions.clone(), config.clone());
             // Also of one that is refused: it is not tried again by itself.
             if let Ok(stamp) = Stamp::of(&config.path) {
-                self.files.insert(name.clone(), Watch::of(stamp));
+                self.files.insert(name.clone(), Watch::of(Some(stamp)));
             }
             let load = move || -> Result<Loaded, PluginError> {
                 let loaded = open::load(&engine, &versions, wanted)?;
@@ -280,7 +280,7 @@ impl Reloader {
             };
             match beside(load).await {
                 Ok(loaded) => {
-                    self.files.insert(name.clone(), loaded.stamp.clone().map(Watch::of).unwrap_or_default());
+                    self.files.insert(name.clone(), Watch::of(loaded.stamp.clone()));
                     let version = loaded.plugin.version().clone();
                     let is_same = |plugin: &Plugin| **plugin.name() != *name || *plugin.version() == version;
                     let runs = self.shared.seats().iter().all(|seat| seat.intended().iter().all(is_same));
@@ -511,7 +511,7 @@ mod tests {
         let write = |text: &str| std::fs::write(&path, text).unwrap();
         let look = |watch: &mut Watch| watch.has_changed(Stamp::of(&path).ok());
         write("a");
-        let mut watch = Watch::of(Stamp::of(&path).unwrap());
+        let mut watch = Watch::of(Stamp::of(&path).ok());
         assert!(!look(&mut watch) && !look(&mut watch));
         write("ab");
         assert!(!look(&mut watch));

@@ -402,9 +402,7 @@ impl Versions {
             self.end_rollback(&config.name);
         } else {
             // Of one that is gone or cannot be read: what it was when it was read last.
-            let before =
-                || self.back(&config.name).map(|back| back.file).or_else(|| self.ran(&config.name).ok()?.into_iter().next());
-            let file = now.or_else(before).unwrap_or_default();
+            let file = now.or_else(|| back.map(|back| back.file)).or_else(newest).unwrap_or_default();
             let back = Back { to: to.clone(), file };
             self.set_back(&config.name, &back).map_err(|error| format!("{}: {error}", self.folder.display()))?;
         }

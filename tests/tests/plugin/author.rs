@@ -1,12 +1,10 @@
 //! The way of somebody who writes a plugin: `tidegate plugin new`, `build`, `inspect`, `test`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::{Value as Json, json};
 use tidegate_tests::flow::Flow;
-use tidegate_tests::program::tidegate;
 use tidegate_tests::project;
 use tidegate_tests::servers::wait_until;
 
@@ -68,19 +66,14 @@ fn a_plugin_in_c() {
     };
     let before = read(&component);
     change("\"+++\"", "\"===\"");
-    let out = flow.folder().join("out");
-    let mut command = tidegate();
-    command.args(["plugin", "test", "hide-it", "--watch"]).current_dir(flow.folder()).stdin(Stdio::null());
-    command.stderr(Stdio::null()).stdout(File::create(&out).expect("a file"));
-    let mut child = command.spawn().expect("start tidegate");
-    let shows = |text: &str| fs::read_to_string(&out).expect("the output").contains(text);
+    let run = flow.watch("hide-it");
+    let shows = |text: &str| run.log().contains(text);
     wait_until("the case fails", || shows(" passed, 1 failed"));
     assert_eq!(read(&component), before);
     change("\"===\"", "\"***\"");
     wait_until("the case passes", || shows("is the one that passed"));
     assert_ne!(read(&component), before);
-    child.kill().expect("end tidegate");
-    child.wait().expect("it has ended");
+    drop(run);
     let (code, stdout, stderr) = flow.call(&["plugin", "test", "hide-it"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
 }

@@ -1,11 +1,9 @@
 //! `tidegate plugin test --record` and `--watch`, and `tidegate plugin inspect --manifest`.
 
-use std::fs::{self, File};
-use std::process::Stdio;
+use std::fs;
 
 use serde_json::Value as Json;
 use tidegate_tests::flow::Flow;
-use tidegate_tests::program::tidegate;
 use tidegate_tests::project;
 use tidegate_tests::servers::{self, wait_until};
 
@@ -146,12 +144,8 @@ fn a_watched_plugin_is_tested_again_when_a_file_changes() {
     copy("target/plugins/mask.wasm", "mask.wasm");
     fs::create_dir(flow.folder().join("cases")).expect("a folder");
     copy("plugins/mask/cases/customers.json", "cases/customers.json");
-    let out = flow.folder().join("out");
-    let to = File::create(&out).expect("a file");
-    let mut command = tidegate();
-    command.args(["plugin", "test", "mask.wasm", "--watch"]).current_dir(flow.folder()).stdin(Stdio::null());
-    let mut child = command.stderr(Stdio::null()).stdout(to).spawn().expect("start tidegate");
-    let shows = |text: &str| fs::read_to_string(&out).expect("the output").contains(text);
+    let run = flow.watch("mask.wasm");
+    let shows = |text: &str| run.log().contains(text);
     wait_until("the first test", || shows(" passed, 0 failed\n"));
     let case = flow.folder().join("cases/customers.json");
     let text = fs::read_to_string(&case).expect("the cases");
@@ -161,6 +155,4 @@ fn a_watched_plugin_is_tested_again_when_a_file_changes() {
     copy("target/plugins/router.wasm", "new.wasm");
     fs::rename(flow.folder().join("new.wasm"), flow.folder().join("mask.wasm")).expect("rename");
     wait_until("the other plugin refuses the configuration", || shows("+ error: "));
-    child.kill().expect("end tidegate");
-    child.wait().expect("it has ended");
 }
